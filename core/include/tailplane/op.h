@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <jansson.h>
+
+#include "settings.h"
+
+/*
+ * One table of operations feeds the CLI, bash completion and the manual (later REST and Lua).
+ * An operation runs on the control loop and answers exactly once, now or later, by op_reply or
+ * op_fail. Between, it may stream with op_emit.
+ */
+struct op_call;
+
+enum op_scope { OP_READ, OP_WRITE };
+
+enum op_arg_flag {
+	OP_ARG_REQUIRED = 1 << 0,
+	OP_ARG_POSITIONAL = 1 << 1, /* given by place; others as --name VALUE (bool: --name) */
+	OP_ARG_LIST = 1 << 2,       /* repeated or comma-separated; a JSON array for `run` */
+	OP_ARG_FILE = 1 << 3,       /* the CLI opens this path for writing and passes the descriptor */
+	OP_ARG_SECRET_FILE = 1 << 4, /* the CLI reads the file and passes its content */
+};
+
+struct op_arg {
+	const char *name; /* NULL ends a table; words joined with '-' */
+	enum setting_type type; /* checked before `run`; JSON: bool, integer or string as written */
+	unsigned flags;
+	const char *const *choices; /* ENUM; passed as its string */
+	const char *complete;       /* "op name:key": candidates come from that operation's rows */
+	const char *help;
+};
+
+/* How the CLI shows a value on a terminal; -o json and yaml give it as it is. */
+enum op_format {
+	OP_TEXT,
+	OP_COUNT,    /* 12 345 */
+	OP_BYTES,    /* integer bytes -> 1.2 GiB */
+	OP_BITRATE,  /* integer bit/s */
+	OP_DURATION, /* integer ns -> 1 h 3 min */
+	OP_AGO,      /* unix time, s; 0: never -> 12 s ago */
+	OP_STATE,    /* coloured word: up, down, failed ... */
+	OP_PERCENT,  /* number 0..100 */
+};
+
+struct op_column {
+	const char *key, *title; /* key NULL ends a table */
+	enum op_format format;
+};
+
+struct op {
+	const char *name; /* the command's words: "peers add"; NULL ends a table */
+	const char *help;
+	enum op_scope scope;
+	const struct op_arg *args;
+	/* A result that is an array of objects becomes a table with these columns, an object becomes
+	 * "title: value" lines; NULL: keys in order of appearance. A string is printed as it is. */
+	const struct op_column *columns;
+	void (*run)(struct op_call *call, const json_t *args);
+};
+
+/* Takes the reference of `result`. */
+void op_reply(struct op_call *call, json_t *result);
+void op_fail(struct op_call *call, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* One row of a stream; takes the reference. */
+void op_emit(struct op_call *call, json_t *row);
+/* The descriptor passed for an OP_ARG_FILE argument (now the caller's), or -1. */
+int op_take_fd(struct op_call *call);
+/* `closed` runs on the loop if the client goes away before the answer; after it `call` is gone.
+ * The operation must then not answer. */
+void op_on_close(struct op_call *call, void (*closed)(void *arg), void *arg);
+
+/* For a plugin that uses another's operation: arguments as the CLI would pass them (reference
+ * taken), `done` on the loop with either a result or an error text (both borrowed). */
+void op_invoke(const char *name, json_t *args,
+	void (*done)(void *arg, const json_t *result, const char *error), void *arg);

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * The control loop's side of the data plane: settings, table of ports, what punts go to whom.
+ * Everything here runs on the control loop unless it says otherwise.
+ */
+#include "port.h"
+#include "worker.h"
+#include "tailplane/plugin.h"
+
+enum poll_mode { POLL_ADAPTIVE, POLL_BUSY };
+enum underlay { UNDERLAY_HOST, UNDERLAY_PORTS };
+
+struct peer_conf {
+	char *name;
+	uint8_t public_key[32];
+	char *preshared_key_file;
+	char *endpoint;
+	struct setting_list allowed_ips; /* struct net_prefix */
+	uint64_t persistent_keepalive;   /* ns, 0: off */
+};
+
+struct tunnel_conf {
+	char *name;
+	char *interface; /* TUN name; NULL: the tunnel's name (host) or none (ports) */
+	int underlay;    /* enum underlay */
+	char *private_key_file; /* NULL: tunnels/NAME.key, made at first start */
+	int64_t listen_port;
+	struct setting_list addresses; /* struct net_prefix */
+	int64_t mtu;
+	bool relay_peers; /* route from peer to peer in the data plane */
+	bool kernel_routes;
+	struct setting_list peers;
+};
+
+struct vlan_conf {
+	int64_t id;
+	struct setting_list addresses;
+};
+
+struct port_conf {
+	char *name;
+	char *device;     /* PCI address or vdev string: "net_af_packet0,iface=eth1" */
+	struct setting_list addresses; /* struct net_prefix; with a mirror: put on the mirror */
+	char *mirror;     /* name of the kernel's mirror interface; NULL: none */
+	int64_t mtu;
+	int64_t descriptors;
+	bool promiscuous;
+	struct setting_list vlans; /* struct vlan_conf */
+};
+
+struct route_conf {
+	struct net_prefix prefix;
+	struct net_addr via; /* family 0: none */
+	char *port;          /* or */
+	char *tunnel;
+};
+
+struct dataplane_conf {
+	int64_t workers; /* 0: cores minus one, at least one */
+	struct setting_list cores; /* int64_t: where workers are pinned; empty: the last ones */
+	int poll;        /* enum poll_mode */
+	uint64_t idle_before_sleep; /* ns */
+	char *aead;
+	uint64_t memory;  /* bytes of packet buffers */
+	int64_t max_peers;
+	bool hugepages;
+	bool mss_clamp;
+	bool peer_metrics;
+	struct setting_list ports, routes, tunnels;
+};
+
+extern const struct setting dataplane_settings[];
+
+/* ---- graph.c: the skeleton ------------------------------------------------------------------ */
+extern const struct graph_node *const graph_nodes[]; /* built in, NULL-terminated */
+const char *graph_drop_name(unsigned number, const char **meaning); /* NULL past the end */
+/* Counts a loss outside of a node's verdict (ports, workers) under a name of drops_extra. */
+unsigned graph_drop_number(const char *name);
+
+/* ---- dataplane.c ---------------------------------------------------------------------------- */
+/* The pool that control allocates packets from (thread-safe, cacheless for the control thread). */
+struct rte_mbuf *control_mbuf_alloc(void);
+/* Sends a packet down; frees it and answers false if the ring is full. Wakes the worker. */
+bool control_inject(unsigned worker, enum inject_entry entry, struct rte_mbuf *m);
+unsigned control_workers(void);
+unsigned control_frame_max(void); /* bytes of L3 packet that one mbuf holds */
+/* Port table: takes a port in (gives it its index) and out; publishes a new table. Closing runs
+ * ops->close after the grace period. */
+int control_port_add(struct port *port);
+void control_port_remove(struct port *port);
+struct port *control_port(uint16_t index);
+/* Asks for a republish of the table with this FIB and these neighbours (NULL: keep). The old ones
+ * are freed after the grace period by the functions given. */
+void control_publish_fib(struct fib *fib, void (*free_fn)(void *));
+/* Calls free_fn(object) on the loop when no worker can hold it any more. */
+void control_retire(void *object, void (*free_fn)(void *));
+
+/* ---- who takes punts: called on the loop, owns the mbuf -------------------------------------- */
+void tunnel_punt_handshake(struct rte_mbuf *m);
+void tunnel_punt_staged(struct rte_mbuf *m);
+void tunnel_event(unsigned worker, const struct worker_event *event);
+void neigh_punt(struct rte_mbuf *m);
+void mirror_punt(struct rte_mbuf *m);
+void capture_punt(struct rte_mbuf *m);
+
+/* ---- host port: port_tun.c, port_udp.c -------------------------------------------------------
+ * Opening needs CAP_NET_ADMIN; n_queues = workers. The port is not in the table yet. */
+struct port *port_tun_open(const char *ifname, uint16_t n_queues, uint16_t mtu, uint32_t tunnel,
+	struct err *err);
+/* One socket per worker and family (SO_REUSEPORT), bound to `listen_port` (0: any; then
+ * *listen_port is what the kernel chose) of all addresses. fwmark 0: none. */
+struct port *port_udp_open(uint16_t *listen_port, uint16_t n_queues, uint32_t tunnel, uint32_t fwmark,
+	struct err *err);
+
+/* ---- Ethernet ports: eal.c, port_ether.c ---------------------------------------------------- */
+/* EAL once per process. `devices` are the device strings (to load only the drivers they need). */
+int eal_start(const struct dataplane_conf *conf, struct err *err);
+const char *eal_memory(void); /* "2 MiB hugepages" or "no hugepages: <why>" for status */
+/* A pool on NUMA node `numa` (-1: any) whose mbufs hold frames of `frame_max` bytes in one segment,
+ * with struct packet as private area. */
+struct rte_mempool *eal_pool(const char *name, unsigned n, unsigned frame_max, int numa, struct err *err);
+struct port *port_ether_open(const struct port_conf *conf, uint16_t n_queues,
+	struct rte_mempool *const *pools, struct err *err);
+
+/* ---- kernel's view: netlink.c --------------------------------------------------------------- */
+int netlink_link_up(const char *ifname, unsigned mtu, struct err *err);
+int netlink_address_add(const char *ifname, const struct net_prefix *address, struct err *err);
+int netlink_address_remove(const char *ifname, const struct net_prefix *address, struct err *err);
+int netlink_route_add(const char *ifname, const struct net_prefix *prefix, struct err *err);
+int netlink_route_remove(const char *ifname, const struct net_prefix *prefix, struct err *err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Runs a fuzz target without libFuzzer: over each file of the given folders, each of its
- * prefixes, and copies with a few bytes changed by a fixed pseudo-random sequence, so that a failure
- * is the same on every machine. Each input lies in a heap block of exactly its size: a sanitizer
- * sees one byte read too far.
+ * prefixes, and copies with a few bytes changed by a fixed pseudo-random sequence, so that a
+ * failure is the same on every machine. Each input lies in a heap block of exactly its size: a
+ * sanitizer sees one byte read too far.
  */
 #include <dirent.h>
 #include <err.h>

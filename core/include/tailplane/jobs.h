@@ -14,7 +14,7 @@ struct job {
 	void (*done)(struct job *job); /* may be NULL: then the job may free itself in run */
 	const char *name;              /* static; shown in metrics and lag warnings */
 	uint64_t lane;
-	struct job *next; /* the pool's */
+	struct job *next;         /* the pool's */
 	struct job_lane *in_lane; /* the pool's */
 };
 

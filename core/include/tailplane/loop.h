@@ -19,14 +19,14 @@ uint64_t core_now(void);
  *   }
  *   ev_timer_init(&t, tick, 1., 1.);
  */
-#define LOOP_CALLBACK(fn, watcher_type)                                                            \
-	static void fn##_timed(struct ev_loop *loop, watcher_type *watcher, int revents);          \
-	static void fn(struct ev_loop *loop, watcher_type *watcher, int revents)                   \
-	{                                                                                          \
-		uint64_t since = core_now();                                                       \
-		fn##_timed(loop, watcher, revents);                                                \
-		loop_callback_done(#fn, since);                                                    \
-	}                                                                                          \
+#define LOOP_CALLBACK(fn, watcher_type)                                                   \
+	static void fn##_timed(struct ev_loop *loop, watcher_type *watcher, int revents); \
+	static void fn(struct ev_loop *loop, watcher_type *watcher, int revents)          \
+	{                                                                                 \
+		uint64_t since = core_now();                                              \
+		fn##_timed(loop, watcher, revents);                                       \
+		loop_callback_done(#fn, since);                                           \
+	}                                                                                 \
 	static void fn##_timed(struct ev_loop *loop, watcher_type *watcher, int revents)
 
 void loop_callback_done(const char *name, uint64_t since);

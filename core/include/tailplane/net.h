@@ -40,7 +40,8 @@ int net_hostport_split(const char *text, char *host, size_t host_size, uint16_t 
 /* Formatters fill `buf` and return it. */
 const char *net_addr_format(const struct net_addr *addr, char buf[static NET_ADDR_STRLEN]);
 const char *net_prefix_format(const struct net_prefix *prefix, char buf[static NET_PREFIX_STRLEN]);
-const char *net_endpoint_format(const struct net_endpoint *ep, char buf[static NET_ENDPOINT_STRLEN]);
+const char *net_endpoint_format(
+	const struct net_endpoint *ep, char buf[static NET_ENDPOINT_STRLEN]);
 
 bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
 bool net_endpoint_equal(const struct net_endpoint *a, const struct net_endpoint *b);

@@ -18,12 +18,12 @@ enum op_arg_flag {
 	OP_ARG_REQUIRED = 1 << 0,
 	OP_ARG_POSITIONAL = 1 << 1, /* given by place; others as --name VALUE (bool: --name) */
 	OP_ARG_LIST = 1 << 2,       /* repeated or comma-separated; a JSON array for `run` */
-	OP_ARG_FILE = 1 << 3,       /* the CLI opens this path for writing and passes the descriptor */
+	OP_ARG_FILE = 1 << 3, /* the CLI opens this path for writing and passes the descriptor */
 	OP_ARG_SECRET_FILE = 1 << 4, /* the CLI reads the file and passes its content */
 };
 
 struct op_arg {
-	const char *name; /* NULL ends a table; words joined with '-' */
+	const char *name;       /* NULL ends a table; words joined with '-' */
 	enum setting_type type; /* checked before `run`; JSON: bool, integer or string as written */
 	unsigned flags;
 	const char *const *choices; /* ENUM; passed as its string */
@@ -53,8 +53,9 @@ struct op {
 	const char *help;
 	enum op_scope scope;
 	const struct op_arg *args;
-	/* A result that is an array of objects becomes a table with these columns, an object becomes
-	 * "title: value" lines; NULL: keys in order of appearance. A string is printed as it is. */
+	/* A result that is an array of objects becomes a table with these columns, an object
+	 * becomes "title: value" lines; NULL: keys in order of appearance. A string is printed as
+	 * it is. */
 	const struct op_column *columns;
 	void (*run)(struct op_call *call, const json_t *args);
 };

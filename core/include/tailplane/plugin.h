@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The public door of the core: what a plugin sees. A plugin is a shared object NAME.so in the plugin
- * directory that exports one `const struct plugin` under the symbol `tailplane_plugin`. The
+ * The public door of the core: what a plugin sees. A plugin is a shared object NAME.so in the
+ * plugin directory that exports one `const struct plugin` under the symbol `tailplane_plugin`. The
  * configuration names the plugins to load; `needs` gives the order. Graph nodes live in a second
  * object NAME-node.so (see node.h), loaded only when the data plane is.
  *
@@ -12,7 +12,8 @@
  *   load -> init -> start -> (check -> apply)* -> stop -> fini
  *
  * init/fini and start/stop are mirrored; fini and stop run in reverse order of needs. A hook that
- * fails leaves nothing behind: stop is not called after a failed start, nor fini after a failed init.
+ * fails leaves nothing behind: stop is not called after a failed start, nor fini after a failed
+ * init.
  */
 #include <stdint.h>
 
@@ -36,11 +37,11 @@ enum plugin_reload {
 };
 
 struct plugin {
-	uint32_t abi;        /* TAILPLANE_ABI */
-	uint32_t size;       /* sizeof(struct plugin) */
-	const char *name;    /* also the name of its group in the configuration */
+	uint32_t abi;     /* TAILPLANE_ABI */
+	uint32_t size;    /* sizeof(struct plugin) */
+	const char *name; /* also the name of its group in the configuration */
 	const char *version;
-	const char *summary; /* one line */
+	const char *summary;      /* one line */
 	const char *const *needs; /* names, NULL-terminated; NULL: none */
 
 	const struct setting *settings; /* NULL: takes none */

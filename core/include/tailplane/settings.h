@@ -32,8 +32,8 @@ enum setting_type {
 
 enum setting_flag {
 	SETTING_REQUIRED = 1 << 0,
-	SETTING_LIST = 1 << 1,   /* struct setting_list of the type's values; groups: of structs */
-	SETTING_UNIQUE = 1 << 2, /* in a list of groups: no two elements share this value */
+	SETTING_LIST = 1 << 1,    /* struct setting_list of the type's values; groups: of structs */
+	SETTING_UNIQUE = 1 << 2,  /* in a list of groups: no two elements share this value */
 	SETTING_RESTART = 1 << 3, /* documented as: takes a restart of the daemon */
 };
 
@@ -47,8 +47,8 @@ struct setting {
 	enum setting_type type;
 	unsigned flags;
 	size_t offset;
-	const char *def;            /* as in the text; NULL: zero/unset. Lists: always empty */
-	int64_t min, max;           /* INT: value; DURATION ns, SIZE bytes, RATE bit/s; both 0: any */
+	const char *def;  /* as in the text; NULL: zero/unset. Lists: always empty */
+	int64_t min, max; /* INT: value; DURATION ns, SIZE bytes, RATE bit/s; both 0: any */
 	const char *const *choices; /* ENUM, NULL-terminated */
 	const struct setting *sub;  /* GROUP */
 	size_t size;                /* GROUP: size of its struct */

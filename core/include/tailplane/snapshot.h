@@ -25,5 +25,6 @@ static inline void *snapshot_get(struct snapshot_slot *slot)
 
 /* Calls `free_fn(object)` on the control loop once no worker can still hold `object`. */
 void snapshot_retire(void *object, void (*free_fn)(void *));
-/* The data plane tells how to wait: `retire` must call free_fn later, on the loop. NULL: free at once. */
+/* The data plane tells how to wait: `retire` must call free_fn later, on the loop. NULL: free at
+ * once. */
 void snapshot_set_retire(void (*retire)(void *object, void (*free_fn)(void *)));

@@ -17,7 +17,7 @@
 
 #include <rte_mbuf.h>
 
-#include "snapshot.h"
+#include "tailplane/snapshot.h"
 
 #define TAILPLANE_NODE_ABI 1
 

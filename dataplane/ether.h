@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * The Ethernet side as one thing: ports with their addresses, mirrors, neighbours and routes.
+ * Control loop. The order of calls: ether_start, ports, routes; and back by ether_stop alone.
+ */
+#include "dataplane.h"
+#include "fib.h"
+
+/* FIB, neighbours and the watch on the kernel; publishes the FIB. Only when there are ports. */
+int ether_start(struct err *err);
+/* Closes the ports, then the rest. */
+void ether_stop(void);
+/* NULL unless started. */
+struct fib *ether_fib(void);
+
+/* Opens the port, puts it into the table, and its addresses on the mirror or into the FIB. */
+int ether_port_add(const struct port_conf *conf, uint16_t n_queues,
+	struct rte_mempool *const *pools, struct err *err);
+void ether_port_remove(const char *name);
+struct port *ether_port(const char *name); /* NULL: none of that name */
+/* `conf` differs from what the port runs with in its addresses or VLANs only: takes them over. */
+int ether_port_change(const struct port_conf *conf, struct err *err);
+
+/* Static routes. `tunnel`: index of the tunnel that conf->tunnel names, else TUNNEL_NONE. A route
+ * via an address leaves by the port that the address is connected to. */
+int ether_route_add(const struct route_conf *conf, uint32_t tunnel, struct err *err);
+void ether_route_remove(const struct route_conf *conf, uint32_t tunnel);

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * Where an IP packet goes on the Ethernet side: our own addresses, connected networks, static
+ * routes, the kernel's routes of mirror interfaces, and the networks behind tunnels.
+ *
+ * Written by: control loop, route by route; each change is one release store in the trie. Read by:
+ * workers, without locks. Freed: what a change takes out, and next hops that nobody uses any more,
+ * after a grace period; the FIB itself when it has left the table of the data plane.
+ *
+ * One prefix may have routes from several sources; the first of enum fib_origin wins, among equals
+ * the one added last. The others wait until it goes.
+ */
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "allowedips.h"
+#include "tailplane/err.h"
+#include "tailplane/net.h"
+#include "tailplane/node.h"
+
+#define FIB_NONE UINT32_MAX
+#define FIB_NEXT_HOPS_MAX 8192
+
+enum fib_type {
+	FIB_LOCAL,       /* an address of ours: of a port (and VLAN), or of a tunnel */
+	FIB_PORT,        /* out of a port: to `via`, or to the destination itself */
+	FIB_TUNNEL,      /* to the tunnel's allowed IPs */
+	FIB_BLACKHOLE,   /* drop in silence: also directed broadcasts */
+	FIB_UNREACHABLE, /* drop and say so */
+};
+
+enum fib_origin {
+	FIB_FROM_ADDRESS, /* local addresses, their broadcasts, connected networks */
+	FIB_FROM_STATIC,
+	FIB_FROM_TUNNEL,
+	FIB_FROM_KERNEL,
+	FIB_ORIGINS,
+};
+
+/* Constant from the moment that a route leads to it until a grace period after none does. */
+struct fib_next_hop {
+	uint8_t type;    /* enum fib_type */
+	uint8_t family;  /* of via; 0: the destination is on the link */
+	uint16_t port;   /* PORT_NONE: not of a port */
+	uint16_t vlan;   /* 0: untagged */
+	uint16_t mtu;    /* of the link or tunnel; 0: not known */
+	uint32_t tunnel; /* TUNNEL_NONE: not of a tunnel */
+	uint8_t via[16]; /* may be of another family than the route (RFC 5549) */
+};
+
+struct fib_sources;
+
+struct fib {
+	struct allowedips routes;       /* value: index of a next hop */
+	struct fib_next_hop *next_hops; /* FIB_NEXT_HOPS_MAX, never moves */
+	_Atomic(struct fib_sources *) sources;
+	struct fib_control *control; /* the control loop's side */
+};
+
+/* ---- workers --------------------------------------------------------------------------------- */
+
+/* Addresses in network order; the index of a next hop, FIB_NONE: no route. */
+static inline uint32_t fib_lookup4(const struct fib *fib, const uint8_t addr[static 4])
+{
+	uint32_t be;
+
+	memcpy(&be, addr, 4);
+	return allowedips_lookup4(&fib->routes, be);
+}
+
+static inline uint32_t fib_lookup6(const struct fib *fib, const uint8_t addr[static 16])
+{
+	return allowedips_lookup6(&fib->routes, addr);
+}
+
+static inline const struct fib_next_hop *fib_next_hop(const struct fib *fib, uint32_t index)
+{
+	return index < FIB_NEXT_HOPS_MAX ? &fib->next_hops[index] : NULL;
+}
+
+/* Our address on a port and VLAN, or inside a tunnel (port PORT_NONE), to speak from. For IPv6 a
+ * global one before a link-local one. False: none of that family. */
+bool fib_source(const struct fib *fib, uint16_t port, uint16_t vlan, uint32_t tunnel, int family,
+	uint8_t out[static 16]);
+/* Our address on the side that next hop `index` leads to. */
+bool fib_source_for(const struct fib *fib, uint32_t index, int family, uint8_t out[static 16]);
+
+/* ---- control loop ---------------------------------------------------------------------------- */
+
+/* `retire` as in allowedips.h. */
+struct fib *fib_new(void (*retire)(void *object, void (*free_fn)(void *)), struct err *err);
+void fib_free(void *fib);
+
+/* 0; -EEXIST when this origin has the route already; -ENOSPC with too many next hops. */
+int fib_route_add(struct fib *fib, const struct net_prefix *prefix, enum fib_origin origin,
+	const struct fib_next_hop *hop, struct err *err);
+/* -ENOENT when it is not there. */
+int fib_route_remove(struct fib *fib, const struct net_prefix *prefix, enum fib_origin origin,
+	const struct fib_next_hop *hop);
+
+/* An address of ours with its prefix: the local address, its connected network and (IPv4) the
+ * network's broadcasts. For a port: tunnel TUNNEL_NONE; for a tunnel: port PORT_NONE, and the
+ * address alone. */
+int fib_address_add(struct fib *fib, const struct net_prefix *address, uint16_t port, uint16_t vlan,
+	uint32_t tunnel, uint16_t mtu, struct err *err);
+int fib_address_remove(struct fib *fib, const struct net_prefix *address, uint16_t port,
+	uint16_t vlan, uint32_t tunnel, uint16_t mtu);
+
+/* Allowed IPs of a tunnel whose outer packets leave by Ethernet ports. */
+int fib_tunnel_route_add(struct fib *fib, const struct net_prefix *prefix, uint32_t tunnel,
+	uint16_t mtu, struct err *err);
+int fib_tunnel_route_remove(
+	struct fib *fib, const struct net_prefix *prefix, uint32_t tunnel, uint16_t mtu);
+/* Takes out all that leads to a port (tunnel TUNNEL_NONE) or tunnel (port PORT_NONE). */
+void fib_flush(struct fib *fib, uint16_t port, uint32_t tunnel);
+uint32_t fib_routes(const struct fib *fib); /* how many prefixes */

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-import os
-
 import pytest
 
-from machine import Network
+from machine import Network, need_namespaces
 
 
 def pytest_configure(config):
@@ -16,13 +14,6 @@ def pytest_collection_modifyitems(items):
         return -1 if item.get_closest_marker("first") else 1 if item.get_closest_marker("last") else 0
 
     items.sort(key=place)
-
-
-def need_namespaces():
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    if not os.path.exists("/dev/net/tun"):
-        pytest.skip("/dev/net/tun is missing on this machine")
 
 
 @pytest.fixture

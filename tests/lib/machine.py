@@ -16,6 +16,8 @@ import subprocess
 import threading
 from pathlib import Path
 
+import pytest
+
 from wait import wait_until
 
 CLONE_NEWNET = 0x40000000
@@ -32,6 +34,13 @@ sysctl -qw net.ipv4.tcp_congestion_control=cubic 2>/dev/null || true
 echo ready
 exec sleep infinity
 """
+
+
+def need_namespaces():
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    if not os.path.exists("/dev/net/tun"):
+        pytest.skip("/dev/net/tun is missing on this machine")
 
 
 def _setns(fd):

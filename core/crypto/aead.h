@@ -7,6 +7,8 @@
 
 #include "secret.h"
 
+#pragma GCC visibility push(default)
+
 /*
  * ChaCha20-Poly1305 (RFC 8439) over bursts of packets, each with its own key and counter: the one
  * door to the AEAD for both planes. The nonce is 4 zero bytes and `nonce` as it goes on the wire
@@ -14,7 +16,8 @@
  *
  * Source: up to two segments, read in order. Destination: one contiguous range, either exactly the
  * first segment's start (in place; then the second segment, if any, must be where it would land or
- * not overlap the destination at all) or not overlapping the source.
+ * not overlap the destination at all) or not overlapping the source. The AAD never overlaps it, nor
+ * does one item's destination touch what another reads or writes.
  */
 #define AEAD_TAG_LEN 16
 #define AEAD_BURST_MAX 64
@@ -32,7 +35,10 @@ struct aead_item {
 	uint8_t *dst;               /* seal: room for text + 16; open: room for text */
 	const uint8_t *aad;         /* NULL: none */
 	uint32_t aad_len;
-	bool ok; /* open: authentic. When false no byte of plaintext is left in dst. */
+	/* Open: authentic. When false, the text range of dst is all zero, in place or not; the tag
+	 * and a source that lies elsewhere are as they were. A source shorter than a tag is not ok.
+	 * Seal leaves it alone. */
+	bool ok;
 };
 
 /* One implementation per instruction set. n <= AEAD_BURST_MAX; n == 0 is fine. */
@@ -47,9 +53,13 @@ struct aead_impl {
 extern const struct aead_impl *const aead_impls[];
 
 /* Chosen once at start: the best usable one, or the one named by `wanted` (NULL, "auto": none) or,
- * over it, by TAILPLANE_AEAD in the environment. 0, -ENOENT for an unknown name or -ENOTSUP. */
+ * over it, by TAILPLANE_AEAD in the environment. 0, -ENOENT for an unknown name or -ENOTSUP; then
+ * the choice stays what it was. Before any thread that seals or opens; any thread may call the
+ * rest. */
 int aead_init(const char *wanted);
 const struct aead_impl *aead_chosen(void);
 
 void aead_seal(struct aead_item *items, unsigned n);
 void aead_open(struct aead_item *items, unsigned n);
+
+#pragma GCC visibility pop

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "secret.h"
+
+#pragma GCC visibility push(default)
+
+/* X25519 (RFC 7748). Constant time in the private key. A private key that comes from outside need
+ * not be clamped: each use clamps its own copy, as other implementations do. */
+
+/* A fresh key, clamped as `wg genkey` does it, so that it reads the same everywhere. */
+void x25519_generate(struct private_key *private_key);
+void x25519_public(struct public_key *public_key, const struct private_key *private_key);
+/* False, and `out` zeroed, when the result is all zero: a point of small order, which WireGuard
+ * refuses. `out` may alias neither key. */
+bool x25519_shared(uint8_t out[static 32], const struct private_key *private_key,
+	const struct public_key *public_key) __attribute__((warn_unused_result));
+
+#pragma GCC visibility pop

@@ -29,8 +29,9 @@ mount -t tmpfs tmpfs /run
 mount -t sysfs sysfs /sys
 hostname "$1"
 ip link set lo up
-sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
-sysctl -qw net.ipv4.tcp_congestion_control=cubic 2>/dev/null || true
+cd /proc/sys/net
+echo 0 >ipv6/conf/all/accept_dad
+echo 0 >ipv6/conf/default/accept_dad
 echo ready
 exec sleep infinity
 """
@@ -179,7 +180,7 @@ class Machine:
         return {line.split(": ")[1].split("@")[0] for line in out.splitlines()}
 
     def sysctl(self, key, value):
-        self.run("sysctl", "-qw", f"{key}={value}")
+        self.run("sh", "-c", f"echo {value} >/proc/sys/{key.replace('.', '/')}")
 
 
 class Network:

@@ -70,7 +70,7 @@ int setting_parse_duration(uint64_t *ns, const char *text, struct err *err);
 int setting_parse_size(uint64_t *bytes, const char *text, struct err *err);
 int setting_parse_rate(uint64_t *bits, const char *text, struct err *err);
 int setting_parse_key(uint8_t key[static 32], const char *text, struct err *err);
-/* Formats shortest exact form that parses back to the same value. */
+/* A short form that parses back to exactly the same value. */
 const char *setting_format_duration(uint64_t ns, char buf[static 32]);
 const char *setting_format_size(uint64_t bytes, char buf[static 32]);
 const char *setting_format_rate(uint64_t bits, char buf[static 32]);

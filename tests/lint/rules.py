@@ -101,3 +101,12 @@ def tidy_ends(path, text):
     yield from lines_matching(r"[ \t]+$", text, "space at the end")
     if text and not text.endswith("\n"):
         yield f"{text.count(chr(10)) + 1}: no newline at the end of the file"
+
+
+@rule(r"^tests/.*\.c$", ("tests/unit/a.c", "\tif (!x)\n\t\tskip();\n"))
+def skip_says_why(path, text):
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        before = "".join(lines[max(0, number - 3) : number])
+        if re.search(r"\bskip\(\);", line) and not re.search(r"print_message\(|printf\(", before):
+            yield f"{number + 1}: print_message the reason first: a skip is said aloud"

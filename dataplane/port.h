@@ -62,6 +62,7 @@ struct port {
 	uint16_t mtu;       /* of the L3 packets it carries */
 	uint8_t mac[6];     /* PORT_ETHER */
 	bool up;            /* link */
+	bool mirror;        /* PORT_ETHER: the kernel has it too, and answers what is for this host */
 	char name[32];
 	char reason[128];   /* why it is down, empty when up */
 	void *private;

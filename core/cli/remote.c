@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Operations of the daemon: asked once, or watched. */
+#include "cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "render.h"
+#include "text.h"
+
+#define BURST_MS 50 /* rows that come within this time are aligned with each other */
+
+static int open_file(const char *path, struct err *err)
+{
+	if (path == NULL)
+		return -1;
+	if (strcmp(path, "-") == 0)
+		return STDOUT_FILENO;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	return fd >= 0 ? fd : err_set(err, -errno, "%s: %s", path, strerror(errno));
+}
+
+static enum cli_exit complain(const char *what, const struct err *err, enum cli_exit code)
+{
+	char *text = text_clean(err->msg, true);
+
+	fprintf(stderr, "tailplane: %s%s%s\n", what, what[0] != '\0' ? ": " : "", text);
+	free(text);
+	return code;
+}
+
+/* Takes rows until the answer; `line` gets it. */
+static json_t *receive_answer(struct cli *cli, struct render_rows *rows, struct err *err)
+{
+	for (;;) {
+		json_t *line = client_receive(&cli->client, rows->waiting ? BURST_MS : -1, err);
+		json_t *row = json_object_get(line, "row");
+
+		if (line == NULL && err->msg[0] != '\0')
+			return NULL;
+		if (row != NULL) {
+			render_row(rows, row);
+			json_decref(line);
+			if (rows->output != OUTPUT_TABLE)
+				fflush(rows->out);
+		} else {
+			render_rows_flush(rows);
+			if (line != NULL)
+				return line;
+		}
+	}
+}
+
+/* Shows the answer to what was sent. */
+static enum cli_exit show_answer(struct cli *cli, const struct op *op, FILE *out)
+{
+	struct err err = {0};
+	struct render_rows rows = {
+		.out = out,
+		.output = cli->options.output,
+		.columns = op->columns,
+		.screen = &cli->screen,
+	};
+	json_t *answer = receive_answer(cli, &rows, &err);
+	const json_t *result = json_object_get(answer, "result");
+	const char *error = json_string_value(json_object_get(answer, "error"));
+	enum cli_exit code = CLI_OK;
+
+	if (answer == NULL) {
+		code = complain("", &err, CLI_UNREACHABLE);
+	} else if (error != NULL) {
+		err_set(&err, -EIO, "%s", error);
+		code = complain(op->name, &err, CLI_FAILED);
+	} else if (rows.any && !json_is_null(result) && result != NULL) {
+		render_row(&rows, result);
+	} else if (!rows.any && result != NULL) {
+		render(out, cli->options.output, result, op->columns, &cli->screen);
+	}
+	render_rows_end(&rows);
+	json_decref(answer);
+	return code;
+}
+
+enum cli_exit remote_run(struct cli *cli, const struct op *op, const struct args *args)
+{
+	struct err err = {0};
+	int fd = open_file(args->file, &err);
+
+	if (fd < -1)
+		return complain("", &err, CLI_FAILED);
+	int rc = client_send(&cli->client, op->name, args->values, fd, &err);
+
+	/* With the data on stdout, what is said about it goes elsewhere. */
+	FILE *out = fd == STDOUT_FILENO ? stderr : stdout;
+
+	if (fd > STDOUT_FILENO)
+		close(fd);
+	if (rc < 0)
+		return complain("", &err, CLI_UNREACHABLE);
+	return show_answer(cli, op, out);
+}
+
+/* A screenful at once, each line cleared behind its end: nothing flickers. */
+static void paint(const struct cli *cli, const char *text, unsigned height)
+{
+	unsigned line = 0;
+
+	fputs("\033[H", stdout);
+	while (*text != '\0' && ++line < height) {
+		size_t len = strcspn(text, "\n");
+
+		printf("%.*s\033[K\n", (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+	fputs("\033[J", stdout);
+	fflush(stdout);
+}
+
+static unsigned screen_size(struct cli *cli)
+{
+	struct winsize size;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0)
+		return 24;
+	cli->screen.width = size.ws_col;
+	return size.ws_row;
+}
+
+static enum cli_exit ask_once(
+	struct cli *cli, const struct op *op, const struct args *args, FILE *out)
+{
+	struct err err = {0};
+
+	/* A daemon that was restarted meanwhile is found again. */
+	if (cli->client.fd < 0 && client_connect(&cli->client, cli->options.socket, &err) < 0) {
+		fprintf(out, "%s\n", err.msg);
+		return CLI_UNREACHABLE;
+	}
+	cli->screen.now_s = time(NULL);
+	json_t *result = client_ask(&cli->client, op->name, args->values, -1, &err);
+
+	if (result != NULL) {
+		render(out, cli->options.output, result, op->columns, &cli->screen);
+		json_decref(result);
+		return CLI_OK;
+	}
+	fprintf(out, "%s\n", err.msg);
+	client_close(&cli->client);
+	return CLI_FAILED;
+}
+
+static void show_frame(struct cli *cli, const struct op *op, const struct args *args)
+{
+	unsigned height = screen_size(cli);
+	time_t now = time(NULL);
+	char *frame = NULL, clock[16];
+	struct tm tm;
+	size_t size;
+	FILE *out = open_memstream(&frame, &size);
+
+	if (out == NULL)
+		return;
+	strftime(clock, sizeof(clock), "%H:%M:%S", localtime_r(&now, &tm));
+	fprintf(out, "%stailplane %s%s  %s, each %g s\n\n", tone_begin(TONE_TITLE, &cli->screen),
+		op->name, tone_end(TONE_TITLE, &cli->screen), clock, cli->options.watch_s);
+	ask_once(cli, op, args, out);
+	fclose(out);
+	paint(cli, frame, height);
+	free(frame);
+}
+
+enum cli_exit remote_watch(struct cli *cli, const struct op *op, const struct args *args)
+{
+	struct timespec pause = {
+		.tv_sec = (time_t)cli->options.watch_s,
+		.tv_nsec =
+			(long)((cli->options.watch_s - (double)(time_t)cli->options.watch_s) * 1e9),
+	};
+	bool screen = cli->screen.tty && cli->options.output == OUTPUT_TABLE;
+
+	if (screen)
+		fputs("\033[2J", stdout);
+	while (!ferror(stdout)) {
+		if (screen)
+			show_frame(cli, op, args);
+		else if (ask_once(cli, op, args, stdout) != CLI_OK)
+			return CLI_FAILED;
+		fflush(stdout);
+		nanosleep(&pause, NULL);
+	}
+	return CLI_OK;
+}

@@ -31,6 +31,12 @@ struct noise_timestamp {
 	uint8_t bytes[NOISE_TIMESTAMP_LEN];
 };
 
+/* What both ends have seen so far (H) and the key that grows with each DH (C). */
+struct noise_transcript {
+	uint8_t hash[NOISE_HASH_LEN];
+	struct symmetric_key chaining_key;
+};
+
 /* Our own static key of a tunnel. */
 struct noise_local {
 	struct private_key static_private;
@@ -48,8 +54,7 @@ enum noise_state {
 /* One handshake under way, in either role; a newer one takes the place of an older. */
 struct noise_handshake {
 	enum noise_state state;
-	uint8_t hash[NOISE_HASH_LEN];
-	struct symmetric_key chaining_key;
+	struct noise_transcript transcript;
 	struct private_key ephemeral;       /* ours, as initiator */
 	struct public_key remote_ephemeral; /* theirs, as responder */
 	uint32_t local_index, remote_index;
@@ -62,16 +67,14 @@ struct noise_peer {
 	struct symmetric_key preshared_key; /* zero: none */
 	struct noise_handshake handshake;
 	struct noise_timestamp latest_timestamp; /* of accepted initiations */
-	uint64_t last_accepted;                  /* when the last initiation was accepted */
-	bool accepted_any;
+	uint64_t last_accepted;                  /* when the last initiation was; 0: never */
 };
 
 /* What an initiation says before anyone vouches for it; secrets inside. */
 struct noise_initiation {
 	struct public_key remote_static;
 	struct public_key remote_ephemeral;
-	uint8_t hash[NOISE_HASH_LEN];
-	struct symmetric_key chaining_key;
+	struct noise_transcript transcript;
 	uint32_t remote_index;
 };
 

@@ -29,7 +29,7 @@ struct ratelimiter {
 	uint8_t hash_key[16];
 };
 
-/* At most n_entries sources at a time (RATELIMITER_ENTRIES: 2.5 MiB). 0, -EINVAL or -ENOMEM. */
+/* At most n_entries sources at a time (RATELIMITER_ENTRIES: 2.3 MiB). 0, -EINVAL or -ENOMEM. */
 int ratelimiter_init(struct ratelimiter *limiter, uint32_t n_entries);
 void ratelimiter_fini(struct ratelimiter *limiter);
 /* `now`: monotonic ns. */

@@ -27,6 +27,7 @@ struct tunnel_conf {
 	int underlay;    /* enum underlay */
 	char *private_key_file; /* NULL: tunnels/NAME.key, made at first start */
 	int64_t listen_port;
+	int64_t fwmark;
 	struct setting_list addresses; /* struct net_prefix */
 	int64_t mtu;
 	bool relay_peers; /* route from peer to peer in the data plane */
@@ -72,11 +73,9 @@ struct dataplane_conf {
 };
 
 extern const struct setting dataplane_settings[];
+void dataplane_validate(const void *settings, struct setting_errors *errs);
 
-/* ---- graph.c: the skeleton ------------------------------------------------------------------ */
-extern const struct graph_node *const graph_nodes[]; /* built in, NULL-terminated */
-const char *graph_drop_name(unsigned number, const char **meaning); /* NULL past the end */
-/* Counts a loss outside of a node's verdict (ports, workers) under a name of drops_extra. */
+/* ---- graph.c: see graph.h; ports count their losses by number -------------------------------- */
 unsigned graph_drop_number(const char *name);
 
 /* ---- dataplane.c ---------------------------------------------------------------------------- */
@@ -91,16 +90,20 @@ unsigned control_frame_max(void); /* bytes of L3 packet that one mbuf holds */
 int control_port_add(struct port *port);
 void control_port_remove(struct port *port);
 struct port *control_port(uint16_t index);
-/* Asks for a republish of the table with this FIB and these neighbours (NULL: keep). The old ones
- * are freed after the grace period by the functions given. */
-void control_publish_fib(struct fib *fib, void (*free_fn)(void *));
+/* Builds the table anew from ports, tunnels, FIB and neighbours, and publishes it. */
+void control_publish(void);
 /* Calls free_fn(object) on the loop when no worker can hold it any more. */
 void control_retire(void *object, void (*free_fn)(void *));
 
+/* The settings that run. */
+const struct dataplane_conf *dataplane_conf(void);
+void dataplane_collect(struct metric_sink *sink);
+void dataplane_status(json_t *status);
+/* Losses of ports, outside of any verdict; NULL-terminated. */
+extern const struct drop_reason udp_drops[], tun_drops[], ether_drops[];
+
 /* ---- who takes punts: called on the loop, owns the mbuf -------------------------------------- */
 void tunnel_punt_handshake(struct rte_mbuf *m);
-void tunnel_punt_staged(struct rte_mbuf *m);
-void tunnel_event(unsigned worker, const struct worker_event *event);
 void neigh_punt(struct rte_mbuf *m);
 void mirror_punt(struct rte_mbuf *m);
 void capture_punt(struct rte_mbuf *m);
@@ -129,4 +132,8 @@ int netlink_link_up(const char *ifname, unsigned mtu, struct err *err);
 int netlink_address_add(const char *ifname, const struct net_prefix *address, struct err *err);
 int netlink_address_remove(const char *ifname, const struct net_prefix *address, struct err *err);
 int netlink_route_add(const char *ifname, const struct net_prefix *prefix, struct err *err);
+/* All traffic of a family into the tunnel but the tunnel's own (marked `fwmark`; 0: our default mark),
+ * as wg-quick does it: a routing table of its own and two rules. */
+int netlink_default_add(const char *ifname, int family, uint32_t fwmark, struct err *err);
+int netlink_default_remove(const char *ifname, int family, uint32_t fwmark, struct err *err);
 int netlink_route_remove(const char *ifname, const struct net_prefix *prefix, struct err *err);

@@ -63,8 +63,7 @@ struct peer_traffic {
 /* By receiver index: the low bits are the place, the whole index must match. */
 struct index_entry {
 	_Atomic(struct keypair *) keypair; /* NULL: none, or a handshake still */
-	uint32_t index;                    /* control's: 0 when free */
-	uint32_t peer;                     /* control's */
+	_Atomic uint64_t owner;            /* index << 32 | peer, for control and jobs; 0: free */
 };
 
 struct dp_tunnel {

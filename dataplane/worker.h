@@ -19,6 +19,7 @@
 #include "tailplane/snapshot.h"
 
 #define WORKER_MAX PORT_QUEUES_MAX
+#define TUNNELS_MAX 64
 
 /* Punts: what a worker hands up, by class; each class has its own bounded ring and budget. */
 enum punt_class {
@@ -64,7 +65,8 @@ struct dp_tunnel;
 struct dp_table {
 	uint32_t n_ports, n_tunnels;
 	struct port *ports[PORT_MAX];    /* by index, NULL: none */
-	struct dp_tunnel **tunnels;      /* by index, NULL: none */
+	struct dp_tunnel *tunnels[TUNNELS_MAX]; /* by index, NULL: none */
+	bool mss_clamp;
 	struct fib *fib;                 /* NULL: no Ethernet ports, host port only */
 	struct neighbours *neighbours;
 };
@@ -92,6 +94,8 @@ struct worker {
 	struct rte_ring *inject; /* mbufs down; packet.reason holds the inject_entry */
 	struct rte_ring *handoff; /* from other workers: packets whose key pair this one owns */
 	bool punted;             /* something went up this round: wake control */
+	uint16_t ip_id;          /* of outer IPv4 headers */
+	uint32_t rx_cursor;      /* port polled last */
 	void *private;           /* worker.c */
 	struct worker_counters counters;
 } __rte_cache_aligned;

@@ -67,6 +67,7 @@ enum packet_flag {
 	PACKET_FROM_TUNNEL = 1 << 0, /* came out of wg_input: peer, tunnel are those of the sender */
 	PACKET_LOCAL = 1 << 1,       /* made by this gateway: no TTL decrement, no ICMP error for it */
 	PACKET_FORWARDED = 1 << 2,   /* TTL already taken */
+	PACKET_OUTER = 1 << 4,       /* carries a sealed packet: never into a tunnel again */
 	PACKET_HELD = 1 << 3,        /* was staged or held for a neighbour once: no second time */
 };
 

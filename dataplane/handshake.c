@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Handshake messages, in and out, through jobs: a Diffie-Hellman step would hold the loop for longer
+ * than a burst takes. A function named *_run executes in a job, all others on the control loop.
+ *
+ *   worker --punt--> loop --job--> mac1, cookie, Noise --done--> loop: session, path, answer --> worker
+ *
+ * Many messages of many peers are under way at once; what two jobs could touch at the same time has
+ * a lock of its own: the peer's handshake (peer->lock), the tunnel's cookie secret and rate limiter
+ * (cookie_lock), the table of peers and our key (tunnel->lock). Their order: tunnel->lock, peer->lock.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "control.h"
+#include "workers.h"
+
+#define LOADED_FOR NS_PER_SEC
+#define HANDSHAKE_TOS 0x88 /* DSCP AF41, as WireGuard in the kernel marks them */
+
+enum outcome {
+	OUTCOME_REFUSED, /* counted at `counter` */
+	OUTCOME_COOKIE_SENT,
+	OUTCOME_COOKIE_TAKEN,
+	OUTCOME_SESSION, /* and a response to send when we are the responder */
+};
+
+struct receive_job {
+	struct job job;
+	struct tunnel *tunnel;
+	struct peer *peer; /* counted, once found */
+	struct packet_path path;
+	struct net_endpoint source;
+	uint64_t now;
+	bool loaded;
+	enum outcome outcome;
+	uint64_t *counter; /* of the refusal, in tunnel->counters */
+	struct noise_keys keys;
+	size_t len, reply_len;
+	union {
+		uint8_t bytes[sizeof(struct message_initiation)];
+		struct message_initiation initiation;
+		struct message_response response;
+		struct message_cookie_reply cookie;
+	} message, reply;
+};
+
+struct initiate_job {
+	struct job job;
+	struct peer *peer;
+	struct message_initiation message;
+	uint64_t unix_ns, now;
+	uint32_t index;
+	bool made;
+};
+
+struct peer_job {
+	struct job job;
+	struct peer *peer;
+	struct symmetric_key preshared_key;
+};
+
+static unsigned jobs_under_way;
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+static void message_send(const struct packet_path *path, const void *message, size_t len)
+{
+	struct rte_mbuf *m = control_mbuf_alloc();
+	struct packet *p;
+
+	if (!m)
+		return;
+	memcpy(rte_pktmbuf_append(m, (uint16_t)len), message, len);
+	p = packet_of(m);
+	p->kind = PACKET_DATAGRAM;
+	p->flags = PACKET_LOCAL;
+	p->path = *path;
+	p->path.tos = HANDSHAKE_TOS;
+	control_inject(0, INJECT_DATAGRAM, m);
+}
+
+/* ---- receiving: in the job ------------------------------------------------------------------- */
+
+#define REFUSE(j, what)                                                                            \
+	do {                                                                                       \
+		(j)->outcome = OUTCOME_REFUSED;                                                    \
+		(j)->counter = &(j)->tunnel->counters.refused_##what;                              \
+	} while (0)
+
+static void refuse_noise(struct receive_job *j, enum noise_result result)
+{
+	switch (result) {
+	case NOISE_REPLAYED:
+		REFUSE(j, replayed);
+		break;
+	case NOISE_FLOODED:
+		REFUSE(j, flooded);
+		break;
+	case NOISE_UNEXPECTED:
+		REFUSE(j, unexpected);
+		break;
+	default:
+		REFUSE(j, authentic);
+	}
+}
+
+static void cookie_reply_take_run(struct receive_job *j)
+{
+	uint32_t index = le32_get(j->message.cookie.receiver_index);
+	bool taken = false;
+
+	j->peer = peer_by_index_get(index_peer(index));
+	if (j->peer && j->peer->tunnel == j->tunnel) {
+		pthread_mutex_lock(&j->peer->lock);
+		taken = cookie_reply_consume(&j->peer->cookie, &j->message.cookie, j->now);
+		pthread_mutex_unlock(&j->peer->lock);
+	}
+	if (taken)
+		j->outcome = OUTCOME_COOKIE_TAKEN;
+	else
+		REFUSE(j, unexpected);
+}
+
+/* mac1 always; under load mac2 or a cookie, and then the rate of the source. */
+static bool macs_pass_run(struct receive_job *j)
+{
+	struct tunnel *t = j->tunnel;
+	enum cookie_result result;
+	bool allowed = true;
+
+	pthread_mutex_lock(&t->cookie_lock);
+	result = cookie_check(
+		&t->checker, j->message.bytes, j->len, j->loaded ? &j->source : NULL, j->now);
+	if (result == COOKIE_MAC1 && j->loaded) {
+		cookie_reply_create(&t->checker, &j->reply.cookie, j->message.bytes, j->len, &j->source,
+			j->now);
+		j->reply_len = sizeof(j->reply.cookie);
+		j->outcome = OUTCOME_COOKIE_SENT;
+		allowed = false;
+	} else if (result == COOKIE_MAC1_MAC2) {
+		allowed = ratelimiter_allow(&t->ratelimiter, &j->source.addr, j->now);
+		if (!allowed)
+			REFUSE(j, ratelimit);
+	}
+	pthread_mutex_unlock(&t->cookie_lock);
+	if (result == COOKIE_INVALID)
+		REFUSE(j, mac1);
+	return allowed && result != COOKIE_INVALID;
+}
+
+static struct peer *peer_of_initiation_run(struct receive_job *j, struct noise_initiation *initiation)
+{
+	struct tunnel *t = j->tunnel;
+	enum noise_result result;
+	struct peer *p = NULL;
+
+	pthread_rwlock_rdlock(&t->lock);
+	result = noise_open_initiation(initiation, &j->message.initiation, &t->local);
+	if (result == NOISE_OK) {
+		p = peer_find(t, &initiation->remote_static);
+		if (p)
+			peer_get(p);
+	}
+	pthread_rwlock_unlock(&t->lock);
+	if (result != NOISE_OK) {
+		refuse_noise(j, result);
+	} else if (!p) {
+		noise_initiation_drop(initiation);
+		REFUSE(j, unknown_peer);
+	}
+	return p;
+}
+
+static void respond_run(struct receive_job *j, struct noise_initiation *initiation)
+{
+	struct peer *p = j->peer;
+	enum noise_result result;
+	uint32_t index = index_new(p->index);
+
+	pthread_mutex_lock(&p->lock);
+	result = noise_accept_initiation(&p->noise, initiation, &j->message.initiation, j->now);
+	if (result == NOISE_OK && !index)
+		result = NOISE_UNEXPECTED;
+	if (result == NOISE_OK)
+		result = noise_create_response(&j->reply.response, &p->noise, index);
+	if (result == NOISE_OK)
+		cookie_add_macs(&p->cookie, &j->reply.response, sizeof(j->reply.response), j->now);
+	if (result == NOISE_OK)
+		result = noise_begin_session(&p->noise, &j->keys);
+	pthread_mutex_unlock(&p->lock);
+	if (result == NOISE_OK) {
+		j->reply_len = sizeof(j->reply.response);
+		j->outcome = OUTCOME_SESSION;
+		return;
+	}
+	if (index)
+		index_free(index);
+	refuse_noise(j, result);
+}
+
+static void initiation_run(struct receive_job *j)
+{
+	struct noise_initiation initiation;
+
+	j->peer = peer_of_initiation_run(j, &initiation);
+	if (j->peer)
+		respond_run(j, &initiation);
+	secret_zero(&initiation, sizeof(initiation));
+}
+
+static void response_run(struct receive_job *j)
+{
+	struct tunnel *t = j->tunnel;
+	enum noise_result result = NOISE_UNEXPECTED;
+
+	j->peer = peer_by_index_get(index_peer(le32_get(j->message.response.receiver_index)));
+	if (j->peer && j->peer->tunnel == t) {
+		pthread_rwlock_rdlock(&t->lock);
+		pthread_mutex_lock(&j->peer->lock);
+		result = noise_consume_response(&j->peer->noise, &j->message.response, &t->local);
+		if (result == NOISE_OK)
+			result = noise_begin_session(&j->peer->noise, &j->keys);
+		pthread_mutex_unlock(&j->peer->lock);
+		pthread_rwlock_unlock(&t->lock);
+	}
+	if (result == NOISE_OK)
+		j->outcome = OUTCOME_SESSION;
+	else
+		refuse_noise(j, result);
+}
+
+static void receive_run(struct job *job)
+{
+	struct receive_job *j = (struct receive_job *)job;
+
+	switch (wg_message_type(j->message.bytes, j->len)) {
+	case MESSAGE_COOKIE_REPLY:
+		cookie_reply_take_run(j);
+		break;
+	case MESSAGE_INITIATION:
+		if (macs_pass_run(j))
+			initiation_run(j);
+		break;
+	case MESSAGE_RESPONSE:
+		if (macs_pass_run(j))
+			response_run(j);
+		break;
+	default:
+		REFUSE(j, unexpected);
+	}
+}
+
+/* ---- receiving: on the loop ------------------------------------------------------------------ */
+
+static void session_take(struct receive_job *j)
+{
+	struct tunnel *t = j->tunnel;
+	bool responder = j->reply_len > 0;
+
+	if (j->peer->dead) {
+		index_free(j->keys.local_index);
+		return;
+	}
+	peer_path_publish(j->peer, &j->source, &j->path);
+	atomic_store(&peers.slots[j->peer->index].last_received, j->now);
+	/* the key must be found before the answer invites data under it */
+	peer_session(j->peer, &j->keys);
+	if (responder) {
+		message_send(&j->path, &j->reply, j->reply_len);
+		t->counters.responses_sent++;
+	}
+}
+
+static void receive_done(struct job *job)
+{
+	struct receive_job *j = (struct receive_job *)job;
+	struct tunnel *t = j->tunnel;
+
+	switch (j->outcome) {
+	case OUTCOME_REFUSED:
+		(*j->counter)++;
+		break;
+	case OUTCOME_COOKIE_SENT:
+		message_send(&j->path, &j->reply, j->reply_len);
+		t->counters.cookies_sent++;
+		break;
+	case OUTCOME_COOKIE_TAKEN:
+		t->counters.cookies_received++;
+		break;
+	case OUTCOME_SESSION:
+		session_take(j);
+		break;
+	}
+	if (j->peer)
+		peer_put(j->peer);
+	atomic_fetch_sub(&t->jobs, 1);
+	jobs_under_way--;
+	secret_zero(j, sizeof(*j));
+	free(j);
+}
+
+static void source_of(struct net_endpoint *source, const struct packet_path *path)
+{
+	memset(source, 0, sizeof(*source));
+	source->addr.family = path->family;
+	memcpy(source->addr.bytes, path->remote, path->family == AF_INET ? 4 : 16);
+	source->port = ntohs(path->remote_port);
+}
+
+static void count_received(struct tunnel *t, const struct receive_job *j)
+{
+	if (wg_message_type(j->message.bytes, j->len) == MESSAGE_INITIATION)
+		t->counters.initiations_received++;
+	else if (wg_message_type(j->message.bytes, j->len) == MESSAGE_RESPONSE)
+		t->counters.responses_received++;
+}
+
+static struct receive_job *receive_job_new(struct tunnel *t, struct rte_mbuf *m)
+{
+	struct receive_job *j;
+
+	if (m->data_len > sizeof(j->message))
+		return NULL;
+	j = control_zalloc(sizeof(*j));
+	if (!j)
+		return NULL;
+	j->job.run = receive_run;
+	j->job.done = receive_done;
+	j->job.name = "handshake message";
+	j->tunnel = t;
+	j->path = packet_of(m)->path;
+	j->now = core_now();
+	source_of(&j->source, &j->path);
+	j->len = m->data_len;
+	memcpy(j->message.bytes, rte_pktmbuf_mtod(m, void *), m->data_len);
+	return j;
+}
+
+void tunnel_punt_handshake(struct rte_mbuf *m)
+{
+	uint32_t index = packet_of(m)->tunnel;
+	struct tunnel *t = index < n_tunnels ? tunnels[index] : NULL;
+	struct receive_job *j = NULL;
+	unsigned waiting;
+
+	if (!t)
+		goto out;
+	waiting = atomic_load(&t->jobs);
+	if (waiting >= HANDSHAKE_JOBS_MAX / 8)
+		atomic_store(&t->loaded_until, core_now() + LOADED_FOR);
+	if (waiting >= HANDSHAKE_JOBS_MAX) {
+		t->counters.refused_queue_full++;
+		goto out;
+	}
+	j = receive_job_new(t, m);
+	if (!j)
+		goto out;
+	j->loaded = j->now < atomic_load(&t->loaded_until);
+	count_received(t, j);
+	atomic_fetch_add(&t->jobs, 1);
+	jobs_under_way++;
+	job_submit(&j->job);
+out:
+	rte_pktmbuf_free(m);
+}
+
+/* ---- initiating ------------------------------------------------------------------------------ */
+
+static void initiate_run(struct job *job)
+{
+	struct initiate_job *j = (struct initiate_job *)job;
+	struct peer *p = j->peer;
+	struct tunnel *t = p->tunnel;
+
+	j->index = index_new(p->index);
+	if (!j->index)
+		return;
+	pthread_rwlock_rdlock(&t->lock);
+	pthread_mutex_lock(&p->lock);
+	p->last_sent_timestamp = noise_timestamp_next(&p->last_sent_timestamp, j->unix_ns);
+	j->made = noise_create_initiation(&j->message, &p->noise, &t->local, &p->last_sent_timestamp,
+			  j->index) == NOISE_OK;
+	if (j->made)
+		cookie_add_macs(&p->cookie, &j->message, sizeof(j->message), j->now);
+	pthread_mutex_unlock(&p->lock);
+	pthread_rwlock_unlock(&t->lock);
+}
+
+static void initiate_done(struct job *job)
+{
+	struct initiate_job *j = (struct initiate_job *)job;
+	struct peer *p = j->peer;
+	struct packet_path *path = p->dead ? NULL : atomic_load(&peers.slots[p->index].path);
+
+	p->initiating = false;
+	if (j->made && path) {
+		if (p->handshake_index)
+			index_free(p->handshake_index);
+		p->handshake_index = j->index;
+		message_send(path, &j->message, sizeof(j->message));
+		p->tunnel->counters.initiations_sent++;
+	} else if (j->index) {
+		index_free(j->index);
+	}
+	peer_put(p);
+	jobs_under_way--;
+	free(j);
+}
+
+static uint64_t unix_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+void handshake_initiate(struct peer *p)
+{
+	struct initiate_job *j;
+
+	/* nobody answered the last one, or there was no address: the name may lead elsewhere now */
+	if (p->handshake_index || !p->endpoint.addr.family)
+		endpoint_lookup(p);
+	if (p->initiating || p->dead || !p->endpoint.addr.family)
+		return;
+	j = calloc(1, sizeof(*j));
+	if (!j)
+		return;
+	j->job.run = initiate_run;
+	j->job.done = initiate_done;
+	j->job.name = "handshake initiation";
+	j->peer = peer_get(p);
+	j->unix_ns = unix_now();
+	j->now = core_now();
+	p->initiating = true;
+	jobs_under_way++;
+	job_submit(&j->job);
+}
+
+/* ---- small jobs that need the peer's lock ---------------------------------------------------- */
+
+static void forget_run(struct job *job)
+{
+	struct peer *p = ((struct peer_job *)job)->peer;
+
+	pthread_mutex_lock(&p->lock);
+	noise_peer_forget(&p->noise);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void preshared_key_run(struct job *job)
+{
+	struct peer_job *j = (struct peer_job *)job;
+
+	pthread_mutex_lock(&j->peer->lock);
+	noise_peer_set_preshared_key(&j->peer->noise, &j->preshared_key);
+	pthread_mutex_unlock(&j->peer->lock);
+}
+
+static void peer_job_done(struct job *job)
+{
+	struct peer_job *j = (struct peer_job *)job;
+
+	peer_put(j->peer);
+	jobs_under_way--;
+	secret_zero(j, sizeof(*j));
+	free(j);
+}
+
+static void peer_job_submit(
+	struct peer *p, void (*run)(struct job *job), const struct symmetric_key *preshared_key)
+{
+	struct peer_job *j = control_zalloc(sizeof(*j));
+
+	if (!j)
+		return;
+	j->job.run = run;
+	j->job.done = peer_job_done;
+	j->job.name = "handshake state";
+	j->peer = peer_get(p);
+	if (preshared_key)
+		j->preshared_key = *preshared_key;
+	jobs_under_way++;
+	job_submit(&j->job);
+}
+
+void handshake_forget(struct peer *p)
+{
+	peer_job_submit(p, forget_run, NULL);
+}
+
+void handshake_set_preshared_key(struct peer *p, const struct symmetric_key *key)
+{
+	peer_job_submit(p, preshared_key_run, key);
+}
+
+void handshake_drain(void)
+{
+	while (jobs_under_way)
+		jobs_drain();
+}

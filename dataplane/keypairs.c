@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Receiver indices and key pairs. An index is random and its low bits are its place in one flat
+ * table, so that a worker finds a key pair with one load and one compare. Indices are taken and
+ * given back on any thread (a job needs one for its message); key pairs are the control loop's.
+ *
+ * Key pairs lie in chunks of secret memory: one mapping each would be too many for the kernel.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "control.h"
+#include "workers.h"
+
+#define CHUNK_KEYPAIRS 64
+#define INDEX_TRIES 1024
+
+struct chunk {
+	struct keypair *pairs;
+	struct chunk *next;
+};
+
+static struct chunk *chunks;
+static struct keypair **spare; /* stack of unused key pairs */
+static size_t n_spare, spare_size;
+
+uint32_t peer_random(void)
+{
+	uint32_t v;
+
+	secret_random(&v, sizeof(v));
+	return v;
+}
+
+/* ---- indices: any thread --------------------------------------------------------------------- */
+
+uint32_t index_new(uint32_t peer)
+{
+	for (unsigned i = 0; i < INDEX_TRIES; i++) {
+		uint32_t index = peer_random();
+		struct index_entry *entry = &peers.indices[index & peers.index_mask];
+		uint64_t free_owner = 0;
+
+		if (index && atomic_compare_exchange_strong(
+				     &entry->owner, &free_owner, (uint64_t)index << 32 | peer))
+			return index;
+	}
+	return 0;
+}
+
+uint32_t index_peer(uint32_t index)
+{
+	uint64_t owner = atomic_load(&peers.indices[index & peers.index_mask].owner);
+
+	return index && owner >> 32 == index ? (uint32_t)owner : PEER_NONE;
+}
+
+void index_free(uint32_t index)
+{
+	struct index_entry *entry = &peers.indices[index & peers.index_mask];
+
+	if (index_peer(index) == PEER_NONE)
+		return;
+	atomic_store_explicit(&entry->keypair, NULL, memory_order_release);
+	atomic_store(&entry->owner, 0);
+}
+
+/* ---- key pairs: control loop ----------------------------------------------------------------- */
+
+static bool spare_push(struct keypair *kp)
+{
+	if (n_spare == spare_size) {
+		size_t size = spare_size ? spare_size * 2 : CHUNK_KEYPAIRS;
+		struct keypair **grown = realloc(spare, size * sizeof(*spare));
+
+		if (!grown)
+			return false;
+		spare = grown;
+		spare_size = size;
+	}
+	spare[n_spare++] = kp;
+	return true;
+}
+
+static bool chunk_add(void)
+{
+	struct chunk *chunk = calloc(1, sizeof(*chunk));
+
+	if (!chunk)
+		return false;
+	chunk->pairs = secret_alloc(CHUNK_KEYPAIRS * sizeof(struct keypair));
+	if (!chunk->pairs) {
+		free(chunk);
+		return false;
+	}
+	chunk->next = chunks;
+	chunks = chunk;
+	for (unsigned i = 0; i < CHUNK_KEYPAIRS; i++)
+		if (!spare_push(&chunk->pairs[i]))
+			return false;
+	return true;
+}
+
+struct keypair *keypair_new(const struct peer *p, const struct noise_keys *keys)
+{
+	struct keypair *kp;
+
+	if (!n_spare && !chunk_add() && !n_spare)
+		return NULL;
+	kp = spare[--n_spare];
+	memset(kp, 0, sizeof(*kp));
+	kp->send = keys->send;
+	kp->receive = keys->receive;
+	kp->peer = p->index;
+	kp->tunnel = p->tunnel->index;
+	kp->local_index = keys->local_index;
+	kp->remote_index = keys->remote_index;
+	kp->initiator = keys->initiator;
+	kp->birth = core_now();
+	atomic_init(&kp->owner, OWNER_NONE);
+	return kp;
+}
+
+void keypair_publish(struct keypair *kp)
+{
+	/* pairs with the acquire load in keypair_by_index */
+	atomic_store_explicit(&peers.indices[kp->local_index & peers.index_mask].keypair, kp,
+		memory_order_release);
+}
+
+static void keypair_release(void *object)
+{
+	struct keypair *kp = object;
+
+	secret_zero(kp, sizeof(*kp));
+	if (!spare_push(kp))
+		log_warnx("out of memory: a key pair's place is lost until restart");
+}
+
+void keypair_drop(struct keypair *kp)
+{
+	if (!kp)
+		return;
+	index_free(kp->local_index);
+	/* A worker may still open or seal under it until the end of its round; the index table and
+	 * the peer's slot no longer lead to it. */
+	workers_retire(kp, keypair_release);
+}
+
+void keypairs_fini(void)
+{
+	while (chunks) {
+		struct chunk *chunk = chunks;
+
+		chunks = chunk->next;
+		secret_free(chunk->pairs, CHUNK_KEYPAIRS * sizeof(struct keypair));
+		free(chunk);
+	}
+	free(spare);
+	spare = NULL;
+	n_spare = spare_size = 0;
+}

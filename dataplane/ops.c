@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The data plane's operations: what `tailplane peers`, `ports`, `graph`, `drops` ... do. Control loop. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capture.h"
+#include "control.h"
+#include "ether.h"
+#include "neigh.h"
+#include "workers.h"
+
+static const char *arg_text(const json_t *args, const char *name)
+{
+	return json_string_value(json_object_get(args, name));
+}
+
+/* The tunnel an operation means; answers the call itself when there is none. */
+static struct tunnel *arg_tunnel(struct op_call *call, const json_t *args)
+{
+	const char *name = arg_text(args, "tunnel");
+	struct tunnel *t = tunnel_find(name);
+
+	if (t)
+		return t;
+	if (name)
+		op_fail(call, "there is no tunnel named \"%s\"", name);
+	else if (n_tunnels)
+		op_fail(call, "there are %u tunnels: say which with --tunnel NAME", n_tunnels);
+	else
+		op_fail(call, "no tunnel is configured: add one to dataplane.tunnels");
+	return NULL;
+}
+
+/* ---- peers ----------------------------------------------------------------------------------- */
+
+static void prefix_append(void *arg, const struct net_prefix *prefix)
+{
+	char text[NET_PREFIX_STRLEN];
+
+	json_array_insert_new(arg, 0, json_string(net_prefix_format(prefix, text)));
+}
+
+static const char *const origin_names[] = {"config", "state", "volatile"};
+
+static json_t *peer_row(const struct peer *p)
+{
+	char key[45], endpoint[NET_ENDPOINT_STRLEN] = "";
+	struct peer_traffic traffic;
+	json_t *ips = json_array();
+
+	peer_traffic_sum(p, &traffic);
+	setting_format_key(p->spec.public_key.bytes, key);
+	if (p->endpoint.addr.family)
+		net_endpoint_format(&p->endpoint, endpoint);
+	allowedips_each(&p->tunnel->allowed_ips, p->index, prefix_append, ips);
+	return json_pack("{ss ss ss ss sI sI sI sI sI so sI sb ss}", "tunnel", p->tunnel->name, "name",
+		p->spec.name, "public_key", key, "endpoint", endpoint, "latest_handshake",
+		(json_int_t)p->last_handshake_unix, "rx_bytes", (json_int_t)traffic.rx_bytes, "tx_bytes",
+		(json_int_t)traffic.tx_bytes, "rx_packets", (json_int_t)traffic.rx_packets, "tx_packets",
+		(json_int_t)traffic.tx_packets, "allowed_ips", ips, "persistent_keepalive",
+		(json_int_t)p->spec.persistent_keepalive, "preshared_key",
+		!secret_is_zero(&p->spec.preshared_key, sizeof(p->spec.preshared_key)), "origin",
+		origin_names[p->origin]);
+}
+
+static void peers_run(struct op_call *call, const json_t *args)
+{
+	const char *wanted = arg_text(args, "tunnel");
+	json_t *rows = json_array();
+
+	if (wanted && !tunnel_find(wanted)) {
+		json_decref(rows);
+		op_fail(call, "there is no tunnel named \"%s\"", wanted);
+		return;
+	}
+	for (uint32_t i = 0; i < n_tunnels; i++) {
+		struct tunnel *t = tunnels[i];
+
+		if (!t || (wanted && strcmp(wanted, t->name)))
+			continue;
+		for (uint32_t b = 0; b < t->n_buckets; b++)
+			for (const struct peer *p = t->by_key[b]; p; p = p->next_by_key)
+				json_array_append_new(rows, peer_row(p));
+	}
+	op_reply(call, rows);
+}
+
+struct change {
+	struct op_call *call;
+	json_t *result;
+};
+
+static void change_done(void *arg, int error, const struct err *err)
+{
+	struct change *change = arg;
+
+	if (error) {
+		op_fail(change->call, "it runs, but could not be kept for the next start: %s", err->msg);
+		json_decref(change->result);
+	} else {
+		op_reply(change->call, change->result);
+	}
+	free(change);
+}
+
+/* Answers now, or when the change is on disk. */
+static void change_keep(struct op_call *call, struct tunnel *t, const struct peer_spec *spec,
+	bool removed, bool keep, json_t *result)
+{
+	struct change *change;
+
+	if (!keep) {
+		op_reply(call, result);
+		return;
+	}
+	change = calloc(1, sizeof(*change));
+	if (!change) {
+		json_decref(result);
+		op_fail(call, "out of memory");
+		return;
+	}
+	change->call = call;
+	change->result = result;
+	peers_state_put(t->name, spec, removed, change_done, change);
+}
+
+static const char *spec_allowed_ips(struct peer_spec *spec, const json_t *list)
+{
+	size_t n = json_array_size(list);
+
+	free(spec->allowed_ips);
+	spec->n_allowed_ips = 0;
+	spec->allowed_ips = calloc(n ? n : 1, sizeof(*spec->allowed_ips));
+	if (!spec->allowed_ips)
+		return "out of memory";
+	for (size_t i = 0; i < n; i++)
+		if (net_prefix_parse(&spec->allowed_ips[i], json_string_value(json_array_get(list, i))))
+			return "an allowed IP is a prefix such as 10.0.0.2/32";
+	spec->n_allowed_ips = n;
+	return NULL;
+}
+
+/* Lays the arguments over `spec`; NULL, or what is wrong. */
+static const char *spec_from_args(struct peer_spec *spec, const json_t *args)
+{
+	const char *name = arg_text(args, "name"), *endpoint = arg_text(args, "endpoint"),
+		   *psk = arg_text(args, "preshared-key-file"),
+		   *keepalive = arg_text(args, "persistent-keepalive");
+	const json_t *ips = json_object_get(args, "allowed-ips");
+	char text[64];
+
+	if (name)
+		snprintf(spec->name, sizeof(spec->name), "%s", name);
+	if (endpoint)
+		snprintf(spec->endpoint, sizeof(spec->endpoint), "%s", endpoint);
+	if (keepalive && setting_parse_duration(&spec->persistent_keepalive, keepalive, NULL))
+		return "persistent-keepalive is a duration such as 25s, or 0s";
+	if (psk) {
+		snprintf(text, sizeof(text), "%.*s", (int)strcspn(psk, "\r\n"), psk);
+		if (setting_parse_key(spec->preshared_key.bytes, text, NULL)) {
+			secret_zero(text, sizeof(text));
+			return "the preshared key's file holds no key of 44 characters of base64";
+		}
+		secret_zero(text, sizeof(text));
+	}
+	return ips ? spec_allowed_ips(spec, ips) : NULL;
+}
+
+static json_t *change_result(const struct peer *p, json_t *taken)
+{
+	json_t *row = peer_row(p);
+
+	if (json_array_size(taken))
+		json_object_set(row, "taken", taken);
+	json_decref(taken);
+	return row;
+}
+
+static void peer_put_run(struct op_call *call, struct tunnel *t, struct peer *p,
+	struct peer_spec *spec, const json_t *args)
+{
+	bool keep = !json_is_true(json_object_get(args, "volatile"));
+	enum peer_origin origin = keep ? PEER_FROM_STATE : PEER_VOLATILE;
+	const char *wrong = spec_from_args(spec, args);
+	json_t *taken = json_array();
+	struct err err = {0};
+
+	if (wrong) {
+		op_fail(call, "%s", wrong);
+		json_decref(taken);
+		return;
+	}
+	if (!p) {
+		/* a bare peer first: peer_update tells from whom prefixes were taken */
+		struct peer_spec bare = *spec;
+
+		bare.allowed_ips = NULL;
+		bare.n_allowed_ips = 0;
+		p = peer_new(t, &bare, origin, &err);
+	}
+	if (!p) {
+		op_fail(call, "%s", err.msg);
+		json_decref(taken);
+		return;
+	}
+	peer_update(p, spec, origin, taken);
+	change_keep(call, t, &p->spec, false, keep, change_result(p, taken));
+}
+
+static void peers_add_run(struct op_call *call, const json_t *args)
+{
+	struct tunnel *t = arg_tunnel(call, args);
+	struct peer_spec spec = {0};
+	const char *key = arg_text(args, "public-key");
+	struct err err = {0};
+
+	if (!t)
+		return;
+	if (setting_parse_key(spec.public_key.bytes, key, &err)) {
+		op_fail(call, "public-key: %s", err.msg);
+		return;
+	}
+	if (peer_find(t, &spec.public_key)) {
+		op_fail(call, "tunnel %s has a peer with this key: change it with `peers set`", t->name);
+		return;
+	}
+	snprintf(spec.name, sizeof(spec.name), "%s", key);
+	peer_put_run(call, t, NULL, &spec, args);
+	peer_spec_fini(&spec);
+}
+
+static struct peer *arg_peer(struct op_call *call, const json_t *args, struct tunnel **t)
+{
+	const char *text = arg_text(args, "peer");
+	struct peer *p;
+
+	*t = arg_tunnel(call, args);
+	if (!*t)
+		return NULL;
+	p = peer_find_text(*t, text);
+	if (!p)
+		op_fail(call, "tunnel %s has no peer \"%s\": `tailplane peers` lists them", (*t)->name, text);
+	return p;
+}
+
+static void peers_set_run(struct op_call *call, const json_t *args)
+{
+	struct tunnel *t;
+	struct peer *p = arg_peer(call, args, &t);
+	struct peer_spec spec;
+
+	if (!p)
+		return;
+	if (!peer_spec_copy(&spec, &p->spec)) {
+		op_fail(call, "out of memory");
+		return;
+	}
+	peer_put_run(call, t, p, &spec, args);
+	peer_spec_fini(&spec);
+}
+
+static void peers_remove_run(struct op_call *call, const json_t *args)
+{
+	bool keep = !json_is_true(json_object_get(args, "volatile"));
+	struct tunnel *t;
+	struct peer *p = arg_peer(call, args, &t);
+	struct peer_spec spec = {0};
+	json_t *row;
+
+	if (!p)
+		return;
+	spec.public_key = p->spec.public_key;
+	keep = keep && p->origin != PEER_VOLATILE;
+	row = peer_row(p);
+	peer_remove(p);
+	change_keep(call, t, &spec, true, keep, row);
+}
+
+/* ---- tunnels, ports, graph, drops ------------------------------------------------------------- */
+
+static json_t *tunnel_row(const struct tunnel *t)
+{
+	const struct net_prefix *addresses = t->addresses.items;
+	const struct tunnel_counters *c = &t->counters;
+	char key[45], text[NET_PREFIX_STRLEN];
+	json_t *list = json_array();
+
+	tunnel_key_text(t, key);
+	for (size_t i = 0; i < t->addresses.count; i++)
+		json_array_append_new(list, json_string(net_prefix_format(&addresses[i], text)));
+	return json_pack("{ss ss ss si si so si sb s{sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI}}",
+		"name", t->name, "interface", t->interface, "public_key", key, "listen_port",
+		t->listen_port, "mtu", t->dp->mtu, "addresses", list, "peers", t->n_peers,
+		"under_load", core_now() < t->loaded_until, "handshakes", "initiations_sent",
+		(json_int_t)c->initiations_sent, "initiations_received",
+		(json_int_t)c->initiations_received, "responses_sent", (json_int_t)c->responses_sent,
+		"responses_received", (json_int_t)c->responses_received, "cookies_sent",
+		(json_int_t)c->cookies_sent, "cookies_received", (json_int_t)c->cookies_received,
+		"completed", (json_int_t)c->handshakes_completed, "refused_mac1",
+		(json_int_t)c->refused_mac1, "refused_authentic", (json_int_t)c->refused_authentic,
+		"refused_unknown_peer", (json_int_t)c->refused_unknown_peer, "refused_replayed",
+		(json_int_t)c->refused_replayed, "refused_flooded", (json_int_t)c->refused_flooded,
+		"refused_unexpected", (json_int_t)c->refused_unexpected, "refused_ratelimit",
+		(json_int_t)c->refused_ratelimit, "refused_queue_full",
+		(json_int_t)c->refused_queue_full);
+}
+
+static void tunnels_run(struct op_call *call, const json_t *args)
+{
+	json_t *rows = json_array();
+
+	(void)args;
+	for (uint32_t i = 0; i < n_tunnels; i++)
+		if (tunnels[i])
+			json_array_append_new(rows, tunnel_row(tunnels[i]));
+	op_reply(call, rows);
+}
+
+static json_t *port_row(struct port *port)
+{
+	static const char *const types[] = {"ethernet", "tun", "udp"};
+	struct port_counters sum = {0};
+	json_t *row;
+
+	for (unsigned i = 0; i < port->n_queues; i++) {
+		const struct port_counters *c = &port->queues[i].counters;
+
+		sum.rx_packets += c->rx_packets;
+		sum.rx_bytes += c->rx_bytes;
+		sum.tx_packets += c->tx_packets;
+		sum.tx_bytes += c->tx_bytes;
+		sum.rx_calls += c->rx_calls;
+		sum.tx_calls += c->tx_calls;
+		sum.rx_dropped += c->rx_dropped;
+		sum.tx_dropped += c->tx_dropped;
+	}
+	row = json_pack("{ss ss ss ss si si sI sI sI sI sI sI sI sI}", "name", port->name, "type",
+		types[port->type], "state", port->up ? "up" : "down", "reason", port->reason, "queues",
+		port->n_queues, "mtu", port->mtu, "rx_packets", (json_int_t)sum.rx_packets, "rx_bytes",
+		(json_int_t)sum.rx_bytes, "tx_packets", (json_int_t)sum.tx_packets, "tx_bytes",
+		(json_int_t)sum.tx_bytes, "rx_calls", (json_int_t)sum.rx_calls, "tx_calls",
+		(json_int_t)sum.tx_calls, "rx_dropped", (json_int_t)sum.rx_dropped, "tx_dropped",
+		(json_int_t)sum.tx_dropped);
+	if (row && port->ops->describe)
+		port->ops->describe(port, row);
+	return row;
+}
+
+static void ports_run(struct op_call *call, const json_t *args)
+{
+	json_t *rows = json_array();
+
+	(void)args;
+	for (unsigned i = 0; i < PORT_MAX; i++)
+		if (control_port((uint16_t)i))
+			json_array_append_new(rows, port_row(control_port((uint16_t)i)));
+	op_reply(call, rows);
+}
+
+static void graph_run(struct op_call *call, const json_t *args)
+{
+	json_t *rows = json_array();
+
+	(void)args;
+	workers_graph_rows(rows);
+	op_reply(call, rows);
+}
+
+uint64_t drops_sum(unsigned number)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < workers_count(); i++)
+		sum += worker_get(i)->counters.drops[number];
+	return sum;
+}
+
+static void drops_run(struct op_call *call, const json_t *args)
+{
+	bool all = json_is_true(json_object_get(args, "all"));
+	json_t *rows = json_array();
+	const char *name, *meaning;
+
+	for (unsigned i = 0; (name = graph_drop_name(i, &meaning)); i++) {
+		uint64_t count = drops_sum(i);
+
+		if (count || all)
+			json_array_append_new(rows, json_pack("{ss sI ss}", "reason", name, "packets",
+							    (json_int_t)count, "meaning", meaning));
+	}
+	op_reply(call, rows);
+}
+
+static void workers_run(struct op_call *call, const json_t *args)
+{
+	json_t *rows = json_array();
+
+	(void)args;
+	for (unsigned i = 0; i < workers_count(); i++) {
+		const struct worker_counters *c = &worker_get(i)->counters;
+
+		json_array_append_new(rows,
+			json_pack("{si sI sI sI sf sI sI}", "worker", i, "rounds",
+				(json_int_t)c->rounds, "busy_rounds", (json_int_t)c->busy_rounds, "sleeps",
+				(json_int_t)c->sleeps, "busy",
+				c->total_cycles ? 100. * (double)c->busy_cycles / (double)c->total_cycles
+						: 0.,
+				"packets", (json_int_t)c->rx_packets, "bytes", (json_int_t)c->rx_bytes));
+	}
+	op_reply(call, rows);
+}
+
+static void neighbours_run(struct op_call *call, const json_t *args)
+{
+	json_t *rows = json_array();
+
+	(void)args;
+	if (ether_fib())
+		neigh_rows(rows);
+	op_reply(call, rows);
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+#define TUNNEL_ARG                                                                                 \
+	{                                                                                          \
+		"tunnel", SETTING_STRING, 0, NULL, "tunnels:name",                                 \
+			"which tunnel; not needed when there is only one"                          \
+	}
+#define PEER_ARGS                                                                                  \
+	{"name", SETTING_STRING, 0, NULL, NULL, "what to call the peer"},                          \
+		{"allowed-ips", SETTING_PREFIX, OP_ARG_LIST, NULL, NULL,                           \
+			"prefixes routed to the peer, and accepted from it"},                      \
+		{"endpoint", SETTING_ENDPOINT, 0, NULL, NULL, "where it listens: host:port"},      \
+		{"persistent-keepalive", SETTING_DURATION, 0, NULL, NULL,                          \
+			"an empty packet after this much silence; 0s: off"},                       \
+		{"preshared-key-file", SETTING_STRING, OP_ARG_SECRET_FILE, NULL, NULL,             \
+			"file with a preshared key; - for standard input"},                        \
+		{"volatile", SETTING_BOOL, 0, NULL, NULL,                                          \
+			"only until the next restart or reload"},                                  \
+		TUNNEL_ARG
+
+static const struct op_arg tunnel_args[] = {TUNNEL_ARG, {0}};
+
+static const struct op_arg peers_add_args[] = {
+	{"public-key", SETTING_KEY, OP_ARG_REQUIRED | OP_ARG_POSITIONAL, NULL, NULL,
+		"the peer's public key, base64"},
+	PEER_ARGS, {0}};
+
+static const struct op_arg peers_set_args[] = {
+	{"peer", SETTING_STRING, OP_ARG_REQUIRED | OP_ARG_POSITIONAL, NULL, "peers:name",
+		"name or public key"},
+	PEER_ARGS, {0}};
+
+static const struct op_arg peers_remove_args[] = {
+	{"peer", SETTING_STRING, OP_ARG_REQUIRED | OP_ARG_POSITIONAL, NULL, "peers:name",
+		"name or public key"},
+	{"volatile", SETTING_BOOL, 0, NULL, NULL, "only until the next restart or reload"}, TUNNEL_ARG,
+	{0}};
+
+static const struct op_arg drops_args[] = {
+	{"all", SETTING_BOOL, 0, NULL, NULL, "also those that never happened"}, {0}};
+
+static const struct op_column peers_columns[] = {{"tunnel", "TUNNEL", OP_TEXT},
+	{"name", "PEER", OP_TEXT}, {"endpoint", "ENDPOINT", OP_TEXT},
+	{"latest_handshake", "LATEST HANDSHAKE", OP_AGO}, {"rx_bytes", "RECEIVED", OP_BYTES},
+	{"tx_bytes", "SENT", OP_BYTES}, {"allowed_ips", "ALLOWED IPS", OP_TEXT}, {0}};
+
+static const struct op_column tunnels_columns[] = {{"name", "TUNNEL", OP_TEXT},
+	{"interface", "INTERFACE", OP_TEXT}, {"public_key", "PUBLIC KEY", OP_TEXT},
+	{"listen_port", "PORT", OP_TEXT}, {"mtu", "MTU", OP_TEXT},
+	{"addresses", "ADDRESSES", OP_TEXT}, {"peers", "PEERS", OP_COUNT}, {0}};
+
+static const struct op_column ports_columns[] = {{"name", "PORT", OP_TEXT}, {"type", "TYPE", OP_TEXT},
+	{"state", "STATE", OP_STATE}, {"queues", "QUEUES", OP_COUNT}, {"mtu", "MTU", OP_TEXT},
+	{"rx_packets", "RX PACKETS", OP_COUNT}, {"rx_bytes", "RX", OP_BYTES},
+	{"tx_packets", "TX PACKETS", OP_COUNT}, {"tx_bytes", "TX", OP_BYTES},
+	{"rx_dropped", "RX DROPS", OP_COUNT}, {"tx_dropped", "TX DROPS", OP_COUNT},
+	{"reason", "WHY", OP_TEXT}, {0}};
+
+static const struct op_column graph_columns[] = {{"node", "NODE", OP_TEXT},
+	{"calls", "CALLS", OP_COUNT}, {"packets", "PACKETS", OP_COUNT},
+	{"packets_per_call", "PKTS/CALL", OP_COUNT}, {"cycles_per_packet", "CYCLES/PKT", OP_COUNT},
+	{"help", "WHAT IT DOES", OP_TEXT}, {0}};
+
+static const struct op_column drops_columns[] = {{"reason", "REASON", OP_TEXT},
+	{"packets", "PACKETS", OP_COUNT}, {"meaning", "MEANING", OP_TEXT}, {0}};
+
+static const struct op_column workers_columns[] = {{"worker", "WORKER", OP_TEXT},
+	{"busy", "BUSY", OP_PERCENT}, {"packets", "PACKETS", OP_COUNT}, {"bytes", "BYTES", OP_BYTES},
+	{"rounds", "ROUNDS", OP_COUNT}, {"busy_rounds", "BUSY ROUNDS", OP_COUNT},
+	{"sleeps", "SLEEPS", OP_COUNT}, {0}};
+
+const struct op dataplane_ops[] = {
+	{"peers", "Peers of the tunnels, with their latest handshake, endpoint and traffic", OP_READ,
+		tunnel_args, peers_columns, peers_run},
+	{"peers add", "Adds a peer, and keeps it over restarts", OP_WRITE, peers_add_args, peers_columns,
+		peers_add_run},
+	{"peers set", "Changes a peer; what is not given stays", OP_WRITE, peers_set_args, peers_columns,
+		peers_set_run},
+	{"peers remove", "Removes a peer", OP_WRITE, peers_remove_args, peers_columns, peers_remove_run},
+	{"tunnels", "Tunnels: key, port, addresses, handshake counters", OP_READ, NULL, tunnels_columns,
+		tunnels_run},
+	{"ports", "Ports and their traffic", OP_READ, NULL, ports_columns, ports_run},
+	{"graph", "Graph nodes: calls, packets, packets per call, cycles per packet", OP_READ, NULL,
+		graph_columns, graph_run},
+	{"drops", "Every way a packet was lost, and what it means", OP_READ, drops_args, drops_columns,
+		drops_run},
+	{"workers", "Workers: how busy they are", OP_READ, NULL, workers_columns, workers_run},
+	{"neighbours", "Neighbours on the Ethernet ports", OP_READ, NULL, NULL, neighbours_run},
+	{"capture", "Captures packets to a pcapng file", OP_READ, capture_args, NULL, capture_op},
+	{0},
+};

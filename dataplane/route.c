@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * `route` picks the next hop of an IP packet. What comes from a TUN goes to the peer whose allowed
+ * IPs match. What comes out of a tunnel goes to another of its peers (where relaying is on), to the
+ * Ethernet side by the FIB, or to the tunnel's TUN. What comes from an Ethernet port follows the
+ * FIB. Sealed packets follow the FIB too, but never into a tunnel. Runs on workers.
+ *
+ * The kernel has taken its part of the TTL of what it forwards; this node takes one only where it
+ * forwards itself.
+ */
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/ip_icmp.h>
+#include <netinet/icmp6.h>
+
+#include "bytes.h"
+#include "fib.h"
+#include "mss.h"
+#include "nodes.h"
+#include "tunnel.h"
+
+enum { ROUTE_WG_OUTPUT, ROUTE_TX, ROUTE_NEIGHBOUR, ROUTE_ICMP_ERROR, ROUTE_FRAGMENT };
+
+enum {
+	DROP_NOT_IP,
+	DROP_NO_PEER,
+	DROP_NO_ROUTE,
+	DROP_BLACKHOLE,
+	DROP_OUTER_LOOP,
+	DROP_LOCAL,
+	DROP_HAIRPIN,
+};
+
+static const struct drop_reason route_drops[] = {
+	{"route_not_ip", "neither IPv4 nor IPv6"},
+	{"route_no_peer", "no peer's allowed IPs match the destination"},
+	{"route_no_route", "no route to the destination"},
+	{"route_blackhole", "the route to the destination says to drop"},
+	{"route_outer_loop", "a sealed packet's route leads into a tunnel or to this machine"},
+	{"route_local", "for this machine itself, and the tunnel has no interface: set `interface`"},
+	{"route_hairpin", "the destination is the peer that the packet came from"},
+	{NULL, NULL},
+};
+
+static bool is_v4(const uint8_t *ip)
+{
+	return ip[0] >> 4 == 4;
+}
+
+/* An ICMP error instead, where one may be sent; else a drop under the name. */
+static uint16_t refuse(struct packet *p, uint16_t drop, uint8_t type, uint8_t code)
+{
+	if (p->flags & PACKET_LOCAL)
+		return drop;
+	p->reason = type;
+	p->code = code;
+	return ROUTE_ICMP_ERROR;
+}
+
+static uint16_t unreachable(struct packet *p, const uint8_t *ip, uint16_t drop)
+{
+	return is_v4(ip) ? refuse(p, drop, ICMP_UNREACH, ICMP_UNREACH_HOST)
+			 : refuse(p, drop, ICMP6_DST_UNREACH, ICMP6_DST_UNREACH_NOROUTE);
+}
+
+/* One hop: false when the packet has none left. */
+static bool ttl_take(struct packet *p, uint8_t *ip)
+{
+	uint32_t sum;
+
+	if (p->flags & (PACKET_LOCAL | PACKET_FORWARDED))
+		return true;
+	if (ip[is_v4(ip) ? 8 : 7] <= 1)
+		return false;
+	p->flags |= PACKET_FORWARDED;
+	if (!is_v4(ip)) {
+		ip[7]--;
+		return true;
+	}
+	ip[8]--;
+	sum = ((uint32_t)ip[10] << 8 | ip[11]) + 0x100; /* RFC 1141 */
+	sum += sum >> 16;
+	ip[10] = (uint8_t)(sum >> 8);
+	ip[11] = (uint8_t)sum;
+	return true;
+}
+
+static uint16_t ttl_exceeded(struct packet *p, const uint8_t *ip)
+{
+	p->reason = is_v4(ip) ? ICMP_TIMXCEED : ICMP6_TIME_EXCEEDED;
+	p->code = 0;
+	return ROUTE_ICMP_ERROR;
+}
+
+/* Fits, or is to be fragmented, or the sender has to hear of it. */
+static uint16_t sized(struct rte_mbuf *m, uint16_t mtu, uint16_t verdict)
+{
+	struct packet *p = packet_of(m);
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	if (!mtu || m->pkt_len <= mtu)
+		return verdict;
+	p->mtu = mtu;
+	if (is_v4(ip) && !(ip[6] & 0x40))
+		return ROUTE_FRAGMENT;
+	return is_v4(ip) ? refuse(p, VERDICT_DROP(DROP_NO_ROUTE), ICMP_UNREACH, ICMP_UNREACH_NEEDFRAG)
+			 : refuse(p, VERDICT_DROP(DROP_NO_ROUTE), ICMP6_PACKET_TOO_BIG, 0);
+}
+
+static uint32_t peer_lookup(const struct dp_tunnel *t, const uint8_t *ip)
+{
+	return is_v4(ip) ? allowedips_lookup4(t->allowed_ips, be32_at(ip + 16))
+			 : allowedips_lookup6(t->allowed_ips, ip + 24);
+}
+
+/* Into tunnel `t`; `forward` when this gateway is a hop on the way. */
+static uint16_t to_tunnel(struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t, bool forward)
+{
+	struct packet *p = packet_of(m);
+	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
+	uint32_t peer = peer_lookup(t, ip);
+
+	if (peer == PEER_NONE)
+		return unreachable(p, ip, VERDICT_DROP(DROP_NO_PEER));
+	if (p->flags & PACKET_FROM_TUNNEL && p->peer == peer && !(p->flags & PACKET_LOCAL))
+		return VERDICT_DROP(DROP_HAIRPIN);
+	if (forward && !ttl_take(p, ip))
+		return ttl_exceeded(p, ip);
+	p->tunnel = t->index;
+	p->peer = peer;
+	if (!forward)
+		return ROUTE_WG_OUTPUT;
+	if (w->table->mss_clamp)
+		mss_clamp(m, t->mtu);
+	return sized(m, t->mtu, ROUTE_WG_OUTPUT);
+}
+
+static uint16_t to_tun(struct packet *p, const struct dp_tunnel *t)
+{
+	if (t->tun_port == PORT_NONE)
+		return VERDICT_DROP(DROP_LOCAL);
+	p->out_port = t->tun_port;
+	return ROUTE_TX;
+}
+
+static uint16_t to_port(struct worker *w, struct rte_mbuf *m, uint32_t index, const struct fib_next_hop *hop)
+{
+	struct packet *p = packet_of(m);
+	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
+	const struct dp_tunnel *from =
+		p->flags & PACKET_FROM_TUNNEL ? tunnel_get(w->table, p->tunnel) : NULL;
+
+	if (!ttl_take(p, ip))
+		return ttl_exceeded(p, ip);
+	if (from && w->table->mss_clamp)
+		mss_clamp(m, from->mtu);
+	p->out_port = hop->port;
+	p->vlan = hop->vlan;
+	p->next_hop = index;
+	p->peer = PEER_NONE;
+	return sized(m, hop->mtu, ROUTE_NEIGHBOUR);
+}
+
+static uint16_t by_fib(struct worker *w, struct rte_mbuf *m)
+{
+	struct packet *p = packet_of(m);
+	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
+	uint32_t index = is_v4(ip) ? fib_lookup4(w->table->fib, ip + 16)
+				   : fib_lookup6(w->table->fib, ip + 24);
+	const struct fib_next_hop *hop = fib_next_hop(w->table->fib, index);
+	const struct dp_tunnel *t;
+
+	if (!hop)
+		return unreachable(p, ip, VERDICT_DROP(DROP_NO_ROUTE));
+	if (hop->type == FIB_PORT)
+		return to_port(w, m, index, hop);
+	if (hop->type == FIB_BLACKHOLE)
+		return VERDICT_DROP(DROP_BLACKHOLE);
+	if (hop->type == FIB_UNREACHABLE)
+		return unreachable(p, ip, VERDICT_DROP(DROP_NO_ROUTE));
+	if (p->flags & PACKET_OUTER)
+		return VERDICT_DROP(DROP_OUTER_LOOP);
+	t = tunnel_get(w->table, hop->tunnel != TUNNEL_NONE ? hop->tunnel : p->tunnel);
+	if (!t)
+		return VERDICT_DROP(DROP_LOCAL);
+	return hop->type == FIB_TUNNEL ? to_tunnel(w, m, t, true) : to_tun(p, t);
+}
+
+static uint16_t from_tunnel(struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t)
+{
+	struct packet *p = packet_of(m);
+	uint32_t peer;
+
+	if (t->ports_underlay)
+		return by_fib(w, m);
+	if (t->relay_peers || p->flags & PACKET_LOCAL) {
+		peer = peer_lookup(t, rte_pktmbuf_mtod(m, const uint8_t *));
+		if (peer != PEER_NONE && (peer != p->peer || p->flags & PACKET_LOCAL))
+			return to_tunnel(w, m, t, true);
+	}
+	return to_tun(p, t);
+}
+
+/* An ICMP error about a packet that the kernel gave us goes back to the kernel. */
+static uint16_t from_tun(struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t)
+{
+	struct packet *p = packet_of(m);
+
+	p->tunnel = t->index;
+	return p->flags & PACKET_LOCAL ? to_tun(p, t) : to_tunnel(w, m, t, false);
+}
+
+static uint16_t route_one(struct worker *w, struct rte_mbuf *m)
+{
+	struct packet *p = packet_of(m);
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct dp_tunnel *t;
+	const struct port *in;
+
+	if (m->data_len < sizeof(struct ip) || (!is_v4(ip) && ip[0] >> 4 != 6) ||
+		(!is_v4(ip) && m->data_len < sizeof(struct ip6_hdr)))
+		return VERDICT_DROP(DROP_NOT_IP);
+	if (p->flags & PACKET_FROM_TUNNEL) {
+		t = tunnel_get(w->table, p->tunnel);
+		return t ? from_tunnel(w, m, t) : VERDICT_DROP(DROP_NO_ROUTE);
+	}
+	in = p->in_port < PORT_MAX ? w->table->ports[p->in_port] : NULL;
+	if (in && in->type == PORT_TUN && !(p->flags & PACKET_OUTER)) {
+		t = tunnel_get(w->table, in->tunnel);
+		return t ? from_tun(w, m, t) : VERDICT_DROP(DROP_NO_ROUTE);
+	}
+	return w->table->fib ? by_fib(w, m) : VERDICT_DROP(DROP_NO_ROUTE);
+}
+
+static void route_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++)
+		verdicts[i] = route_one(w, pkts[i]);
+}
+
+const struct graph_node node_route = {
+	.name = "route",
+	.help = "picks the next hop: a peer, a port, this machine",
+	.process = route_process,
+	.next = (const char *const[]){"wg_output", "tx", "neighbour", "icmp_error", "fragment", NULL},
+	.drops = route_drops,
+};

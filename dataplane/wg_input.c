@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * `wg_input` opens transport messages: receiver index, age, owner of the replay window, one AEAD
+ * call for the burst, replay window (after authentication, never before), then the inner packet:
+ * trim the padding, check that its source is the peer's, join the ECN marks. Runs on workers.
+ *
+ * Order matters for security: nothing of a peer changes (endpoint, timestamps, key confirmation)
+ * before the packet is authentic and new.
+ */
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+
+#include "aead.h"
+#include "bytes.h"
+#include "capture.h"
+#include "ecn.h"
+#include "messages.h"
+#include "nodes.h"
+#include "tunnel.h"
+#include "workers.h"
+
+#define REKEY_ON_RECEIVE (REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT)
+
+enum { WG_INPUT_ROUTE };
+
+enum {
+	DROP_NO_KEY,
+	DROP_EXPIRED,
+	DROP_COUNTER,
+	DROP_HANDOFF_FULL,
+	DROP_AUTH,
+	DROP_REPLAY,
+	DROP_INNER,
+	DROP_SOURCE,
+	DROP_ECN,
+};
+
+static const struct drop_reason wg_input_drops[] = {
+	{"wg_input_no_key", "no session has this receiver index: an old session, or not for us"},
+	{"wg_input_expired", "the session is older than REJECT_AFTER_TIME"},
+	{"wg_input_counter", "the counter is beyond REJECT_AFTER_MESSAGES"},
+	{"wg_input_handoff_full", "the worker that keeps this session's window has no room"},
+	{"wg_input_auth", "the packet does not authenticate under the session's key"},
+	{"wg_input_replay", "the counter was seen before, or is behind the replay window"},
+	{"wg_input_inner", "what was inside is no valid IP packet"},
+	{"wg_input_source", "the inner source address is not among the peer's allowed IPs"},
+	{"wg_input_ecn", "the network marked congestion on a packet that cannot carry the mark"},
+	{NULL, NULL},
+};
+
+struct opening {
+	struct aead_item items[NODE_BURST_MAX];
+	struct keypair *keypairs[NODE_BURST_MAX];
+	uint16_t places[NODE_BURST_MAX];
+	uint16_t n;
+};
+
+static uint64_t counter_of(const struct message_data *message)
+{
+	return le64_get(message->counter);
+}
+
+/* The first worker that opens under a key keeps its window; others hand over. */
+static bool owns(struct worker *w, struct keypair *kp, uint16_t *owner)
+{
+	*owner = atomic_load_explicit(&kp->owner, memory_order_relaxed);
+	if (*owner == OWNER_NONE &&
+		atomic_compare_exchange_strong(&kp->owner, owner, (uint16_t)w->id))
+		return true;
+	return *owner == w->id;
+}
+
+static uint16_t hand_over(uint16_t owner, struct rte_mbuf *m)
+{
+	struct worker *other = worker_get(owner);
+
+	if (!other || rte_ring_mp_enqueue(other->handoff, m))
+		return VERDICT_DROP(DROP_HANDOFF_FULL);
+	worker_wake(owner);
+	return VERDICT_TAKEN;
+}
+
+/* Verdict of a packet that is not to be opened here, or VERDICT_OPEN. */
+#define VERDICT_OPEN 0x7fff
+
+static uint16_t admit(struct worker *w, struct rte_mbuf *m, struct keypair **out)
+{
+	const struct message_data *message = rte_pktmbuf_mtod(m, const struct message_data *);
+	struct keypair *kp = keypair_by_index(le32_get(message->receiver_index));
+	uint16_t owner;
+
+	if (!kp)
+		return VERDICT_DROP(DROP_NO_KEY);
+	if (w->now - kp->birth >= REJECT_AFTER_TIME)
+		return VERDICT_DROP(DROP_EXPIRED);
+	if (counter_of(message) >= REJECT_AFTER_MESSAGES)
+		return VERDICT_DROP(DROP_COUNTER);
+	if (!owns(w, kp, &owner))
+		return hand_over(owner, m);
+	*out = kp;
+	return VERDICT_OPEN;
+}
+
+static void item_fill(struct aead_item *item, struct rte_mbuf *m, const struct keypair *kp)
+{
+	struct message_data *message = rte_pktmbuf_mtod(m, struct message_data *);
+
+	item->key = &kp->receive;
+	memcpy(item->nonce, &message->counter, sizeof(item->nonce));
+	item->src[0].data = message->encrypted;
+	item->src[0].len = m->data_len - sizeof(*message);
+	item->src[1].data = NULL;
+	item->src[1].len = 0;
+	item->dst = message->encrypted;
+	item->aad = NULL;
+	item->aad_len = 0;
+}
+
+static bool same_path(const struct packet_path *a, const struct packet_path *b)
+{
+	return a->family == b->family && a->remote_port == b->remote_port && a->port == b->port &&
+	       !memcmp(a->remote, b->remote, 16) && !memcmp(a->local, b->local, 16);
+}
+
+static void event_once(struct worker *w, struct peer_slot *slot, uint32_t flag,
+	enum worker_event_type type, const struct keypair *kp, const struct packet_path *path)
+{
+	struct worker_event event = {
+		.type = type, .peer = kp->peer, .value = kp->local_index};
+
+	if (atomic_load_explicit(&slot->flags, memory_order_relaxed) & flag)
+		return;
+	/* Partner: control clears the flag once it acted; then the fact counts anew. */
+	if (atomic_fetch_or(&slot->flags, flag) & flag)
+		return;
+	event.generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
+	if (path)
+		event.path = *path;
+	if (!worker_event(w, &event))
+		atomic_fetch_and(&slot->flags, ~flag);
+}
+
+static void keypair_confirmed(struct worker *w, struct keypair *kp)
+{
+	struct worker_event event = {
+		.type = EVENT_CONFIRMED, .peer = kp->peer, .value = kp->local_index};
+
+	if (atomic_load_explicit(&kp->confirmed, memory_order_relaxed))
+		return;
+	event.generation =
+		atomic_load_explicit(&peers.slots[kp->peer].generation, memory_order_relaxed);
+	if (worker_event(w, &event))
+		atomic_store_explicit(&kp->confirmed, true, memory_order_relaxed);
+}
+
+/* An authentic, new packet: the facts that timers, roaming and rekeying live on. */
+static void authentic(struct worker *w, struct keypair *kp, struct packet *p, bool data)
+{
+	struct peer_slot *slot = &peers.slots[kp->peer];
+	const struct packet_path *path = atomic_load_explicit(&slot->path, memory_order_acquire);
+
+	atomic_store_explicit(&slot->last_received, w->now, memory_order_relaxed);
+	if (atomic_load_explicit(&slot->data_sent_since, memory_order_relaxed))
+		atomic_store_explicit(&slot->data_sent_since, 0, memory_order_relaxed);
+	if (data && !atomic_load_explicit(&slot->data_received_since, memory_order_relaxed)) {
+		atomic_store_explicit(&slot->data_received_since, w->now, memory_order_relaxed);
+		event_once(w, slot, PEER_ACTIVE, EVENT_ACTIVE, kp, NULL);
+	}
+	if (!kp->initiator)
+		keypair_confirmed(w, kp);
+	else if (w->now - kp->birth > REKEY_ON_RECEIVE &&
+		 !atomic_exchange_explicit(&kp->rekey_asked, true, memory_order_relaxed))
+		event_once(w, slot, PEER_WANTED, EVENT_WANT_HANDSHAKE, kp, NULL);
+	if (!path || !same_path(path, &p->path))
+		event_once(w, slot, PEER_ROAMED, EVENT_ROAMED, kp, &p->path);
+}
+
+/* Length of the IP packet at the start of `m`, 0 when there is none. */
+static uint32_t inner_length(const struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint32_t len = 0;
+
+	if (m->data_len >= sizeof(struct ip) && ip[0] >> 4 == 4)
+		len = (uint32_t)ip[2] << 8 | ip[3];
+	else if (m->data_len >= sizeof(struct ip6_hdr) && ip[0] >> 4 == 6)
+		len = ((uint32_t)ip[4] << 8 | ip[5]) + sizeof(struct ip6_hdr);
+	if (ip[0] >> 4 == 4 && len && (len < (ip[0] & 15u) * 4 || (ip[0] & 15) < 5))
+		return 0;
+	return len <= m->data_len ? len : 0;
+}
+
+static uint16_t inner_verdict(struct worker *w, struct rte_mbuf *m, const struct keypair *kp)
+{
+	const struct dp_tunnel *t = tunnel_get(w->table, kp->tunnel);
+	uint32_t len = inner_length(m), from;
+	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
+	struct packet *p = packet_of(m);
+
+	if (!len || !t)
+		return VERDICT_DROP(DROP_INNER);
+	rte_pktmbuf_trim(m, m->data_len - len);
+	from = ip[0] >> 4 == 4 ? allowedips_lookup4(t->allowed_ips, be32_at(ip + 12))
+			       : allowedips_lookup6(t->allowed_ips, ip + 8);
+	if (from != kp->peer)
+		return VERDICT_DROP(DROP_SOURCE);
+	if (!ecn_decapsulate(ip, p->path.tos))
+		return VERDICT_DROP(DROP_ECN);
+	p->kind = PACKET_IP;
+	p->flags = PACKET_FROM_TUNNEL;
+	p->tunnel = kp->tunnel;
+	p->peer = kp->peer;
+	capture_burst(w, CAPTURE_INNER_IN, &m, 1);
+	return WG_INPUT_ROUTE;
+}
+
+static uint16_t opened_verdict(struct worker *w, struct rte_mbuf *m, struct keypair *kp, bool ok)
+{
+	const struct message_data *message = rte_pktmbuf_mtod(m, const struct message_data *);
+	struct peer_traffic *traffic = &peers.traffic[w->id][kp->peer];
+	bool data = m->data_len > sizeof(*message) + AEAD_TAG_LEN;
+
+	if (!ok)
+		return VERDICT_DROP(DROP_AUTH);
+	if (!replay_check_and_set(&kp->replay, counter_of(message)))
+		return VERDICT_DROP(DROP_REPLAY);
+	traffic->rx_packets++;
+	traffic->rx_bytes += m->data_len;
+	authentic(w, kp, packet_of(m), data);
+	if (!data) {
+		rte_pktmbuf_free(m);
+		return VERDICT_TAKEN;
+	}
+	rte_pktmbuf_adj(m, sizeof(*message));
+	rte_pktmbuf_trim(m, AEAD_TAG_LEN);
+	return inner_verdict(w, m, kp);
+}
+
+static void wg_input_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	struct opening opening;
+
+	opening.n = 0;
+	for (uint16_t i = 0; i < n; i++) {
+		uint16_t k = opening.n;
+
+		verdicts[i] = admit(w, pkts[i], &opening.keypairs[k]);
+		if (verdicts[i] != VERDICT_OPEN)
+			continue;
+		item_fill(&opening.items[k], pkts[i], opening.keypairs[k]);
+		opening.places[k] = i;
+		opening.n++;
+	}
+	aead_open(opening.items, opening.n);
+	for (uint16_t k = 0; k < opening.n; k++) {
+		uint16_t i = opening.places[k];
+
+		verdicts[i] =
+			opened_verdict(w, pkts[i], opening.keypairs[k], opening.items[k].ok);
+	}
+}
+
+const struct graph_node node_wg_input = {
+	.name = "wg_input",
+	.help = "opens WireGuard transport messages",
+	.process = wg_input_process,
+	.next = (const char *const[]){"route", NULL},
+	.drops = wg_input_drops,
+};

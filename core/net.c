@@ -97,6 +97,12 @@ int net_hostport_split(const char *text, char *host, size_t host_size, uint16_t 
 	return 0;
 }
 
+static bool is_link_local(const struct net_addr *addr) /* fe80::/10 */
+{
+	return addr->family == AF_INET6 && addr->bytes[0] == 0xfe &&
+	       (addr->bytes[1] & 0xc0) == 0x80;
+}
+
 /* Splits "%scope" off a link-local literal: an interface by name or by index. */
 static int take_scope(char *host, uint32_t *scope)
 {
@@ -124,7 +130,7 @@ int net_endpoint_parse(struct net_endpoint *ep, const char *text)
 	 */
 	if ((out.addr.family == AF_INET6) != (*text == '['))
 		return -EINVAL;
-	if (out.scope && !IN6_IS_ADDR_LINKLOCAL((const struct in6_addr *)out.addr.bytes))
+	if (out.scope && !is_link_local(&out.addr))
 		return -EINVAL;
 	*ep = out;
 	return 0;
@@ -231,7 +237,7 @@ int net_endpoint_from_sockaddr(struct net_endpoint *ep, const struct sockaddr *s
 	} else if (sa->sa_family == AF_INET6) {
 		out.port = ntohs(sin6->sin6_port);
 		memcpy(out.addr.bytes, &sin6->sin6_addr, 16);
-		if (IN6_IS_ADDR_LINKLOCAL(&sin6->sin6_addr))
+		if (is_link_local(&out.addr))
 			out.scope = sin6->sin6_scope_id;
 	} else {
 		return -EAFNOSUPPORT;

@@ -93,9 +93,10 @@ struct setting_kind {
 		void *value, struct err *err);
 	/* In the configuration's syntax, quotes included. NULL for groups. */
 	void (*print)(FILE *out, const struct setting *setting, const void *value);
-	/* As for qsort; any total order. */
+	/* As for qsort; any total order. NULL: by the bytes. */
 	int (*compare)(const void *a, const void *b);
-	/* True for a value that no text gives: the setting was left out and has no default. */
+	/* Whether no text gives this value: the setting was left out, without a default. NULL:
+	 * never. */
 	bool (*unset)(const struct setting *setting, const void *value);
 };
 

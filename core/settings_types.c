@@ -303,6 +303,15 @@ static void print_prefix(FILE *out, const struct setting *setting, const void *v
 	fprintf(out, "\"%s\"", net_prefix_format(value, buf));
 }
 
+/* Not by its bytes: behind the length is padding. */
+static int compare_prefix(const void *a, const void *b)
+{
+	const struct net_prefix *left = a, *right = b;
+	int order = memcmp(&left->addr, &right->addr, sizeof(left->addr));
+
+	return order ? order : left->len - right->len;
+}
+
 static bool unset_prefix(const struct setting *setting, const void *value)
 {
 	return !((const struct net_prefix *)value)->addr.family;
@@ -405,11 +414,13 @@ static const struct setting_kind kinds[] = {
 	[SETTING_ADDRESS] = {"an address", "\"192.0.2.1\"", TOKEN_IS_STRING,
 		sizeof(struct net_addr), parse_address, print_address, .unset = unset_address},
 	[SETTING_PREFIX] = {"a prefix", "\"192.0.2.0/24\"", TOKEN_IS_STRING,
-		sizeof(struct net_prefix), parse_prefix, print_prefix, .unset = unset_prefix},
+		sizeof(struct net_prefix), parse_prefix, print_prefix, compare_prefix,
+		unset_prefix},
 	[SETTING_ENDPOINT] = {"an endpoint", "\"gw.example.net:51820\"", TOKEN_IS_STRING,
 		sizeof(char *), parse_endpoint, print_string, compare_string, unset_string},
-	[SETTING_KEY] = {"a public key", "\"hBl5YAdBpi1TCTNCiYVqx4y1aYMM8YNAGrtcy0cBEwQ=\"",
-		TOKEN_IS_STRING, 32, parse_key, print_key, .unset = unset_key},
+	[SETTING_KEY] = {"a public key in base64",
+		"\"hBl5YAdBpi1TCTNCiYVqx4y1aYMM8YNAGrtcy0cBEwQ=\"", TOKEN_IS_STRING, 32, parse_key,
+		print_key, .unset = unset_key},
 	[SETTING_SECRET_FILE] = {"the path of a file with a secret", "\"secret.key\"",
 		TOKEN_IS_STRING, sizeof(char *), parse_path, print_string, compare_string,
 		unset_string},

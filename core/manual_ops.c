@@ -90,17 +90,19 @@ static void print_word(FILE *out, const char *word)
 	}
 }
 
-static void print_arg(FILE *out, const struct op_arg *arg)
+/* Follows a request such as .It or .Op, or begins one when `first`. */
+static void print_arg(FILE *out, const struct op_arg *arg, bool first)
 {
 	bool flag = arg->type == SETTING_BOOL && !(arg->flags & OP_ARG_POSITIONAL);
 	char *metavar = flag ? NULL : op_metavar(arg);
+	const char *lead = first ? "." : " ";
 
 	if (!(arg->flags & OP_ARG_POSITIONAL)) {
-		fputs(" Fl", out);
-		fprintf(out, " -%s", arg->name);
+		fprintf(out, "%sFl -%s", lead, arg->name);
+		lead = " ";
 	}
 	if (metavar != NULL) {
-		fputs(" Ar", out);
+		fprintf(out, "%sAr", lead);
 		print_word(out, metavar);
 	}
 	if (arg->flags & OP_ARG_LIST)
@@ -114,8 +116,10 @@ static void print_usage(FILE *out, const struct op *op)
 	print_word(out, op->name);
 	fputc('\n', out);
 	for (const struct op_arg *arg = op->args; arg != NULL && arg->name != NULL; arg++) {
-		fputs(arg->flags & OP_ARG_REQUIRED ? ".No" : ".Op", out);
-		print_arg(out, arg);
+		bool required = arg->flags & OP_ARG_REQUIRED;
+
+		fputs(required ? "" : ".Op", out);
+		print_arg(out, arg, required);
 		fputc('\n', out);
 	}
 	fputs(".Xc\n", out);
@@ -131,7 +135,7 @@ void manual_op(FILE *out, const struct op *op)
 	fputs(".Bl -tag -width Ds -compact\n", out);
 	for (const struct op_arg *arg = op->args; arg->name != NULL; arg++) {
 		fputs(".It", out);
-		print_arg(out, arg);
+		print_arg(out, arg, false);
 		fputc('\n', out);
 		print_text(out, arg->help != NULL ? arg->help : "");
 		fputc('\n', out);

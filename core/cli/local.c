@@ -32,7 +32,7 @@ static char *without_daemon(const struct cli *cli)
 	if (cli->client.fd >= 0)
 		return NULL;
 	return text_printf("The daemon adds commands of its own (status, peers, ...), but %s.",
-		cli->unreachable.msg[0] != '\0' ? cli->unreachable.msg : "it was not asked");
+		cli->unreachable.msg);
 }
 
 static void print_manual(const struct cli *cli)

@@ -75,7 +75,7 @@ void cli_connect(struct cli *cli)
 	if (cli->client.fd >= 0 || err->msg[0] != '\0')
 		return;
 	if (strcmp(cli->options.socket, "none") == 0) {
-		err_set(err, -ENOENT, "the socket is 'none'");
+		err_set(err, -ENOENT, "no daemon was asked: the socket is 'none'");
 		return;
 	}
 	if (client_connect(&cli->client, cli->options.socket, err) < 0)

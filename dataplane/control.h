@@ -17,6 +17,7 @@
 #include "wg_timers.h"
 
 #define PEER_STAGED_MAX 128
+#define TUNNEL_ADDED_MAX 8
 #define HANDSHAKE_JOBS_MAX 1024
 
 struct tunnel;
@@ -82,6 +83,8 @@ struct tunnel {
 	bool kernel_routes;
 	struct port *tun, *udp;
 	struct setting_list addresses; /* struct net_prefix, of the settings */
+	struct net_prefix added[TUNNEL_ADDED_MAX]; /* by operation */
+	unsigned n_added;
 
 	/* guarded by `lock`: the loop writes, jobs read */
 	pthread_rwlock_t lock;
@@ -121,6 +124,10 @@ struct tunnel *tunnel_find(const char *name); /* NULL: the only tunnel, if there
 /* The settings' peers and those of the state directory become the peers that run. */
 void tunnel_peers_apply(struct tunnel *t, const struct tunnel_conf *conf);
 void tunnel_set_private_key(struct tunnel *t, const struct private_key *key);
+/* An address of ours besides those of the settings, until the tunnel closes. */
+int tunnel_address_add(struct tunnel *t, const struct net_prefix *address, struct err *err);
+/* The i-th address, NULL past the end. */
+const struct net_prefix *tunnel_address(const struct tunnel *t, size_t i);
 /* Host underlay: other sockets, with this port and mark; on failure the old ones stay. */
 int tunnel_rebind(struct tunnel *t, uint16_t listen_port, uint32_t fwmark, struct err *err);
 /* The kernel's (TUN) or our (Ethernet) route to a peer's prefix; kept while any peer has it. */

@@ -281,14 +281,14 @@ static void peers_remove_run(struct op_call *call, const json_t *args)
 
 static json_t *tunnel_row(const struct tunnel *t)
 {
-	const struct net_prefix *addresses = t->addresses.items;
 	const struct tunnel_counters *c = &t->counters;
+	const struct net_prefix *address;
 	char key[45], text[NET_PREFIX_STRLEN];
 	json_t *list = json_array();
 
 	tunnel_key_text(t, key);
-	for (size_t i = 0; i < t->addresses.count; i++)
-		json_array_append_new(list, json_string(net_prefix_format(&addresses[i], text)));
+	for (size_t i = 0; (address = tunnel_address(t, i)); i++)
+		json_array_append_new(list, json_string(net_prefix_format(address, text)));
 	return json_pack("{ss ss ss si si so si sb s{sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI}}",
 		"name", t->name, "interface", t->interface, "public_key", key, "listen_port",
 		t->listen_port, "mtu", t->dp->mtu, "addresses", list, "peers", t->n_peers,
@@ -315,6 +315,30 @@ static void tunnels_run(struct op_call *call, const json_t *args)
 		if (tunnels[i])
 			json_array_append_new(rows, tunnel_row(tunnels[i]));
 	op_reply(call, rows);
+}
+
+static void tunnels_address_run(struct op_call *call, const json_t *args)
+{
+	const json_t *list = json_object_get(args, "addresses"), *text;
+	struct tunnel *t = arg_tunnel(call, args);
+	struct net_prefix address;
+	struct err err = {0};
+	size_t i;
+	int rc = 0;
+
+	if (!t)
+		return;
+	json_array_foreach(list, i, text) {
+		if (!rc && net_prefix_parse(&address, json_string_value(text)))
+			rc = err_set(&err, -EINVAL, "%s is no address with the length of its network",
+				json_string_value(text));
+		if (!rc)
+			rc = tunnel_address_add(t, &address, &err);
+	}
+	if (rc)
+		op_fail(call, "%s", err.msg);
+	else
+		op_reply(call, tunnel_row(t));
 }
 
 static json_t *port_row(struct port *port)
@@ -443,6 +467,11 @@ static void neighbours_run(struct op_call *call, const json_t *args)
 
 static const struct op_arg tunnel_args[] = {TUNNEL_ARG, {0}};
 
+static const struct op_arg address_args[] = {
+	{"addresses", SETTING_PREFIX, OP_ARG_REQUIRED | OP_ARG_POSITIONAL | OP_ARG_LIST, NULL, NULL,
+		"addresses with the length of their network"},
+	TUNNEL_ARG, {0}};
+
 static const struct op_arg peers_add_args[] = {
 	{"public-key", SETTING_KEY, OP_ARG_REQUIRED | OP_ARG_POSITIONAL, NULL, NULL,
 		"the peer's public key, base64"},
@@ -502,6 +531,8 @@ const struct op dataplane_ops[] = {
 	{"peers remove", "Removes a peer", OP_WRITE, peers_remove_args, peers_columns, peers_remove_run},
 	{"tunnels", "Tunnels: key, port, addresses, handshake counters", OP_READ, NULL, tunnels_columns,
 		tunnels_run},
+	{"tunnels address", "Adds addresses of this machine to a tunnel, until it closes", OP_WRITE,
+		address_args, tunnels_columns, tunnels_address_run},
 	{"ports", "Ports and their traffic", OP_READ, NULL, ports_columns, ports_run},
 	{"graph", "Graph nodes: calls, packets, packets per call, cycles per packet", OP_READ, NULL,
 		graph_columns, graph_run},

@@ -90,10 +90,10 @@ void tunnel_key_text(const struct tunnel *t, char text[static 45])
 /* The network of an address on the interface: the kernel has that route by itself. */
 static bool connected(const struct tunnel *t, const struct net_prefix *prefix)
 {
-	const struct net_prefix *addresses = t->addresses.items;
+	const struct net_prefix *address;
 
-	for (size_t i = 0; i < t->addresses.count; i++)
-		if (addresses[i].len <= prefix->len && net_prefix_contains(&addresses[i], &prefix->addr))
+	for (size_t i = 0; (address = tunnel_address(t, i)); i++)
+		if (address->len <= prefix->len && net_prefix_contains(address, &prefix->addr))
 			return true;
 	return false;
 }
@@ -235,9 +235,31 @@ void tunnel_peers_apply(struct tunnel *t, const struct tunnel_conf *conf)
 
 /* ---- the tunnel ------------------------------------------------------------------------------ */
 
+const struct net_prefix *tunnel_address(const struct tunnel *t, size_t i)
+{
+	const struct net_prefix *addresses = t->addresses.items;
+
+	if (i < t->addresses.count)
+		return &addresses[i];
+	i -= t->addresses.count;
+	return i < t->n_added ? &t->added[i] : NULL;
+}
+
+/* The first address of each family is what we speak from. */
+static void dp_sources(struct dp_tunnel *dp, const struct tunnel *t)
+{
+	for (size_t i = t->addresses.count + t->n_added; i-- > 0;) {
+		const struct net_addr *addr = &tunnel_address(t, i)->addr;
+
+		if (addr->family == AF_INET)
+			memcpy(dp->source4, addr->bytes, 4);
+		else
+			memcpy(dp->source6, addr->bytes, 16);
+	}
+}
+
 static struct dp_tunnel *dp_new(const struct tunnel *t, const struct tunnel_conf *conf)
 {
-	const struct net_prefix *addresses = conf->addresses.items;
 	struct dp_tunnel *dp = calloc(1, sizeof(*dp));
 
 	if (!dp)
@@ -251,11 +273,7 @@ static struct dp_tunnel *dp_new(const struct tunnel *t, const struct tunnel_conf
 	dp->tun_port = t->tun ? t->tun->index : PORT_NONE;
 	dp->udp_port = t->udp ? t->udp->index : PORT_NONE;
 	dp->allowed_ips = &t->allowed_ips;
-	for (size_t i = conf->addresses.count; i-- > 0;)
-		if (addresses[i].addr.family == AF_INET)
-			memcpy(dp->source4, addresses[i].addr.bytes, 4);
-		else
-			memcpy(dp->source6, addresses[i].addr.bytes, 16);
+	dp_sources(dp, t);
 	return dp;
 }
 
@@ -440,9 +458,10 @@ void tunnels_stop(void)
 
 void tunnel_apply(struct tunnel *t, const struct tunnel_conf *conf)
 {
-	struct dp_tunnel *dp = dp_new(t, conf), *old = t->dp;
+	struct dp_tunnel *dp, *old = t->dp;
 
 	t->addresses = conf->addresses;
+	dp = dp_new(t, conf);
 	if (dp) {
 		t->dp = dp;
 		control_publish();
@@ -523,5 +542,33 @@ int tunnel_rebind(struct tunnel *t, uint16_t listen_port, uint32_t fwmark, struc
 	paths_republish(t);
 	control_port_remove(old);
 	workers_retire(old_dp, free);
+	return 0;
+}
+
+int tunnel_address_add(struct tunnel *t, const struct net_prefix *address, struct err *err)
+{
+	struct dp_tunnel *dp, *old = t->dp;
+	const struct net_prefix *known;
+	int rc = 0;
+
+	for (size_t i = 0; (known = tunnel_address(t, i)); i++)
+		if (known->len == address->len && net_addr_equal(&known->addr, &address->addr))
+			return 0;
+	if (t->n_added == TUNNEL_ADDED_MAX)
+		return err_set(err, -ENOSPC, "more than %d addresses were added to tunnel %s",
+			TUNNEL_ADDED_MAX, t->name);
+	if (t->tun)
+		rc = netlink_address_add(t->interface, address, err);
+	if (!rc && t->dp->ports_underlay)
+		rc = fib_address_add(ether_fib(), address, PORT_NONE, 0, t->index, t->dp->mtu, err);
+	dp = rc ? NULL : malloc(sizeof(*dp));
+	if (!dp)
+		return rc ? rc : err_set(err, -ENOMEM, "out of memory");
+	t->added[t->n_added++] = *address;
+	*dp = *old;
+	dp_sources(dp, t);
+	t->dp = dp;
+	control_publish();
+	workers_retire(old, free);
 	return 0;
 }

@@ -58,8 +58,8 @@ static int nft_wait_run(pid_t pid)
 static void nft_run(struct job *job)
 {
 	struct nft_job *j = (struct nft_job *)job;
-	char *const argv[] = {"nft", "-f", "-", NULL};
-	char *const env[] = {"PATH=/usr/sbin:/sbin:/usr/bin:/bin", NULL};
+	char name[] = "nft", from[] = "-f", stdin_name[] = "-", path[] = "PATH=/usr/sbin:/usr/bin";
+	char *const argv[] = {name, from, stdin_name, NULL}, *const env[] = {path, NULL};
 	posix_spawn_file_actions_t actions;
 	int fds[2];
 	pid_t pid;

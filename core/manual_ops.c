@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "manual.h"
+
 static const char *const metavars[] = {
 	[SETTING_BOOL] = "true|false",
 	[SETTING_INT] = "NUMBER",
@@ -54,24 +56,6 @@ char *op_metavar(const struct op_arg *arg)
 	if (arg->flags & OP_ARG_POSITIONAL)
 		return upper(strdup(arg->name));
 	return strdup(metavars[arg->type]);
-}
-
-/* Text for mdoc: no character of it is taken for a request or an escape. */
-static void print_text(FILE *out, const char *text)
-{
-	bool begin = true;
-
-	for (; *text != '\0'; text++) {
-		if (begin && (*text == '.' || *text == '\''))
-			fputs("\\&", out);
-		if (*text == '\\')
-			fputs("\\e", out);
-		else if (*text == '-')
-			fputs("\\-", out);
-		else
-			fputc(*text, out);
-		begin = *text == '\n';
-	}
 }
 
 /* A word as a macro's argument: never another macro's name, never punctuation. */
@@ -128,7 +112,7 @@ static void print_usage(FILE *out, const struct op *op)
 void manual_op(FILE *out, const struct op *op)
 {
 	print_usage(out, op);
-	print_text(out, op->help != NULL ? op->help : "");
+	manual_text(out, op->help != NULL ? op->help : "");
 	fputc('\n', out);
 	if (op->args == NULL || op->args->name == NULL)
 		return;
@@ -137,7 +121,7 @@ void manual_op(FILE *out, const struct op *op)
 		fputs(".It", out);
 		print_arg(out, arg, false);
 		fputc('\n', out);
-		print_text(out, arg->help != NULL ? arg->help : "");
+		manual_text(out, arg->help != NULL ? arg->help : "");
 		fputc('\n', out);
 	}
 	fputs(".El\n", out);

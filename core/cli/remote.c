@@ -42,6 +42,7 @@ static json_t *receive_answer(struct cli *cli, struct render_rows *rows, struct 
 		json_t *line = client_receive(&cli->client, rows->waiting ? BURST_MS : -1, err);
 		json_t *row = json_object_get(line, "row");
 
+		cli->screen.now_s = time(NULL);
 		if (line == NULL && err->msg[0] != '\0')
 			return NULL;
 		if (row != NULL) {

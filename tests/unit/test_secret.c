@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -233,6 +234,33 @@ static void random_fills_all_and_no_more(void **state)
 	assert_int_equal(bytes[0], 0);
 }
 
+static volatile sig_atomic_t n_signals;
+
+static void count_signal(int number)
+{
+	n_signals++;
+}
+
+/* A signal cuts a long read short. */
+static void random_in_pieces(void **state)
+{
+	const struct itimerval often = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
+	struct sigaction action = {.sa_handler = count_signal}, before;
+	size_t len = 16 << 20;
+	uint8_t *bytes = calloc(1, len);
+
+	assert_non_null(bytes);
+	assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	secret_random(bytes, len);
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+	assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
+	assert_true(n_signals > 0);
+	for (size_t at = 0; at < len; at += 16)
+		assert_false(secret_is_zero(bytes + at, 16));
+	free(bytes);
+}
+
 /* A kernel that has no random bytes to give, for the rest of this process's life. */
 static int forbid_getrandom(void)
 {
@@ -293,6 +321,7 @@ int main(void)
 		cmocka_unit_test(more_than_may_be_locked),
 		cmocka_unit_test(many_threads),
 		cmocka_unit_test(random_fills_all_and_no_more),
+		cmocka_unit_test(random_in_pieces),
 		cmocka_unit_test(no_random_bytes_no_process),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,8 +55,6 @@ static void tag_of(const struct aead_item *item, size_t len, uint8_t tag[static 
 	const struct aead_segment *a = &item->src[0], *b = &item->src[1];
 	size_t in_a = len < a->len ? a->len - len : 0;
 
-	if (in_a > AEAD_TAG_LEN)
-		in_a = AEAD_TAG_LEN;
 	if (in_a > 0)
 		memcpy(tag, a->data + len, in_a);
 	if (in_a < AEAD_TAG_LEN)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `tailplane capture`. Workers copy the packets that pass the filter and punt the copies; the control
- * loop turns them into pcapng blocks in a buffer; a job writes full buffers to the file that the
- * command passed. Nothing waits for the disk: what does not fit is counted and told. One capture runs
- * at a time.
+ * `tailplane capture`. Workers copy the packets that pass the filter and punt the copies; the
+ * control loop turns them into pcapng blocks in a buffer; a job writes full buffers to the file
+ * that the command passed. Nothing waits for the disk: what does not fit is counted and told. One
+ * capture runs at a time.
  *
  * Sealed packets of the host port have no IP header here (the kernel has taken it off): one is made
  * from the path, so that the file shows what was on the wire.
@@ -48,7 +48,7 @@ struct buffer {
 };
 
 static struct capture {
-	struct job job; /* writes `writing` */
+	struct job job;       /* writes `writing` */
 	struct op_call *call; /* NULL: none runs */
 	int fd;
 	bool job_runs, ending;
@@ -248,7 +248,8 @@ LOOP_CALLBACK(capture_flush, ev_timer)
 	buffer_flush();
 }
 
-static const char *interface_name(char name[64], enum capture_point point, uint16_t port, uint32_t tunnel)
+static const char *interface_name(
+	char name[64], enum capture_point point, uint16_t port, uint32_t tunnel)
 {
 	static const char *const points[] = {"rx", "tx", "in", "out"};
 	const struct port *p = control_port(port);
@@ -361,7 +362,8 @@ static struct capture_filter *filter_new(struct op_call *call, const json_t *arg
 	f->tunnel = t ? t->index : TUNNEL_NONE;
 	if (name && !t)
 		op_fail(call, "there is no tunnel named \"%s\"", name);
-	else if (filter_compile(f, json_string_value(json_object_get(args, "filter")), why, sizeof(why)))
+	else if (filter_compile(
+			 f, json_string_value(json_object_get(args, "filter")), why, sizeof(why)))
 		op_fail(call, "the filter is no tcpdump expression: %s", why);
 	else
 		return f;
@@ -415,7 +417,8 @@ void capture_op(struct op_call *call, const json_t *args)
 		if (fd >= 0)
 			close(fd);
 		filter_free(f);
-		op_fail(call, fd < 0 ? "no file to write to came with the request" : "out of memory");
+		op_fail(call,
+			fd < 0 ? "no file to write to came with the request" : "out of memory");
 		return;
 	}
 	capture.call = call;

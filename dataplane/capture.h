@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * `tailplane capture`: copies of packets at the ports (sealed) and at the tunnels (inner), filtered on
- * the workers, written as pcapng by jobs.
+ * `tailplane capture`: copies of packets at the ports (sealed) and at the tunnels (inner), filtered
+ * on the workers, written as pcapng by jobs.
  */
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,8 +13,8 @@
 
 /* Where a packet is seen. */
 enum capture_point {
-	CAPTURE_RX, /* as a port gave it */
-	CAPTURE_TX, /* as a port gets it */
+	CAPTURE_RX,        /* as a port gave it */
+	CAPTURE_TX,        /* as a port gets it */
 	CAPTURE_INNER_IN,  /* opened: from a peer */
 	CAPTURE_INNER_OUT, /* before it is sealed: to a peer */
 };

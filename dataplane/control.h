@@ -55,12 +55,12 @@ struct peer {
 	struct wg_timers timers;
 	ev_timer timer;
 	struct keypair *previous, *current, *next;
-	uint32_t handshake_index; /* of our initiation under way; 0: none */
-	bool initiating;          /* a job makes an initiation */
+	uint32_t handshake_index;     /* of our initiation under way; 0: none */
+	bool initiating;              /* a job makes an initiation */
 	struct net_endpoint endpoint; /* literal or last looked up; family 0: none */
 	bool looking_up;
 	uint64_t last_handshake_unix; /* s; 0: never */
-	unsigned round; /* of the last tunnel_peers_apply that wanted it */
+	unsigned round;               /* of the last tunnel_peers_apply that wanted it */
 	unsigned n_staged;
 	struct rte_mbuf *staged[PEER_STAGED_MAX]; /* oldest first */
 };
@@ -75,14 +75,14 @@ struct tunnel_counters {
 struct tunnel {
 	uint32_t index;
 	char name[64];
-	char interface[16]; /* empty: none */
+	char interface[16];   /* empty: none */
 	struct dp_tunnel *dp; /* what workers see; in the table */
 	struct allowedips allowed_ips;
 	uint16_t listen_port; /* host order */
 	uint32_t fwmark;
 	bool kernel_routes;
 	struct port *tun, *udp;
-	struct setting_list addresses; /* struct net_prefix, of the settings */
+	struct setting_list addresses;             /* struct net_prefix, of the settings */
 	struct net_prefix added[TUNNEL_ADDED_MAX]; /* by operation */
 	unsigned n_added;
 
@@ -138,19 +138,20 @@ void tunnel_key_text(const struct tunnel *t, char text[static 45]);
 /* ---- peers.c: slots and lives of peers ------------------------------------------------------- */
 int peers_init(uint32_t max, unsigned n_workers, struct err *err);
 void peers_fini(void);
-struct peer *peer_new(struct tunnel *t, const struct peer_spec *spec, enum peer_origin origin,
-	struct err *err);
+struct peer *peer_new(
+	struct tunnel *t, const struct peer_spec *spec, enum peer_origin origin, struct err *err);
 /* Takes over new values; `taken` (may be NULL) gets lines about prefixes taken from others. */
-void peer_update(struct peer *p, const struct peer_spec *spec, enum peer_origin origin, json_t *taken);
+void peer_update(
+	struct peer *p, const struct peer_spec *spec, enum peer_origin origin, json_t *taken);
 void peer_remove(struct peer *p);
 struct peer *peer_find(struct tunnel *t, const struct public_key *key);
 struct peer *peer_find_text(struct tunnel *t, const char *key_or_name);
-struct peer *peer_by_index(uint32_t index); /* NULL: none */
+struct peer *peer_by_index(uint32_t index);     /* NULL: none */
 struct peer *peer_by_index_get(uint32_t index); /* any thread; counted */
 struct peer *peer_get(struct peer *p);          /* any thread that knows p to live */
 void peer_put(struct peer *p);
-void peer_path_publish(struct peer *p, const struct net_endpoint *remote,
-	const struct packet_path *local);
+void peer_path_publish(
+	struct peer *p, const struct net_endpoint *remote, const struct packet_path *local);
 void peer_run_timers(struct peer *p);
 void peer_stage(struct peer *p, struct rte_mbuf *m);
 void peer_want_handshake(struct peer *p);
@@ -163,7 +164,8 @@ void peer_spec_fini(struct peer_spec *spec);
 bool peer_spec_equal(const struct peer_spec *a, const struct peer_spec *b);
 uint32_t peer_random(void);
 
-/* ---- keypairs.c: key pairs and receiver indices ------------------------------------------------ */
+/* ---- keypairs.c: key pairs and receiver indices ------------------------------------------------
+ */
 /* The low bits place an index; 0 is never one, and the answer when all are taken. Any thread. */
 uint32_t index_new(uint32_t peer);
 void index_free(uint32_t index);
@@ -175,23 +177,27 @@ void keypair_publish(struct keypair *kp); /* into the index table */
 void keypair_drop(struct keypair *kp);
 void keypairs_fini(void);
 
-/* ---- handshake.c: messages 1 to 3 through jobs ------------------------------------------------ */
+/* ---- handshake.c: messages 1 to 3 through jobs ------------------------------------------------
+ */
 void handshake_initiate(struct peer *p);
 void handshake_forget(struct peer *p); /* the one under way, and its secrets */
 void handshake_set_preshared_key(struct peer *p, const struct symmetric_key *key);
 void handshake_drain(void); /* waits for the jobs: before tunnels go */
 
-/* ---- endpoint.c: names of endpoints ------------------------------------------------------------ */
+/* ---- endpoint.c: names of endpoints ------------------------------------------------------------
+ */
 /* Looks the peer's endpoint up again, if it is a name and no look-up is under way. */
 void endpoint_lookup(struct peer *p);
 void endpoint_apply(struct peer *p); /* a literal at once, a name by look-up */
 
-/* ---- peers_state.c: peers given by command, kept in the state directory ------------------------ */
+/* ---- peers_state.c: peers given by command, kept in the state directory ------------------------
+ */
 struct peers_state_entry {
 	bool removed; /* the settings' peer of that key is not wanted */
 	struct peer_spec spec;
 };
-int peers_state_load(const char *tunnel, struct peers_state_entry **entries, size_t *n, struct err *err);
+int peers_state_load(
+	const char *tunnel, struct peers_state_entry **entries, size_t *n, struct err *err);
 void peers_state_free(struct peers_state_entry *entries, size_t n);
 /* `removed` or the spec; done on the loop when it is on disk. */
 void peers_state_put(const char *tunnel, const struct peer_spec *spec, bool removed,
@@ -199,6 +205,7 @@ void peers_state_put(const char *tunnel, const struct peer_spec *spec, bool remo
 
 void peers_state_forget(void); /* what is kept in memory of the files; before stop ends */
 
-/* ---- operations -------------------------------------------------------------------------------- */
+/* ---- operations --------------------------------------------------------------------------------
+ */
 extern const struct op dataplane_ops[];
 uint64_t drops_sum(unsigned number); /* over all workers */

@@ -26,8 +26,8 @@
 #define WG_OVERHEAD 80    /* IPv6, UDP, WireGuard header and tag, padding */
 
 static const struct graph_node *const graph_nodes[] = {&node_rx, &node_inject, &node_classify,
-	&node_reassemble, &node_wg_input, &node_route, &node_wg_output, &node_outer, &node_icmp_error,
-	&node_fragment, &node_neighbour, &node_tx, NULL};
+	&node_reassemble, &node_wg_input, &node_route, &node_wg_output, &node_outer,
+	&node_icmp_error, &node_fragment, &node_neighbour, &node_tx, NULL};
 
 static struct {
 	const struct dataplane_conf *conf;
@@ -201,7 +201,8 @@ static bool worker_drain(struct worker *w)
 	bool left = false;
 	unsigned n;
 
-	for (n = 0; n < PUNT_BUDGET && !rte_ring_sc_dequeue_elem(w->events, &event, sizeof(event)); n++)
+	for (n = 0; n < PUNT_BUDGET && !rte_ring_sc_dequeue_elem(w->events, &event, sizeof(event));
+		n++)
 		event_take(&event);
 	left |= n == PUNT_BUDGET;
 	for (unsigned c = 0; c < PUNT_CLASSES; c++) {
@@ -305,7 +306,8 @@ static void node_object_load(void *arg, const char *name, const char *dir)
 		return;
 	}
 	if (object->abi != TAILPLANE_NODE_ABI || object->size != sizeof(*object)) {
-		err_set(err, -EINVAL, "%s was built for another version: its node ABI is %u, ours %u", path,
+		err_set(err, -EINVAL,
+			"%s was built for another version: its node ABI is %u, ours %u", path,
 			object->abi, TAILPLANE_NODE_ABI);
 		return;
 	}
@@ -479,7 +481,8 @@ static bool same_port(const struct port_conf *a, const struct port_conf *b)
 	return same_text(a->name, b->name) && same_text(a->device, b->device) &&
 	       same_text(a->mirror, b->mirror) && a->mtu == b->mtu &&
 	       a->descriptors == b->descriptors && a->promiscuous == b->promiscuous &&
-	       same_list(&a->addresses, &b->addresses, sizeof(struct net_prefix)) && same_vlans(a, b);
+	       same_list(&a->addresses, &b->addresses, sizeof(struct net_prefix)) &&
+	       same_vlans(a, b);
 }
 
 static bool same_route(const struct route_conf *a, const struct route_conf *b)
@@ -489,21 +492,22 @@ static bool same_route(const struct route_conf *a, const struct route_conf *b)
 	       same_text(a->tunnel, b->tunnel);
 }
 
-#define SAME_EACH(a, b, list, type, same)                                                          \
-	do {                                                                                       \
-		if ((a)->list.count != (b)->list.count)                                            \
-			return false;                                                              \
-		for (size_t i = 0; i < (a)->list.count; i++)                                       \
-			if (!same((const struct type *)(a)->list.items + i,                        \
-				    (const struct type *)(b)->list.items + i))                     \
-				return false;                                                      \
+#define SAME_EACH(a, b, list, type, same)                                      \
+	do {                                                                   \
+		if ((a)->list.count != (b)->list.count)                        \
+			return false;                                          \
+		for (size_t i = 0; i < (a)->list.count; i++)                   \
+			if (!same((const struct type *)(a)->list.items + i,    \
+				    (const struct type *)(b)->list.items + i)) \
+				return false;                                  \
 	} while (0)
 
 /* Whether `next` asks for nothing but what a running data plane takes over. */
 static bool absorbable(const struct dataplane_conf *a, const struct dataplane_conf *b)
 {
 	if (workers_wanted(a) != workers_wanted(b) || !same_text(a->aead, b->aead) ||
-		!same_list(&a->cores, &b->cores, sizeof(int64_t)) || frame_max_of(a) != frame_max_of(b))
+		!same_list(&a->cores, &b->cores, sizeof(int64_t)) ||
+		frame_max_of(a) != frame_max_of(b))
 		return false;
 	SAME_EACH(a, b, tunnels, tunnel_conf, same_tunnel);
 	SAME_EACH(a, b, ports, port_conf, same_port);
@@ -516,9 +520,11 @@ static enum plugin_reload dataplane_check(const void *running, const void *next,
 	const struct dataplane_conf *a = running, *b = next;
 	const struct tunnel_conf *list = b->tunnels.items;
 
-	if (a->hugepages != b->hugepages || a->memory != b->memory || a->max_peers != b->max_peers) {
+	if (a->hugepages != b->hugepages || a->memory != b->memory ||
+		a->max_peers != b->max_peers) {
 		err_set(err, -EBUSY,
-			"hugepages, memory and max_peers of the data plane are fixed at start: restart the daemon");
+			"hugepages, memory and max_peers of the data plane are fixed at start: "
+			"restart the daemon");
 		return PLUGIN_REFUSE;
 	}
 	for (size_t i = 0; i < b->tunnels.count; i++)

@@ -23,8 +23,8 @@ struct peer_conf {
 
 struct tunnel_conf {
 	char *name;
-	char *interface; /* TUN name; NULL: the tunnel's name (host) or none (ports) */
-	int underlay;    /* enum underlay */
+	char *interface;        /* TUN name; NULL: the tunnel's name (host) or none (ports) */
+	int underlay;           /* enum underlay */
 	char *private_key_file; /* NULL: tunnels/NAME.key, made at first start */
 	int64_t listen_port;
 	int64_t fwmark;
@@ -42,9 +42,9 @@ struct vlan_conf {
 
 struct port_conf {
 	char *name;
-	char *device;     /* PCI address or vdev string: "net_af_packet0,iface=eth1" */
+	char *device;                  /* PCI address or vdev string: "net_af_packet0,iface=eth1" */
 	struct setting_list addresses; /* struct net_prefix; with a mirror: put on the mirror */
-	char *mirror;     /* name of the kernel's mirror interface; NULL: none */
+	char *mirror;                  /* name of the kernel's mirror interface; NULL: none */
 	int64_t mtu;
 	int64_t descriptors;
 	bool promiscuous;
@@ -59,12 +59,12 @@ struct route_conf {
 };
 
 struct dataplane_conf {
-	int64_t workers; /* 0: cores minus one, at least one */
-	struct setting_list cores; /* int64_t: where workers are pinned; empty: the last ones */
-	int poll;        /* enum poll_mode */
+	int64_t workers;            /* 0: cores minus one, at least one */
+	struct setting_list cores;  /* int64_t: where workers are pinned; empty: the last ones */
+	int poll;                   /* enum poll_mode */
 	uint64_t idle_before_sleep; /* ns */
 	char *aead;
-	uint64_t memory;  /* bytes of packet buffers */
+	uint64_t memory; /* bytes of packet buffers */
 	int64_t max_peers;
 	bool hugepages;
 	bool mss_clamp;
@@ -110,12 +110,12 @@ void capture_punt(struct rte_mbuf *m);
 
 /* ---- host port: port_tun.c, port_udp.c -------------------------------------------------------
  * Opening needs CAP_NET_ADMIN; n_queues = workers. The port is not in the table yet. */
-struct port *port_tun_open(const char *ifname, uint16_t n_queues, uint16_t mtu, uint32_t tunnel,
-	struct err *err);
+struct port *port_tun_open(
+	const char *ifname, uint16_t n_queues, uint16_t mtu, uint32_t tunnel, struct err *err);
 /* One socket per worker and family (SO_REUSEPORT), bound to `listen_port` (0: any; then
  * *listen_port is what the kernel chose) of all addresses. fwmark 0: none. */
-struct port *port_udp_open(uint16_t *listen_port, uint16_t n_queues, uint32_t tunnel, uint32_t fwmark,
-	struct err *err);
+struct port *port_udp_open(uint16_t *listen_port, uint16_t n_queues, uint32_t tunnel,
+	uint32_t fwmark, struct err *err);
 
 /* ---- Ethernet ports: eal.c, port_ether.c ---------------------------------------------------- */
 /* EAL once per process. `devices` are the device strings (to load only the drivers they need). */
@@ -123,7 +123,8 @@ int eal_start(const struct dataplane_conf *conf, struct err *err);
 const char *eal_memory(void); /* "2 MiB hugepages" or "no hugepages: <why>" for status */
 /* A pool on NUMA node `numa` (-1: any) whose mbufs hold frames of `frame_max` bytes in one segment,
  * with struct packet as private area. */
-struct rte_mempool *eal_pool(const char *name, unsigned n, unsigned frame_max, int numa, struct err *err);
+struct rte_mempool *eal_pool(
+	const char *name, unsigned n, unsigned frame_max, int numa, struct err *err);
 struct port *port_ether_open(const struct port_conf *conf, uint16_t n_queues,
 	struct rte_mempool *const *pools, struct err *err);
 
@@ -132,8 +133,8 @@ int netlink_link_up(const char *ifname, unsigned mtu, struct err *err);
 int netlink_address_add(const char *ifname, const struct net_prefix *address, struct err *err);
 int netlink_address_remove(const char *ifname, const struct net_prefix *address, struct err *err);
 int netlink_route_add(const char *ifname, const struct net_prefix *prefix, struct err *err);
-/* All traffic of a family into the tunnel but the tunnel's own (marked `fwmark`; 0: our default mark),
- * as wg-quick does it: a routing table of its own and two rules. */
+/* All traffic of a family into the tunnel but the tunnel's own (marked `fwmark`; 0: our default
+ * mark), as wg-quick does it: a routing table of its own and two rules. */
 int netlink_default_add(const char *ifname, int family, uint32_t fwmark, struct err *err);
 int netlink_default_remove(const char *ifname, int family, uint32_t fwmark, struct err *err);
 int netlink_route_remove(const char *ifname, const struct net_prefix *prefix, struct err *err);

@@ -23,7 +23,8 @@ static inline void ecn_set_ce(uint8_t *ip)
 {
 	if (ip[0] >> 4 == 4) {
 		/* RFC 1624 with m' - m known: the low bits of the first 16-bit word grow */
-		uint32_t sum = ((uint32_t)ip[10] << 8 | ip[11]) + 0xffffu - (ECN_CE - (ip[1] & ECN_MASK));
+		uint32_t sum =
+			((uint32_t)ip[10] << 8 | ip[11]) + 0xffffu - (ECN_CE - (ip[1] & ECN_MASK));
 
 		sum = (sum & 0xffff) + (sum >> 16);
 		ip[1] |= ECN_CE;

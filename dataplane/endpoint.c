@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Names of endpoints. A literal is taken at once; a name is looked up in a job (the resolver blocks)
- * at start and whenever a handshake got no answer: the name may lead elsewhere by then. Control
- * loop, but for lookup_run.
+ * Names of endpoints. A literal is taken at once; a name is looked up in a job (the resolver
+ * blocks) at start and whenever a handshake got no answer: the name may lead elsewhere by then.
+ * Control loop, but for lookup_run.
  */
 #include <netdb.h>
 #include <stdlib.h>
@@ -22,7 +22,8 @@ struct lookup_job {
 static void lookup_run(struct job *job)
 {
 	struct lookup_job *j = (struct lookup_job *)job;
-	struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_ADDRCONFIG}, *list = NULL;
+	struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_ADDRCONFIG},
+			*list = NULL;
 
 	j->error = getaddrinfo(j->host, NULL, &hints, &list);
 	if (j->error)
@@ -44,7 +45,8 @@ static void lookup_done(struct job *job)
 	if (p->dead) {
 		/* nobody wants to know */
 	} else if (j->error) {
-		log_warnx("tunnel %s: endpoint %s of peer %s: %s; it is looked up again with the next handshake",
+		log_warnx("tunnel %s: endpoint %s of peer %s: %s; it is looked up again with the "
+			  "next handshake",
 			p->tunnel->name, p->spec.endpoint, p->spec.name, gai_strerror(j->error));
 	} else if (first || !net_endpoint_equal(&j->found, &p->endpoint)) {
 		log_info("tunnel %s: peer %s is at %s", p->tunnel->name, p->spec.name,

@@ -107,7 +107,8 @@ static void dispatch(struct rte_graph *graph, struct rte_node *node, const struc
 	}
 }
 
-static uint16_t node_process(struct rte_graph *graph, struct rte_node *node, void **objs, uint16_t n)
+static uint16_t node_process(
+	struct rte_graph *graph, struct rte_node *node, void **objs, uint16_t n)
 {
 	const struct node_entry *entry = entry_of(node);
 	uint16_t verdicts[NODE_BURST_MAX];
@@ -189,10 +190,12 @@ static int entry_splice(struct node_entry *entry, struct err *err)
 	const char *target = entry->node->before;
 
 	if (!entry_find(target))
-		return err_set(err, -ENOENT, "graph node %s wants to stand before %s, which does not exist",
+		return err_set(err, -ENOENT,
+			"graph node %s wants to stand before %s, which does not exist",
 			entry->node->name, target);
 	if (!entry->n_next || strcmp(entry->next[0], target))
-		return err_set(err, -EINVAL, "graph node %s stands before %s, so its first next must be it",
+		return err_set(err, -EINVAL,
+			"graph node %s stands before %s, so its first next must be it",
 			entry->node->name, target);
 	for (unsigned i = 0; i < n_entries; i++)
 		for (unsigned k = 0; k < entries[i].n_next; k++)
@@ -229,13 +232,14 @@ static int register_again(const struct graph_node *const *extra, struct err *err
 	for (; extra && *extra; extra++)
 		if (!entry_find((*extra)->name))
 			return err_set(err, -EBUSY,
-				"graph node %s is new, and graph nodes are fixed at start: restart the daemon",
+				"graph node %s is new, and graph nodes are fixed at start: restart "
+				"the daemon",
 				(*extra)->name);
 	return 0;
 }
 
-int graph_register(
-	const struct graph_node *const *builtin, const struct graph_node *const *extra, struct err *err)
+int graph_register(const struct graph_node *const *builtin, const struct graph_node *const *extra,
+	struct err *err)
 {
 	const struct graph_node *const *const tables[] = {builtin, extra};
 	int rc = 0;
@@ -251,7 +255,8 @@ int graph_register(
 	for (unsigned i = 0; !rc && i < n_entries; i++)
 		for (unsigned k = 0; !rc && k < entries[i].n_next; k++)
 			if (!entry_find(entries[i].next[k]))
-				rc = err_set(err, -ENOENT, "graph node %s leads to %s, which does not exist",
+				rc = err_set(err, -ENOENT,
+					"graph node %s leads to %s, which does not exist",
 					entries[i].node->name, entries[i].next[k]);
 	for (unsigned i = 0; !rc && i < n_entries; i++)
 		rc = entry_register(&entries[i], err);
@@ -302,7 +307,8 @@ void graph_rows(struct graph *const *graphs, unsigned n, json_t *rows)
 		uint64_t calls = 0, packets = 0, cycles = 0;
 
 		for (unsigned k = 0; k < n; k++) {
-			const struct rte_node *node = rte_graph_node_get(graphs[k]->id, entries[i].id);
+			const struct rte_node *node =
+				rte_graph_node_get(graphs[k]->id, entries[i].id);
 
 			if (!node)
 				continue;
@@ -312,8 +318,9 @@ void graph_rows(struct graph *const *graphs, unsigned n, json_t *rows)
 		}
 		json_array_append_new(rows,
 			json_pack("{ss sI sI sf sf ss}", "node", entries[i].node->name, "calls",
-				(json_int_t)calls, "packets", (json_int_t)packets, "packets_per_call",
-				calls ? (double)packets / (double)calls : 0., "cycles_per_packet",
+				(json_int_t)calls, "packets", (json_int_t)packets,
+				"packets_per_call", calls ? (double)packets / (double)calls : 0.,
+				"cycles_per_packet",
 				packets ? (double)cycles / (double)packets : 0., "help",
 				entries[i].node->help ? entries[i].node->help : ""));
 	}

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Handshake messages, in and out, through jobs: a Diffie-Hellman step would hold the loop for longer
- * than a burst takes. A function named *_run executes in a job, all others on the control loop.
+ * Handshake messages, in and out, through jobs: a Diffie-Hellman step would hold the loop for
+ * longer than a burst takes. A function named *_run executes in a job, all others on the control
+ * loop.
  *
- *   worker --punt--> loop --job--> mac1, cookie, Noise --done--> loop: session, path, answer --> worker
+ *   worker --punt--> loop --job--> mac1, cookie, Noise --done--> loop: session, path, answer -->
+ * worker
  *
  * Many messages of many peers are under way at once; what two jobs could touch at the same time has
  * a lock of its own: the peer's handshake (peer->lock), the tunnel's cookie secret and rate limiter
- * (cookie_lock), the table of peers and our key (tunnel->lock). Their order: tunnel->lock, peer->lock.
+ * (cookie_lock), the table of peers and our key (tunnel->lock). Their order: tunnel->lock,
+ * peer->lock.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -84,10 +87,10 @@ static void message_send(const struct packet_path *path, const void *message, si
 
 /* ---- receiving: in the job ------------------------------------------------------------------- */
 
-#define REFUSE(j, what)                                                                            \
-	do {                                                                                       \
-		(j)->outcome = OUTCOME_REFUSED;                                                    \
-		(j)->counter = &(j)->tunnel->counters.refused_##what;                              \
+#define REFUSE(j, what)                                               \
+	do {                                                          \
+		(j)->outcome = OUTCOME_REFUSED;                       \
+		(j)->counter = &(j)->tunnel->counters.refused_##what; \
 	} while (0)
 
 static void refuse_noise(struct receive_job *j, enum noise_result result)
@@ -135,8 +138,8 @@ static bool macs_pass_run(struct receive_job *j)
 	result = cookie_check(
 		&t->checker, j->message.bytes, j->len, j->loaded ? &j->source : NULL, j->now);
 	if (result == COOKIE_MAC1 && j->loaded) {
-		cookie_reply_create(&t->checker, &j->reply.cookie, j->message.bytes, j->len, &j->source,
-			j->now);
+		cookie_reply_create(&t->checker, &j->reply.cookie, j->message.bytes, j->len,
+			&j->source, j->now);
 		j->reply_len = sizeof(j->reply.cookie);
 		j->outcome = OUTCOME_COOKIE_SENT;
 		allowed = false;
@@ -151,7 +154,8 @@ static bool macs_pass_run(struct receive_job *j)
 	return allowed && result != COOKIE_INVALID;
 }
 
-static struct peer *peer_of_initiation_run(struct receive_job *j, struct noise_initiation *initiation)
+static struct peer *peer_of_initiation_run(
+	struct receive_job *j, struct noise_initiation *initiation)
 {
 	struct tunnel *t = j->tunnel;
 	enum noise_result result;
@@ -381,8 +385,8 @@ static void initiate_run(struct job *job)
 	pthread_rwlock_rdlock(&t->lock);
 	pthread_mutex_lock(&p->lock);
 	p->last_sent_timestamp = noise_timestamp_next(&p->last_sent_timestamp, j->unix_ns);
-	j->made = noise_create_initiation(&j->message, &p->noise, &t->local, &p->last_sent_timestamp,
-			  j->index) == NOISE_OK;
+	j->made = noise_create_initiation(&j->message, &p->noise, &t->local,
+			  &p->last_sent_timestamp, j->index) == NOISE_OK;
 	if (j->made)
 		cookie_add_macs(&p->cookie, &j->message, sizeof(j->message), j->now);
 	pthread_mutex_unlock(&p->lock);

@@ -22,8 +22,8 @@ static const struct metric sleeps_metric = {
 	"tailplane_worker_sleeps_total", METRIC_COUNTER, "How often a worker went to sleep."};
 static const struct metric punts_metric = {
 	"tailplane_worker_punts_total", METRIC_COUNTER, "Packets handed up to control, by class."};
-static const struct metric handshakes_metric = {
-	"tailplane_handshakes_total", METRIC_COUNTER, "Handshake messages and what became of them."};
+static const struct metric handshakes_metric = {"tailplane_handshakes_total", METRIC_COUNTER,
+	"Handshake messages and what became of them."};
 static const struct metric peers_metric = {"tailplane_peers", METRIC_GAUGE, "Peers of a tunnel."};
 static const struct metric port_rx_metric = {
 	"tailplane_port_receive_bytes_total", METRIC_COUNTER, "Bytes received by a port."};
@@ -131,7 +131,8 @@ static void handshakes_collect(struct metric_sink *sink)
 		};
 
 		for (unsigned k = 0; t && k < RTE_DIM(rows); k++) {
-			struct metric_label labels[] = {{"tunnel", t->name}, {"event", rows[k].event}};
+			struct metric_label labels[] = {
+				{"tunnel", t->name}, {"event", rows[k].event}};
 
 			metric_add(sink, &handshakes_metric, labels, 2, (double)rows[k].value);
 		}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The data plane's operations: what `tailplane peers`, `ports`, `graph`, `drops` ... do. Control loop. */
+/* The data plane's operations: what `tailplane peers`, `ports`, `graph`, `drops` ... do. Control
+ * loop. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,11 +55,12 @@ static json_t *peer_row(const struct peer *p)
 	if (p->endpoint.addr.family)
 		net_endpoint_format(&p->endpoint, endpoint);
 	allowedips_each(&p->tunnel->allowed_ips, p->index, prefix_append, ips);
-	return json_pack("{ss ss ss ss sI sI sI sI sI so sI sb ss}", "tunnel", p->tunnel->name, "name",
-		p->spec.name, "public_key", key, "endpoint", endpoint, "latest_handshake",
-		(json_int_t)p->last_handshake_unix, "rx_bytes", (json_int_t)traffic.rx_bytes, "tx_bytes",
-		(json_int_t)traffic.tx_bytes, "rx_packets", (json_int_t)traffic.rx_packets, "tx_packets",
-		(json_int_t)traffic.tx_packets, "allowed_ips", ips, "persistent_keepalive",
+	return json_pack("{ss ss ss ss sI sI sI sI sI so sI sb ss}", "tunnel", p->tunnel->name,
+		"name", p->spec.name, "public_key", key, "endpoint", endpoint, "latest_handshake",
+		(json_int_t)p->last_handshake_unix, "rx_bytes", (json_int_t)traffic.rx_bytes,
+		"tx_bytes", (json_int_t)traffic.tx_bytes, "rx_packets",
+		(json_int_t)traffic.rx_packets, "tx_packets", (json_int_t)traffic.tx_packets,
+		"allowed_ips", ips, "persistent_keepalive",
 		(json_int_t)p->spec.persistent_keepalive, "preshared_key",
 		!secret_is_zero(&p->spec.preshared_key, sizeof(p->spec.preshared_key)), "origin",
 		origin_names[p->origin]);
@@ -96,7 +98,8 @@ static void change_done(void *arg, int error, const struct err *err)
 	struct change *change = arg;
 
 	if (error) {
-		op_fail(change->call, "it runs, but could not be kept for the next start: %s", err->msg);
+		op_fail(change->call, "it runs, but could not be kept for the next start: %s",
+			err->msg);
 		json_decref(change->result);
 	} else {
 		op_reply(change->call, change->result);
@@ -135,7 +138,8 @@ static const char *spec_allowed_ips(struct peer_spec *spec, const json_t *list)
 	if (!spec->allowed_ips)
 		return "out of memory";
 	for (size_t i = 0; i < n; i++)
-		if (net_prefix_parse(&spec->allowed_ips[i], json_string_value(json_array_get(list, i))))
+		if (net_prefix_parse(
+			    &spec->allowed_ips[i], json_string_value(json_array_get(list, i))))
 			return "an allowed IP is a prefix such as 10.0.0.2/32";
 	spec->n_allowed_ips = n;
 	return NULL;
@@ -222,7 +226,8 @@ static void peers_add_run(struct op_call *call, const json_t *args)
 		return;
 	}
 	if (peer_find(t, &spec.public_key)) {
-		op_fail(call, "tunnel %s has a peer with this key: change it with `peers set`", t->name);
+		op_fail(call, "tunnel %s has a peer with this key: change it with `peers set`",
+			t->name);
 		return;
 	}
 	snprintf(spec.name, sizeof(spec.name), "%s", key);
@@ -240,7 +245,8 @@ static struct peer *arg_peer(struct op_call *call, const json_t *args, struct tu
 		return NULL;
 	p = peer_find_text(*t, text);
 	if (!p)
-		op_fail(call, "tunnel %s has no peer \"%s\": `tailplane peers` lists them", (*t)->name, text);
+		op_fail(call, "tunnel %s has no peer \"%s\": `tailplane peers` lists them",
+			(*t)->name, text);
 	return p;
 }
 
@@ -277,7 +283,8 @@ static void peers_remove_run(struct op_call *call, const json_t *args)
 	change_keep(call, t, &spec, true, keep, row);
 }
 
-/* ---- tunnels, ports, graph, drops ------------------------------------------------------------- */
+/* ---- tunnels, ports, graph, drops -------------------------------------------------------------
+ */
 
 static json_t *tunnel_row(const struct tunnel *t)
 {
@@ -289,17 +296,19 @@ static json_t *tunnel_row(const struct tunnel *t)
 	tunnel_key_text(t, key);
 	for (size_t i = 0; (address = tunnel_address(t, i)); i++)
 		json_array_append_new(list, json_string(net_prefix_format(address, text)));
-	return json_pack("{ss ss ss si si so si sb s{sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI}}",
-		"name", t->name, "interface", t->interface, "public_key", key, "listen_port",
+	return json_pack(
+		"{ss ss ss si si so si sb s{sI sI sI sI sI sI sI sI sI sI sI sI sI sI sI}}", "name",
+		t->name, "interface", t->interface, "public_key", key, "listen_port",
 		t->listen_port, "mtu", t->dp->mtu, "addresses", list, "peers", t->n_peers,
 		"under_load", core_now() < t->loaded_until, "handshakes", "initiations_sent",
 		(json_int_t)c->initiations_sent, "initiations_received",
-		(json_int_t)c->initiations_received, "responses_sent", (json_int_t)c->responses_sent,
-		"responses_received", (json_int_t)c->responses_received, "cookies_sent",
-		(json_int_t)c->cookies_sent, "cookies_received", (json_int_t)c->cookies_received,
-		"completed", (json_int_t)c->handshakes_completed, "refused_mac1",
-		(json_int_t)c->refused_mac1, "refused_authentic", (json_int_t)c->refused_authentic,
-		"refused_unknown_peer", (json_int_t)c->refused_unknown_peer, "refused_replayed",
+		(json_int_t)c->initiations_received, "responses_sent",
+		(json_int_t)c->responses_sent, "responses_received",
+		(json_int_t)c->responses_received, "cookies_sent", (json_int_t)c->cookies_sent,
+		"cookies_received", (json_int_t)c->cookies_received, "completed",
+		(json_int_t)c->handshakes_completed, "refused_mac1", (json_int_t)c->refused_mac1,
+		"refused_authentic", (json_int_t)c->refused_authentic, "refused_unknown_peer",
+		(json_int_t)c->refused_unknown_peer, "refused_replayed",
 		(json_int_t)c->refused_replayed, "refused_flooded", (json_int_t)c->refused_flooded,
 		"refused_unexpected", (json_int_t)c->refused_unexpected, "refused_ratelimit",
 		(json_int_t)c->refused_ratelimit, "refused_queue_full",
@@ -328,9 +337,10 @@ static void tunnels_address_run(struct op_call *call, const json_t *args)
 
 	if (!t)
 		return;
-	json_array_foreach(list, i, text) {
+	json_array_foreach (list, i, text) {
 		if (!rc && net_prefix_parse(&address, json_string_value(text)))
-			rc = err_set(&err, -EINVAL, "%s is no address with the length of its network",
+			rc = err_set(&err, -EINVAL,
+				"%s is no address with the length of its network",
 				json_string_value(text));
 		if (!rc)
 			rc = tunnel_address_add(t, &address, &err);
@@ -360,12 +370,12 @@ static json_t *port_row(struct port *port)
 		sum.tx_dropped += c->tx_dropped;
 	}
 	row = json_pack("{ss ss ss ss si si sI sI sI sI sI sI sI sI}", "name", port->name, "type",
-		types[port->type], "state", port->up ? "up" : "down", "reason", port->reason, "queues",
-		port->n_queues, "mtu", port->mtu, "rx_packets", (json_int_t)sum.rx_packets, "rx_bytes",
-		(json_int_t)sum.rx_bytes, "tx_packets", (json_int_t)sum.tx_packets, "tx_bytes",
-		(json_int_t)sum.tx_bytes, "rx_calls", (json_int_t)sum.rx_calls, "tx_calls",
-		(json_int_t)sum.tx_calls, "rx_dropped", (json_int_t)sum.rx_dropped, "tx_dropped",
-		(json_int_t)sum.tx_dropped);
+		types[port->type], "state", port->up ? "up" : "down", "reason", port->reason,
+		"queues", port->n_queues, "mtu", port->mtu, "rx_packets",
+		(json_int_t)sum.rx_packets, "rx_bytes", (json_int_t)sum.rx_bytes, "tx_packets",
+		(json_int_t)sum.tx_packets, "tx_bytes", (json_int_t)sum.tx_bytes, "rx_calls",
+		(json_int_t)sum.rx_calls, "tx_calls", (json_int_t)sum.tx_calls, "rx_dropped",
+		(json_int_t)sum.rx_dropped, "tx_dropped", (json_int_t)sum.tx_dropped);
 	if (row && port->ops->describe)
 		port->ops->describe(port, row);
 	return row;
@@ -410,8 +420,9 @@ static void drops_run(struct op_call *call, const json_t *args)
 		uint64_t count = drops_sum(i);
 
 		if (count || all)
-			json_array_append_new(rows, json_pack("{ss sI ss}", "reason", name, "packets",
-							    (json_int_t)count, "meaning", meaning));
+			json_array_append_new(
+				rows, json_pack("{ss sI ss}", "reason", name, "packets",
+					      (json_int_t)count, "meaning", meaning));
 	}
 	op_reply(call, rows);
 }
@@ -426,11 +437,13 @@ static void workers_run(struct op_call *call, const json_t *args)
 
 		json_array_append_new(rows,
 			json_pack("{si sI sI sI sf sI sI}", "worker", i, "rounds",
-				(json_int_t)c->rounds, "busy_rounds", (json_int_t)c->busy_rounds, "sleeps",
-				(json_int_t)c->sleeps, "busy",
-				c->total_cycles ? 100. * (double)c->busy_cycles / (double)c->total_cycles
-						: 0.,
-				"packets", (json_int_t)c->rx_packets, "bytes", (json_int_t)c->rx_bytes));
+				(json_int_t)c->rounds, "busy_rounds", (json_int_t)c->busy_rounds,
+				"sleeps", (json_int_t)c->sleeps, "busy",
+				c->total_cycles
+					? 100. * (double)c->busy_cycles / (double)c->total_cycles
+					: 0.,
+				"packets", (json_int_t)c->rx_packets, "bytes",
+				(json_int_t)c->rx_bytes));
 	}
 	op_reply(call, rows);
 }
@@ -447,22 +460,22 @@ static void neighbours_run(struct op_call *call, const json_t *args)
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-#define TUNNEL_ARG                                                                                 \
-	{                                                                                          \
-		"tunnel", SETTING_STRING, 0, NULL, "tunnels:name",                                 \
-			"which tunnel; not needed when there is only one"                          \
+#define TUNNEL_ARG                                                        \
+	{                                                                 \
+		"tunnel", SETTING_STRING, 0, NULL, "tunnels:name",        \
+			"which tunnel; not needed when there is only one" \
 	}
-#define PEER_ARGS                                                                                  \
-	{"name", SETTING_STRING, 0, NULL, NULL, "what to call the peer"},                          \
-		{"allowed-ips", SETTING_PREFIX, OP_ARG_LIST, NULL, NULL,                           \
-			"prefixes routed to the peer, and accepted from it"},                      \
-		{"endpoint", SETTING_ENDPOINT, 0, NULL, NULL, "where it listens: host:port"},      \
-		{"persistent-keepalive", SETTING_DURATION, 0, NULL, NULL,                          \
-			"an empty packet after this much silence; 0s: off"},                       \
-		{"preshared-key-file", SETTING_STRING, OP_ARG_SECRET_FILE, NULL, NULL,             \
-			"file with a preshared key; - for standard input"},                        \
-		{"volatile", SETTING_BOOL, 0, NULL, NULL,                                          \
-			"only until the next restart or reload"},                                  \
+#define PEER_ARGS                                                                             \
+	{"name", SETTING_STRING, 0, NULL, NULL, "what to call the peer"},                     \
+		{"allowed-ips", SETTING_PREFIX, OP_ARG_LIST, NULL, NULL,                      \
+			"prefixes routed to the peer, and accepted from it"},                 \
+		{"endpoint", SETTING_ENDPOINT, 0, NULL, NULL, "where it listens: host:port"}, \
+		{"persistent-keepalive", SETTING_DURATION, 0, NULL, NULL,                     \
+			"an empty packet after this much silence; 0s: off"},                  \
+		{"preshared-key-file", SETTING_STRING, OP_ARG_SECRET_FILE, NULL, NULL,        \
+			"file with a preshared key; - for standard input"},                   \
+		{"volatile", SETTING_BOOL, 0, NULL, NULL,                                     \
+			"only until the next restart or reload"},                             \
 		TUNNEL_ARG
 
 static const struct op_arg tunnel_args[] = {TUNNEL_ARG, {0}};
@@ -485,8 +498,8 @@ static const struct op_arg peers_set_args[] = {
 static const struct op_arg peers_remove_args[] = {
 	{"peer", SETTING_STRING, OP_ARG_REQUIRED | OP_ARG_POSITIONAL, NULL, "peers:name",
 		"name or public key"},
-	{"volatile", SETTING_BOOL, 0, NULL, NULL, "only until the next restart or reload"}, TUNNEL_ARG,
-	{0}};
+	{"volatile", SETTING_BOOL, 0, NULL, NULL, "only until the next restart or reload"},
+	TUNNEL_ARG, {0}};
 
 static const struct op_arg drops_args[] = {
 	{"all", SETTING_BOOL, 0, NULL, NULL, "also those that never happened"}, {0}};
@@ -501,12 +514,12 @@ static const struct op_column tunnels_columns[] = {{"name", "TUNNEL", OP_TEXT},
 	{"listen_port", "PORT", OP_TEXT}, {"mtu", "MTU", OP_TEXT},
 	{"addresses", "ADDRESSES", OP_TEXT}, {"peers", "PEERS", OP_COUNT}, {0}};
 
-static const struct op_column ports_columns[] = {{"name", "PORT", OP_TEXT}, {"type", "TYPE", OP_TEXT},
-	{"state", "STATE", OP_STATE}, {"queues", "QUEUES", OP_COUNT}, {"mtu", "MTU", OP_TEXT},
-	{"rx_packets", "RX PACKETS", OP_COUNT}, {"rx_bytes", "RX", OP_BYTES},
-	{"tx_packets", "TX PACKETS", OP_COUNT}, {"tx_bytes", "TX", OP_BYTES},
-	{"rx_dropped", "RX DROPS", OP_COUNT}, {"tx_dropped", "TX DROPS", OP_COUNT},
-	{"reason", "WHY", OP_TEXT}, {0}};
+static const struct op_column ports_columns[] = {{"name", "PORT", OP_TEXT},
+	{"type", "TYPE", OP_TEXT}, {"state", "STATE", OP_STATE}, {"queues", "QUEUES", OP_COUNT},
+	{"mtu", "MTU", OP_TEXT}, {"rx_packets", "RX PACKETS", OP_COUNT},
+	{"rx_bytes", "RX", OP_BYTES}, {"tx_packets", "TX PACKETS", OP_COUNT},
+	{"tx_bytes", "TX", OP_BYTES}, {"rx_dropped", "RX DROPS", OP_COUNT},
+	{"tx_dropped", "TX DROPS", OP_COUNT}, {"reason", "WHY", OP_TEXT}, {0}};
 
 static const struct op_column graph_columns[] = {{"node", "NODE", OP_TEXT},
 	{"calls", "CALLS", OP_COUNT}, {"packets", "PACKETS", OP_COUNT},
@@ -517,27 +530,28 @@ static const struct op_column drops_columns[] = {{"reason", "REASON", OP_TEXT},
 	{"packets", "PACKETS", OP_COUNT}, {"meaning", "MEANING", OP_TEXT}, {0}};
 
 static const struct op_column workers_columns[] = {{"worker", "WORKER", OP_TEXT},
-	{"busy", "BUSY", OP_PERCENT}, {"packets", "PACKETS", OP_COUNT}, {"bytes", "BYTES", OP_BYTES},
-	{"rounds", "ROUNDS", OP_COUNT}, {"busy_rounds", "BUSY ROUNDS", OP_COUNT},
-	{"sleeps", "SLEEPS", OP_COUNT}, {0}};
+	{"busy", "BUSY", OP_PERCENT}, {"packets", "PACKETS", OP_COUNT},
+	{"bytes", "BYTES", OP_BYTES}, {"rounds", "ROUNDS", OP_COUNT},
+	{"busy_rounds", "BUSY ROUNDS", OP_COUNT}, {"sleeps", "SLEEPS", OP_COUNT}, {0}};
 
 const struct op dataplane_ops[] = {
-	{"peers", "Peers of the tunnels, with their latest handshake, endpoint and traffic", OP_READ,
-		tunnel_args, peers_columns, peers_run},
-	{"peers add", "Adds a peer, and keeps it over restarts", OP_WRITE, peers_add_args, peers_columns,
-		peers_add_run},
-	{"peers set", "Changes a peer; what is not given stays", OP_WRITE, peers_set_args, peers_columns,
-		peers_set_run},
-	{"peers remove", "Removes a peer", OP_WRITE, peers_remove_args, peers_columns, peers_remove_run},
-	{"tunnels", "Tunnels: key, port, addresses, handshake counters", OP_READ, NULL, tunnels_columns,
-		tunnels_run},
+	{"peers", "Peers of the tunnels, with their latest handshake, endpoint and traffic",
+		OP_READ, tunnel_args, peers_columns, peers_run},
+	{"peers add", "Adds a peer, and keeps it over restarts", OP_WRITE, peers_add_args,
+		peers_columns, peers_add_run},
+	{"peers set", "Changes a peer; what is not given stays", OP_WRITE, peers_set_args,
+		peers_columns, peers_set_run},
+	{"peers remove", "Removes a peer", OP_WRITE, peers_remove_args, peers_columns,
+		peers_remove_run},
+	{"tunnels", "Tunnels: key, port, addresses, handshake counters", OP_READ, NULL,
+		tunnels_columns, tunnels_run},
 	{"tunnels address", "Adds addresses of this machine to a tunnel, until it closes", OP_WRITE,
 		address_args, tunnels_columns, tunnels_address_run},
 	{"ports", "Ports and their traffic", OP_READ, NULL, ports_columns, ports_run},
 	{"graph", "Graph nodes: calls, packets, packets per call, cycles per packet", OP_READ, NULL,
 		graph_columns, graph_run},
-	{"drops", "Every way a packet was lost, and what it means", OP_READ, drops_args, drops_columns,
-		drops_run},
+	{"drops", "Every way a packet was lost, and what it means", OP_READ, drops_args,
+		drops_columns, drops_run},
 	{"workers", "Workers: how busy they are", OP_READ, NULL, workers_columns, workers_run},
 	{"neighbours", "Neighbours on the Ethernet ports", OP_READ, NULL, NULL, neighbours_run},
 	{"capture", "Captures packets to a pcapng file", OP_READ, capture_args, NULL, capture_op},

@@ -49,7 +49,8 @@ static void udp_fill(struct rte_udp_hdr *udp, const struct packet_path *path, ui
 	udp->dgram_cksum = 0;
 }
 
-static void ip4_fill(struct worker *w, struct rte_ipv4_hdr *ip, const struct packet_path *path, uint16_t len)
+static void ip4_fill(
+	struct worker *w, struct rte_ipv4_hdr *ip, const struct packet_path *path, uint16_t len)
 {
 	memset(ip, 0, sizeof(*ip));
 	ip->version_ihl = 0x45;
@@ -111,7 +112,8 @@ static void outer_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *ve
 {
 	for (uint16_t i = 0; i < n; i++) {
 		struct packet *p = packet_of(pkts[i]);
-		const struct port *port = p->path.port < PORT_MAX ? w->table->ports[p->path.port] : NULL;
+		const struct port *port =
+			p->path.port < PORT_MAX ? w->table->ports[p->path.port] : NULL;
 
 		p->out_port = p->path.port;
 		verdicts[i] = port && port->type == PORT_UDP ? OUTER_TX : encapsulate(w, pkts[i]);

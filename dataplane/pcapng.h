@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
-/* Blocks of the pcapng format (draft-ietf-opsawg-pcapng), appended to a buffer. Pure; any thread. */
+/* Blocks of the pcapng format (draft-ietf-opsawg-pcapng), appended to a buffer. Pure; any thread.
+ */
 #include <stddef.h>
 #include <stdint.h>
 

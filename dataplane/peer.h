@@ -27,9 +27,10 @@ struct keypair {
 	uint32_t local_index, remote_index;
 	uint64_t birth; /* ns, monotonic */
 	bool initiator;
-	_Atomic bool rekey_asked;  /* once per key, when its age calls for it */
-	_Atomic bool confirmed;    /* authentic data came in under it */
-	_Atomic uint16_t owner;    /* worker that keeps the window; OWNER_NONE until the first packet */
+	_Atomic bool rekey_asked; /* once per key, when its age calls for it */
+	_Atomic bool confirmed;   /* authentic data came in under it */
+	_Atomic uint16_t
+		owner; /* worker that keeps the window; OWNER_NONE until the first packet */
 	_Alignas(64) _Atomic uint64_t send_counter;
 	_Alignas(64) struct replay_window replay;
 };
@@ -50,8 +51,8 @@ struct peer_slot {
 	uint32_t tunnel;
 	_Atomic uint32_t generation;
 	_Alignas(64) _Atomic uint32_t flags; /* enum peer_flag */
-	_Atomic uint64_t data_sent_since;     /* ns of the first data sent since an authentic receipt */
-	_Atomic uint64_t data_received_since; /* ns of the first data received since we sent */
+	_Atomic uint64_t data_sent_since; /* ns of the first data sent since an authentic receipt */
+	_Atomic uint64_t data_received_since;      /* ns of the first data received since we sent */
 	_Atomic uint64_t last_sent, last_received; /* ns, anything authentic */
 };
 
@@ -69,12 +70,12 @@ struct index_entry {
 struct dp_tunnel {
 	uint32_t index;
 	char name[32];
-	bool ports_underlay;   /* outer packets leave by Ethernet ports, not by sockets */
+	bool ports_underlay; /* outer packets leave by Ethernet ports, not by sockets */
 	bool relay_peers;
-	uint16_t listen_port;  /* big-endian */
+	uint16_t listen_port; /* big-endian */
 	uint16_t mtu;
-	uint16_t tun_port;     /* index of the TUN, PORT_NONE: none */
-	uint16_t udp_port;     /* index of the sockets, PORT_NONE: ports_underlay */
+	uint16_t tun_port;               /* index of the TUN, PORT_NONE: none */
+	uint16_t udp_port;               /* index of the sockets, PORT_NONE: ports_underlay */
 	uint8_t source4[4], source6[16]; /* our first addresses, zero: none */
 	const struct allowedips *allowed_ips;
 };

@@ -4,8 +4,8 @@
  * peer_by_index_get on any thread.
  *
  * Removal is a sequence: unlink from the tunnel's table (no job finds it), from the allowed IPs (no
- * worker routes to it), drop its key pairs and path, wait a grace period (no worker holds its slot),
- * release the slot, and free the struct with the last reference (no job holds it).
+ * worker routes to it), drop its key pairs and path, wait a grace period (no worker holds its
+ * slot), release the slot, and free the struct with the last reference (no job holds it).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -392,8 +392,8 @@ bool peer_spec_equal(const struct peer_spec *a, const struct peer_spec *b)
 	       a->persistent_keepalive == b->persistent_keepalive &&
 	       secret_equal(&a->preshared_key, &b->preshared_key, sizeof(a->preshared_key)) &&
 	       a->n_allowed_ips == b->n_allowed_ips &&
-	       (!a->n_allowed_ips ||
-		       !memcmp(a->allowed_ips, b->allowed_ips, a->n_allowed_ips * sizeof(*a->allowed_ips)));
+	       (!a->n_allowed_ips || !memcmp(a->allowed_ips, b->allowed_ips,
+					     a->n_allowed_ips * sizeof(*a->allowed_ips)));
 }
 
 static bool spec_has(const struct peer_spec *spec, const struct net_prefix *prefix)
@@ -418,7 +418,7 @@ static void taken_note(json_t *taken, const struct net_prefix *prefix, uint32_t 
 	log_info("%s was taken from peer %s", text, other ? other->spec.name : "?");
 	if (taken)
 		json_array_append_new(taken, json_sprintf("%s was taken from peer %s", text,
-						      other ? other->spec.name : "?"));
+						     other ? other->spec.name : "?"));
 }
 
 /* The prefixes of `spec` lead to `p`; those it had and has no longer are removed. */
@@ -429,7 +429,8 @@ static void allowed_ips_apply(struct peer *p, const struct peer_spec *spec, json
 	for (size_t i = 0; i < p->spec.n_allowed_ips; i++) {
 		const struct net_prefix *prefix = &p->spec.allowed_ips[i];
 
-		if (!spec_has(spec, prefix) && !allowedips_remove(&t->allowed_ips, prefix, p->index))
+		if (!spec_has(spec, prefix) &&
+			!allowedips_remove(&t->allowed_ips, prefix, p->index))
 			tunnel_route_remove(t, prefix);
 	}
 	for (size_t i = 0; i < spec->n_allowed_ips; i++) {
@@ -448,7 +449,8 @@ static void allowed_ips_apply(struct peer *p, const struct peer_spec *spec, json
 void peer_update(
 	struct peer *p, const struct peer_spec *spec, enum peer_origin origin, json_t *taken)
 {
-	bool endpoint_new = strcmp(p->spec.endpoint, spec->endpoint) != 0 || !p->endpoint.addr.family;
+	bool endpoint_new =
+		strcmp(p->spec.endpoint, spec->endpoint) != 0 || !p->endpoint.addr.family;
 	struct peer_spec copy;
 
 	if (!peer_spec_copy(&copy, spec)) {
@@ -456,7 +458,8 @@ void peer_update(
 		return;
 	}
 	allowed_ips_apply(p, spec, taken);
-	if (!secret_equal(&p->spec.preshared_key, &spec->preshared_key, sizeof(spec->preshared_key)))
+	if (!secret_equal(
+		    &p->spec.preshared_key, &spec->preshared_key, sizeof(spec->preshared_key)))
 		handshake_set_preshared_key(p, &spec->preshared_key);
 	if (p->timers.persistent_keepalive != spec->persistent_keepalive)
 		wg_timers_set_persistent_keepalive(&p->timers, spec->persistent_keepalive);
@@ -545,7 +548,8 @@ struct peer *peer_new(
 	struct peer *p;
 
 	if (!all.n_free) {
-		err_set(err, -ENOSPC, "there are %u peers already: raise dataplane.max_peers", peers.max);
+		err_set(err, -ENOSPC, "there are %u peers already: raise dataplane.max_peers",
+			peers.max);
 		return NULL;
 	}
 	p = control_zalloc(sizeof(*p));

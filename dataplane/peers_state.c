@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Peers given by command, kept in tunnels/NAME.peers.json of the state directory. The file says what
- * differs from the settings: whole peers, and keys of the settings' peers that are not wanted. It
- * holds preshared keys, so its mode is 0600. Control loop.
+ * Peers given by command, kept in tunnels/NAME.peers.json of the state directory. The file says
+ * what differs from the settings: whole peers, and keys of the settings' peers that are not wanted.
+ * It holds preshared keys, so its mode is 0600. Control loop.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -54,8 +54,8 @@ static int entry_parse(struct peers_state_entry *e, const json_t *row)
 	int removed = 0;
 
 	if (json_unpack((json_t *)row, "{s:s, s?b, s?s, s?s, s?s, s?I, s?o}", "public_key", &key,
-		    "removed", &removed, "name", &name, "endpoint", &endpoint, "preshared_key", &psk,
-		    "persistent_keepalive", &keepalive, "allowed_ips", &ips) ||
+		    "removed", &removed, "name", &name, "endpoint", &endpoint, "preshared_key",
+		    &psk, "persistent_keepalive", &keepalive, "allowed_ips", &ips) ||
 		setting_parse_key(e->spec.public_key.bytes, key, NULL) ||
 		(psk && setting_parse_key(e->spec.preshared_key.bytes, psk, NULL)))
 		return -EINVAL;
@@ -86,7 +86,8 @@ static json_t *file_read(const char *path, struct err *err)
 		if (!json_is_array(rows)) {
 			json_decref(rows);
 			rows = NULL;
-			err_set(err, -EINVAL, "%s:%d: no list of peers: %s", path, where.line, where.text);
+			err_set(err, -EINVAL, "%s:%d: no list of peers: %s", path, where.line,
+				where.text);
 		}
 		secret_zero(text, (size_t)len);
 	}
@@ -109,7 +110,8 @@ int peers_state_load(
 		*n = i + 1;
 		rc = entry_parse(&(*entries)[i], json_array_get(rows, i));
 		if (rc)
-			err_set(err, rc, "%s: peer %zu is not as this program writes them", path, i + 1);
+			err_set(err, rc, "%s: peer %zu is not as this program writes them", path,
+				i + 1);
 	}
 	json_decref(rows);
 	free(path);

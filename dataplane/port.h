@@ -38,14 +38,16 @@ struct port_queue {
 } __rte_cache_aligned;
 
 struct port_ops {
-	/* Receives at most `max` packets; sets kind, in_port (and path, tun_hash) of struct packet. */
-	uint16_t (*rx)(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t max);
-	/* Sends all it can; takes those sent. Returns how many from the front were taken; the caller
-	 * counts the rest as `tx_queue_full` and frees them. Packets of one call may go to several
-	 * destinations; order within a flow is kept. */
+	/* Receives at most `max` packets; sets kind, in_port (and path, tun_hash) of struct packet.
+	 */
+	uint16_t (*rx)(
+		struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t max);
+	/* Sends all it can; takes those sent. Returns how many from the front were taken; the
+	 * caller counts the rest as `tx_queue_full` and frees them. Packets of one call may go to
+	 * several destinations; order within a flow is kept. */
 	uint16_t (*tx)(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t n);
-	/* Before a worker sleeps: true if it may (nothing waiting, wake-up is armed). NULL: yes when
-	 * fd >= 0. */
+	/* Before a worker sleeps: true if it may (nothing waiting, wake-up is armed). NULL: yes
+	 * when fd >= 0. */
 	bool (*arm)(struct port_queue *q);
 	void (*describe)(struct port *p, json_t *row); /* adds fields to `tailplane ports` */
 	void (*close)(struct port *p);                 /* control loop, after a grace period */
@@ -62,9 +64,9 @@ struct port {
 	uint16_t mtu;       /* of the L3 packets it carries */
 	uint8_t mac[6];     /* PORT_ETHER */
 	bool up;            /* link */
-	bool mirror;        /* PORT_ETHER: the kernel has it too, and answers what is for this host */
+	bool mirror; /* PORT_ETHER: the kernel has it too, and answers what is for this host */
 	char name[32];
-	char reason[128];   /* why it is down, empty when up */
+	char reason[128]; /* why it is down, empty when up */
 	void *private;
 	struct port_queue queues[PORT_QUEUES_MAX];
 };

@@ -38,7 +38,8 @@ static const struct drop_reason route_drops[] = {
 	{"route_no_route", "no route to the destination"},
 	{"route_blackhole", "the route to the destination says to drop"},
 	{"route_outer_loop", "a sealed packet's route leads into a tunnel or to this machine"},
-	{"route_local", "for this machine itself, and the tunnel has no interface: set `interface`"},
+	{"route_local",
+		"for this machine itself, and the tunnel has no interface: set `interface`"},
 	{"route_hairpin", "the destination is the peer that the packet came from"},
 	{NULL, NULL},
 };
@@ -104,8 +105,9 @@ static uint16_t sized(struct rte_mbuf *m, uint16_t mtu, uint16_t verdict)
 	p->mtu = mtu;
 	if (is_v4(ip) && !(ip[6] & 0x40))
 		return ROUTE_FRAGMENT;
-	return is_v4(ip) ? refuse(p, VERDICT_DROP(DROP_NO_ROUTE), ICMP_UNREACH, ICMP_UNREACH_NEEDFRAG)
-			 : refuse(p, VERDICT_DROP(DROP_NO_ROUTE), ICMP6_PACKET_TOO_BIG, 0);
+	return is_v4(ip)
+		       ? refuse(p, VERDICT_DROP(DROP_NO_ROUTE), ICMP_UNREACH, ICMP_UNREACH_NEEDFRAG)
+		       : refuse(p, VERDICT_DROP(DROP_NO_ROUTE), ICMP6_PACKET_TOO_BIG, 0);
 }
 
 static uint32_t peer_lookup(const struct dp_tunnel *t, const uint8_t *ip)
@@ -115,7 +117,8 @@ static uint32_t peer_lookup(const struct dp_tunnel *t, const uint8_t *ip)
 }
 
 /* Into tunnel `t`; `forward` when this gateway is a hop on the way. */
-static uint16_t to_tunnel(struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t, bool forward)
+static uint16_t to_tunnel(
+	struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t, bool forward)
 {
 	struct packet *p = packet_of(m);
 	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
@@ -144,7 +147,8 @@ static uint16_t to_tun(struct packet *p, const struct dp_tunnel *t)
 	return ROUTE_TX;
 }
 
-static uint16_t to_port(struct worker *w, struct rte_mbuf *m, uint32_t index, const struct fib_next_hop *hop)
+static uint16_t to_port(
+	struct worker *w, struct rte_mbuf *m, uint32_t index, const struct fib_next_hop *hop)
 {
 	struct packet *p = packet_of(m);
 	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
@@ -243,6 +247,7 @@ const struct graph_node node_route = {
 	.name = "route",
 	.help = "picks the next hop: a peer, a port, this machine",
 	.process = route_process,
-	.next = (const char *const[]){"wg_output", "tx", "neighbour", "icmp_error", "fragment", NULL},
+	.next = (const char *const[]){"wg_output", "tx", "neighbour", "icmp_error", "fragment",
+		NULL},
 	.drops = route_drops,
 };

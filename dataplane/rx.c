@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sources of the graph: `rx` takes what the ports and other workers have for this one, `inject` what
- * control sends down. Runs on workers; the ports' system calls are inside their rx functions.
+ * Sources of the graph: `rx` takes what the ports and other workers have for this one, `inject`
+ * what control sends down. Runs on workers; the ports' system calls are inside their rx functions.
  */
 #include <rte_ring.h>
 
@@ -16,7 +16,8 @@ enum { RX_DROP_NOT_WIREGUARD, RX_DROP_HANDSHAKE_FULL };
 
 static const struct drop_reason rx_drops[] = {
 	{"rx_not_wireguard", "a datagram to a tunnel's port that is no WireGuard message"},
-	{"rx_handshake_full", "handshake messages came faster than they could be handed to control"},
+	{"rx_handshake_full",
+		"handshake messages came faster than they could be handed to control"},
 	{NULL, NULL},
 };
 
@@ -39,8 +40,8 @@ static void burst_count(struct worker *w, uint16_t n)
 	w->counters.burst_histogram[n == 1 ? 0 : 32 - __builtin_clz((uint32_t)(n - 1))]++;
 }
 
-static uint16_t queue_poll(
-	struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
+static uint16_t queue_poll(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts,
+	uint16_t *verdicts, uint16_t max)
 {
 	uint16_t n = q->port->ops->rx(w, q, pkts, max);
 
@@ -65,7 +66,8 @@ static uint16_t queue_poll(
 	return n;
 }
 
-static uint16_t handoff_poll(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
+static uint16_t handoff_poll(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
 {
 	uint16_t n = rte_ring_sc_dequeue_burst(w->handoff, (void **)pkts, max, NULL);
 
@@ -100,7 +102,8 @@ const struct graph_node node_rx = {
 	.drops = rx_drops,
 };
 
-static uint16_t inject_poll(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
+static uint16_t inject_poll(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
 {
 	uint16_t n = rte_ring_sc_dequeue_burst(w->inject, (void **)pkts, max, NULL);
 

@@ -7,7 +7,8 @@
 
 #include "peer.h"
 
-/* The tunnel that listens on `port` (big-endian) of the Ethernet ports, TUNNEL_NONE if none does. */
+/* The tunnel that listens on `port` (big-endian) of the Ethernet ports, TUNNEL_NONE if none does.
+ */
 static inline uint32_t tunnel_by_listen_port(const struct dp_table *table, uint16_t port)
 {
 	for (uint32_t i = 0; i < table->n_tunnels; i++) {

@@ -39,7 +39,8 @@ static int key_parse(uint8_t key[32], const char *path, struct err *err)
 	secret_zero(text, sizeof(text));
 	if (rc)
 		return err_set(err, -EINVAL,
-			"%s: no key: 44 characters of base64 are wanted, as `tailplane keys new` prints them",
+			"%s: no key: 44 characters of base64 are wanted, as `tailplane keys new` "
+			"prints them",
 			path);
 	return 0;
 }
@@ -63,7 +64,8 @@ static int key_make(uint8_t key[32], const char *path, struct err *err)
 }
 
 /* A file that the settings name must be there; our own is made at the first start. */
-static int private_key_load(struct private_key *key, const struct tunnel_conf *conf, struct err *err)
+static int private_key_load(
+	struct private_key *key, const struct tunnel_conf *conf, struct err *err)
 {
 	char name[128], *path;
 	int rc;
@@ -109,7 +111,8 @@ void tunnel_route_add(struct tunnel *t, const struct net_prefix *prefix)
 		rc = fib_tunnel_route_add(ether_fib(), &masked, t->index, t->dp->mtu, &err);
 	if (t->tun && t->kernel_routes && !connected(t, &masked))
 		rc = masked.len ? netlink_route_add(t->interface, &masked, &err)
-				: netlink_default_add(t->interface, masked.addr.family, t->fwmark, &err);
+				: netlink_default_add(
+					  t->interface, masked.addr.family, t->fwmark, &err);
 	if (rc && rc != -EEXIST)
 		log_warnx("tunnel %s: no route for %s: %s", t->name,
 			net_prefix_format(&masked, text), err.msg);
@@ -141,7 +144,8 @@ static int spec_from_conf(struct peer_spec *spec, const struct peer_conf *conf, 
 	memcpy(spec->public_key.bytes, conf->public_key, 32);
 	setting_format_key(conf->public_key, key);
 	snprintf(spec->name, sizeof(spec->name), "%s", conf->name ? conf->name : key);
-	snprintf(spec->endpoint, sizeof(spec->endpoint), "%s", conf->endpoint ? conf->endpoint : "");
+	snprintf(
+		spec->endpoint, sizeof(spec->endpoint), "%s", conf->endpoint ? conf->endpoint : "");
 	spec->persistent_keepalive = conf->persistent_keepalive;
 	spec->allowed_ips = conf->allowed_ips.items; /* borrowed: peers copy */
 	spec->n_allowed_ips = conf->allowed_ips.count;
@@ -301,8 +305,8 @@ static int udp_open(struct tunnel *t, const struct tunnel_conf *conf, struct err
 	t->listen_port = (uint16_t)conf->listen_port;
 	if (conf->underlay == UNDERLAY_PORTS)
 		return 0;
-	t->udp = port_udp_open(
-		&t->listen_port, (uint16_t)workers_count(), t->index, t->fwmark, err);
+	t->udp =
+		port_udp_open(&t->listen_port, (uint16_t)workers_count(), t->index, t->fwmark, err);
 	return t->udp ? control_port_add(t->udp) : -EIO;
 }
 
@@ -506,7 +510,8 @@ void tunnel_set_private_key(struct tunnel *t, const struct private_key *key)
 			peer_zero_keys(p);
 }
 
-/* Paths name the sockets' port and our number: each is published anew, the peers' side of it kept. */
+/* Paths name the sockets' port and our number: each is published anew, the peers' side of it kept.
+ */
 static void paths_republish(struct tunnel *t)
 {
 	for (uint32_t b = 0; b < t->n_buckets; b++)

@@ -9,7 +9,8 @@
 enum { TX_DROP_QUEUE_FULL, TX_DROP_NO_PORT };
 
 static const struct drop_reason tx_drops[] = {
-	{"tx_queue_full", "the port, or the kernel behind it, takes no more packets for the moment"},
+	{"tx_queue_full",
+		"the port, or the kernel behind it, takes no more packets for the moment"},
 	{"tx_no_port", "the port that the packet was to leave by is gone"},
 	{NULL, NULL},
 };

@@ -2,8 +2,8 @@
 /*
  * WireGuard's user-space socket protocol, so that `wg` and what is built on it work: one socket per
  * tunnel in /var/run/wireguard, that folder being root's. The sockets are made in init, while the
- * process is root, and stay open as long as the plugin is loaded. What `wg` sets lasts until the next
- * reload or restart, as with the kernel's interfaces. Control loop.
+ * process is root, and stay open as long as the plugin is loaded. What `wg` sets lasts until the
+ * next reload or restart, as with the kernel's interfaces. Control loop.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -80,7 +80,8 @@ static void peer_print(FILE *out, const struct peer *p)
 		fprintf(out, "endpoint=%s\n", net_endpoint_format(&p->endpoint, endpoint));
 	peer_traffic_sum(p, &traffic);
 	fprintf(out,
-		"last_handshake_time_sec=%llu\nlast_handshake_time_nsec=0\ntx_bytes=%llu\nrx_bytes=%llu\n"
+		"last_handshake_time_sec=%llu\nlast_handshake_time_nsec=0\ntx_bytes=%llu\nrx_bytes="
+		"%llu\n"
 		"persistent_keepalive_interval=%llu\n",
 		(unsigned long long)p->last_handshake_unix, (unsigned long long)traffic.tx_bytes,
 		(unsigned long long)traffic.rx_bytes,
@@ -355,8 +356,7 @@ LOOP_CALLBACK(listener_accept, ev_io)
 static bool alive(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool answers = fd >= 0 &&
-		       !connect(fd, (const struct sockaddr *)address, sizeof(*address));
+	bool answers = fd >= 0 && !connect(fd, (const struct sockaddr *)address, sizeof(*address));
 
 	if (fd >= 0)
 		close(fd);

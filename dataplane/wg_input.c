@@ -126,8 +126,7 @@ static bool same_path(const struct packet_path *a, const struct packet_path *b)
 static void event_once(struct worker *w, struct peer_slot *slot, uint32_t flag,
 	enum worker_event_type type, const struct keypair *kp, const struct packet_path *path)
 {
-	struct worker_event event = {
-		.type = type, .peer = kp->peer, .value = kp->local_index};
+	struct worker_event event = {.type = type, .peer = kp->peer, .value = kp->local_index};
 
 	if (atomic_load_explicit(&slot->flags, memory_order_relaxed) & flag)
 		return;
@@ -237,7 +236,8 @@ static uint16_t opened_verdict(struct worker *w, struct rte_mbuf *m, struct keyp
 	return inner_verdict(w, m, kp);
 }
 
-static void wg_input_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+static void wg_input_process(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
 	struct opening opening;
 
@@ -256,8 +256,7 @@ static void wg_input_process(struct worker *w, struct rte_mbuf **pkts, uint16_t 
 	for (uint16_t k = 0; k < opening.n; k++) {
 		uint16_t i = opening.places[k];
 
-		verdicts[i] =
-			opened_verdict(w, pkts[i], opening.keypairs[k], opening.items[k].ok);
+		verdicts[i] = opened_verdict(w, pkts[i], opening.keypairs[k], opening.items[k].ok);
 	}
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `wg_output` seals inner packets for their peer: counters for a run of one key with one atomic add,
- * header, padding, one AEAD call for the burst. Packets of a peer without a key go up to control,
- * which holds them until the handshake is done. Runs on workers; a flow stays on the worker that
- * received it, so its counters grow in its order.
+ * `wg_output` seals inner packets for their peer: counters for a run of one key with one atomic
+ * add, header, padding, one AEAD call for the burst. Packets of a peer without a key go up to
+ * control, which holds them until the handshake is done. Runs on workers; a flow stays on the
+ * worker that received it, so its counters grow in its order.
  */
 #include "aead.h"
 #include "capture.h"
@@ -147,7 +147,8 @@ static uint16_t admit(struct worker *w, struct rte_mbuf *m, struct keypair **out
 	return t->ports_underlay ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
 }
 
-static void item_fill(struct aead_item *item, struct rte_mbuf *m, struct keypair *kp, uint64_t counter)
+static void item_fill(
+	struct aead_item *item, struct rte_mbuf *m, struct keypair *kp, uint64_t counter)
 {
 	struct message_data *message = rte_pktmbuf_mtod(m, struct message_data *);
 

@@ -69,7 +69,8 @@ static struct {
 } all;
 
 const struct drop_reason worker_drops[] = {
-	{"handoff_full", "a packet belonged to another worker's key and that worker's ring was full"},
+	{"handoff_full",
+		"a packet belonged to another worker's key and that worker's ring was full"},
 	{NULL, NULL},
 };
 
@@ -169,7 +170,8 @@ static void wake_control(void)
 	uint64_t one = 1;
 
 	/* Partner: control_wakes, which clears it before it drains. */
-	if (!atomic_exchange(&all.control_waking, true) && write(all.control_fd, &one, sizeof(one)) < 0)
+	if (!atomic_exchange(&all.control_waking, true) &&
+		write(all.control_fd, &one, sizeof(one)) < 0)
 		atomic_store(&all.control_waking, false);
 }
 

@@ -23,8 +23,9 @@
 
 /* Punts: what a worker hands up, by class; each class has its own bounded ring and budget. */
 enum punt_class {
-	PUNT_HANDSHAKE, /* WireGuard messages 1..3; PACKET_DATAGRAM at the message, path filled in */
-	PUNT_STAGED,    /* inner packets of a peer that has no key: held on control, then injected */
+	PUNT_HANDSHAKE, /* WireGuard messages 1..3; PACKET_DATAGRAM at the message, path filled in
+			 */
+	PUNT_STAGED, /* inner packets of a peer that has no key: held on control, then injected */
 	PUNT_NEIGHBOUR, /* ARP/ND frames for us, and packets whose next hop's MAC is not known */
 	PUNT_MIRROR,    /* frames for the kernel: written to the port's mirror interface */
 	PUNT_CAPTURE,   /* copies for `tailplane capture` */
@@ -35,8 +36,8 @@ enum punt_class {
 enum worker_event_type {
 	EVENT_ACTIVE,         /* peer has unanswered traffic: run its timers */
 	EVENT_WANT_HANDSHAKE, /* no key, or rekey is due */
-	EVENT_CONFIRMED,      /* first authentic data under the responder's new key (value: index) */
-	EVENT_ROAMED,         /* authentic data from a new path */
+	EVENT_CONFIRMED, /* first authentic data under the responder's new key (value: index) */
+	EVENT_ROAMED,    /* authentic data from a new path */
 };
 
 struct worker_event {
@@ -64,10 +65,10 @@ struct dp_tunnel;
 /* Immutable. Written by: control loop. Read by: workers. Freed: after a grace period. */
 struct dp_table {
 	uint32_t n_ports, n_tunnels;
-	struct port *ports[PORT_MAX];    /* by index, NULL: none */
+	struct port *ports[PORT_MAX];           /* by index, NULL: none */
 	struct dp_tunnel *tunnels[TUNNELS_MAX]; /* by index, NULL: none */
 	bool mss_clamp;
-	struct fib *fib;                 /* NULL: no Ethernet ports, host port only */
+	struct fib *fib; /* NULL: no Ethernet ports, host port only */
 	struct neighbours *neighbours;
 };
 
@@ -85,18 +86,18 @@ struct worker_counters {
 
 struct worker {
 	unsigned id;
-	unsigned lcore; /* DPDK's number for this thread */
-	uint64_t now;   /* ns, monotonic, at the start of the round */
+	unsigned lcore;               /* DPDK's number for this thread */
+	uint64_t now;                 /* ns, monotonic, at the start of the round */
 	const struct dp_table *table; /* this round's */
 	struct rte_mempool *pool;     /* NUMA-local, one segment holds a largest packet */
 	struct rte_ring *punts[PUNT_CLASSES];
-	struct rte_ring *events; /* of struct worker_event */
-	struct rte_ring *inject; /* mbufs down; packet.reason holds the inject_entry */
+	struct rte_ring *events;  /* of struct worker_event */
+	struct rte_ring *inject;  /* mbufs down; packet.reason holds the inject_entry */
 	struct rte_ring *handoff; /* from other workers: packets whose key pair this one owns */
-	bool punted;             /* something went up this round: wake control */
-	uint16_t ip_id;          /* of outer IPv4 headers */
-	uint32_t rx_cursor;      /* port polled last */
-	void *private;           /* worker.c */
+	bool punted;              /* something went up this round: wake control */
+	uint16_t ip_id;           /* of outer IPv4 headers */
+	uint32_t rx_cursor;       /* port polled last */
+	void *private;            /* worker.c */
 	struct worker_counters counters;
 } __rte_cache_aligned;
 

@@ -9,9 +9,9 @@ struct workers_param {
 	unsigned n;
 	const int64_t *cores; /* n of them, or NULL: the last ones */
 	enum poll_mode poll;
-	uint64_t idle_before_sleep; /* ns */
+	uint64_t idle_before_sleep;       /* ns */
 	struct rte_mempool *const *pools; /* one per worker */
-	void (*punts_waiting)(void); /* on the loop: some ring has something */
+	void (*punts_waiting)(void);      /* on the loop: some ring has something */
 };
 
 int workers_start(const struct workers_param *param, struct err *err);

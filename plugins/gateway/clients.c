@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Clients: a key pair made here, an address of the pool, a peer of the tunnel (through the data
- * plane's operations), and a wg-quick configuration that is shown once. The private key is not kept.
- * Control loop.
+ * plane's operations), and a wg-quick configuration that is shown once. The private key is not
+ * kept. Control loop.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -104,8 +104,8 @@ static char *config_text(const struct adding *a, const char *server_key, int por
 
 static bool client_keep(const struct client *client)
 {
-	struct client *grown = realloc(
-		gateway_state.clients, (gateway_state.n_clients + 1) * sizeof(*grown));
+	struct client *grown =
+		realloc(gateway_state.clients, (gateway_state.n_clients + 1) * sizeof(*grown));
 
 	if (!grown)
 		return false;
@@ -120,7 +120,7 @@ static const json_t *tunnel_row(const json_t *rows, const char *name)
 	const json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row) {
+	json_array_foreach (rows, i, row) {
 		const char *its = json_string_value(json_object_get(row, "name"));
 
 		if (its && !strcmp(its, name))
@@ -193,7 +193,8 @@ void client_add(const struct client_request *request)
 		return;
 	}
 	if (client_find(a->client.name)) {
-		adding_end(a, NULL, "there is a client of that name: remove it first, or choose another");
+		adding_end(a, NULL,
+			"there is a client of that name: remove it first, or choose another");
 		return;
 	}
 	if (pool_next(&gateway_state.pool4, &gateway_state, &a->client.addr4) ||
@@ -232,8 +233,9 @@ static void add_done(void *arg, const char *text, const char *error)
 static void clients_add_run(struct op_call *call, const json_t *args)
 {
 	struct add_call *a = calloc(1, sizeof(*a));
-	struct client_request request = {
-		.name = json_string_value(json_object_get(args, "name")), .done = add_done, .arg = a};
+	struct client_request request = {.name = json_string_value(json_object_get(args, "name")),
+		.done = add_done,
+		.arg = a};
 
 	if (!a) {
 		op_fail(call, "out of memory");
@@ -278,25 +280,27 @@ static void clients_run(struct op_call *call, const json_t *args)
 
 		json_array_append_new(rows,
 			json_pack("{ss s[ss] ss}", "name", c->name, "addresses",
-				net_addr_format(&c->addr4, addr4), net_addr_format(&c->addr6, addr6),
-				"public_key", c->public_key));
+				net_addr_format(&c->addr4, addr4),
+				net_addr_format(&c->addr6, addr6), "public_key", c->public_key));
 	}
 	op_reply(call, rows);
 }
 
 static const struct op_arg add_args[] = {
-	{"name", SETTING_STRING, OP_ARG_REQUIRED | OP_ARG_POSITIONAL, NULL, NULL, "what to call it"},
+	{"name", SETTING_STRING, OP_ARG_REQUIRED | OP_ARG_POSITIONAL, NULL, NULL,
+		"what to call it"},
 	{"qr", SETTING_BOOL, 0, NULL, NULL, "adds a QR code for phones"}, {0}};
 static const struct op_arg remove_args[] = {
-	{"name", SETTING_STRING, OP_ARG_REQUIRED | OP_ARG_POSITIONAL, NULL, "clients:name", "which one"},
+	{"name", SETTING_STRING, OP_ARG_REQUIRED | OP_ARG_POSITIONAL, NULL, "clients:name",
+		"which one"},
 	{0}};
 static const struct op_column columns[] = {{"name", "CLIENT", OP_TEXT},
 	{"addresses", "ADDRESSES", OP_TEXT}, {"public_key", "PUBLIC KEY", OP_TEXT}, {0}};
 
 const struct op gateway_ops[] = {
 	{"clients", "Clients of the gateway", OP_READ, NULL, columns, clients_run},
-	{"clients add", "Makes a client and prints its configuration, this once", OP_WRITE, add_args, NULL,
-		clients_add_run},
+	{"clients add", "Makes a client and prints its configuration, this once", OP_WRITE,
+		add_args, NULL, clients_add_run},
 	{"clients remove", "Removes a client", OP_WRITE, remove_args, NULL, clients_remove_run},
 	{0},
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Forwarding: IP forwarding in the kernel and one masquerade rule for the pools, both taken back at
- * stop. What the switches were before is kept in the state directory, so that a run which was killed
- * is taken back by the next one. `nft` is a program of its own (its library is GPL), run in a job with
- * the one capability that it needs. Control loop, except the functions named _run.
+ * stop. What the switches were before is kept in the state directory, so that a run which was
+ * killed is taken back by the next one. `nft` is a program of its own (its library is GPL), run in
+ * a job with the one capability that it needs. Control loop, except the functions named _run.
  */
 #include <cap-ng.h>
 #include <errno.h>
@@ -90,7 +90,8 @@ static void nft_done(struct job *job)
 	struct nft_job *j = (struct nft_job *)job;
 
 	if (j->status && !j->quiet)
-		log_warnx("forwarding: nft could not set up masquerading: %s%s", strerror(j->status),
+		log_warnx("forwarding: nft could not set up masquerading: %s%s",
+			strerror(j->status),
 			j->status == ENOENT ? "; install the package nftables" : "");
 	free(j->script);
 	free(j);
@@ -117,7 +118,8 @@ static void nft_submit(char *script, bool quiet)
 static char *masquerade_script(const char *interface, const struct gateway_state *state)
 {
 	char pool4[NET_PREFIX_STRLEN], pool6[NET_PREFIX_STRLEN];
-	struct net_prefix net4 = net_prefix_masked(&state->pool4), net6 = net_prefix_masked(&state->pool6);
+	struct net_prefix net4 = net_prefix_masked(&state->pool4),
+			  net6 = net_prefix_masked(&state->pool6);
 	char *script = NULL;
 
 	if (asprintf(&script,

@@ -20,20 +20,25 @@ static const struct setting settings[] = {
 	{"tunnel", SETTING_STRING, 0, offsetof(struct gateway_conf, tunnel), .def = "wg0",
 		.help = "The data plane's tunnel that clients join."},
 	{"pool4", SETTING_PREFIX, 0, offsetof(struct gateway_conf, pool4),
-		.help = "The gateway's own IPv4 address in the network that clients get theirs from. "
+		.help = "The gateway's own IPv4 address in the network that clients get theirs "
+			"from. "
 			"Chosen at random at the first start, and kept."},
 	{"pool6", SETTING_PREFIX, 0, offsetof(struct gateway_conf, pool6),
 		.help = "The same for IPv6."},
 	{"endpoint", SETTING_ENDPOINT, 0, offsetof(struct gateway_conf, endpoint),
-		.help = "host:port that clients are told to reach the gateway at. Without it, this machine's "
+		.help = "host:port that clients are told to reach the gateway at. Without it, this "
+			"machine's "
 			"address towards the internet: set it when the gateway is behind NAT."},
 	{"dns", SETTING_STRING, 0, offsetof(struct gateway_conf, dns),
 		.help = "Resolvers for clients, as in wg-quick's DNS line."},
 	{"forward", SETTING_BOOL, 0, offsetof(struct gateway_conf, forward), .def = "false",
-		.help = "Lets clients reach what this machine reaches: turns on IP forwarding and adds a "
-			"masquerade rule (nftables), both taken back at stop. Clients made from then on "
+		.help = "Lets clients reach what this machine reaches: turns on IP forwarding and "
+			"adds a "
+			"masquerade rule (nftables), both taken back at stop. Clients made from "
+			"then on "
 			"send everything through the tunnel."},
-	{"first_client", SETTING_BOOL, 0, offsetof(struct gateway_conf, first_client), .def = "true",
+	{"first_client", SETTING_BOOL, 0, offsetof(struct gateway_conf, first_client),
+		.def = "true",
 		.help = "Makes a client at the first start and prints its configuration."},
 	{0},
 };
@@ -47,7 +52,8 @@ static void first_client_done(void *arg, const char *text, const char *error)
 		log_warnx("no first client: %s; make one with `tailplane clients add NAME`", error);
 		return;
 	}
-	log_present("\nThe gateway runs. Paste this into a WireGuard client (its private key is shown this once"
+	log_present("\nThe gateway runs. Paste this into a WireGuard client (its private key is "
+		    "shown this once"
 		    " and not kept):\n\n");
 	log_present(text);
 	if (qr) {
@@ -56,7 +62,8 @@ static void first_client_done(void *arg, const char *text, const char *error)
 		secret_zero(qr, strlen(qr));
 	}
 	free(qr);
-	log_present("\nOn Linux: save it as /etc/wireguard/tailplane.conf, then `wg-quick up tailplane`.\n"
+	log_present("\nOn Linux: save it as /etc/wireguard/tailplane.conf, then `wg-quick up "
+		    "tailplane`.\n"
 		    "Next: `tailplane peers` shows the client once it is up;"
 		    " `tailplane clients add NAME` makes another.\n\n");
 }
@@ -126,20 +133,26 @@ static void gateway_validate(const void *conf_now, struct setting_errors *errs)
 {
 	const struct gateway_conf *conf = conf_now;
 
-	if (conf->pool4.addr.family == AF_INET6 || (conf->pool4.addr.family && conf->pool4.len > 30))
+	if (conf->pool4.addr.family == AF_INET6 ||
+		(conf->pool4.addr.family && conf->pool4.len > 30))
 		setting_error(errs, &conf->pool4,
-			"pool4 is an IPv4 address with the length of its network, at most 30: \"10.77.0.1/24\"");
-	if (conf->pool6.addr.family == AF_INET || (conf->pool6.addr.family && conf->pool6.len > 120))
+			"pool4 is an IPv4 address with the length of its network, at most 30: "
+			"\"10.77.0.1/24\"");
+	if (conf->pool6.addr.family == AF_INET ||
+		(conf->pool6.addr.family && conf->pool6.len > 120))
 		setting_error(errs, &conf->pool6,
-			"pool6 is an IPv6 address with the length of its network, at most 120: \"fd77::1/64\"");
+			"pool6 is an IPv6 address with the length of its network, at most 120: "
+			"\"fd77::1/64\"");
 }
 
 static void gateway_status(json_t *status)
 {
 	char text[NET_PREFIX_STRLEN];
 
-	json_object_set_new(status, "pool4", json_string(net_prefix_format(&gateway_state.pool4, text)));
-	json_object_set_new(status, "pool6", json_string(net_prefix_format(&gateway_state.pool6, text)));
+	json_object_set_new(
+		status, "pool4", json_string(net_prefix_format(&gateway_state.pool4, text)));
+	json_object_set_new(
+		status, "pool6", json_string(net_prefix_format(&gateway_state.pool6, text)));
 	json_object_set_new(status, "clients", json_integer((json_int_t)gateway_state.n_clients));
 	json_object_set_new(status, "forward", json_boolean(gateway_conf->forward));
 }

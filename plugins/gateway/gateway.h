@@ -37,7 +37,8 @@ struct gateway_state {
 /* Random private networks: 10.x.y.0/24 and a ULA /64 (RFC 4193), with the gateway's address .1. */
 void pool_choose(struct net_prefix *pool4, struct net_prefix *pool6);
 /* The first address of `pool` that no client has; -ENOSPC. `offset` of family in struct client. */
-int pool_next(const struct net_prefix *pool, const struct gateway_state *state, struct net_addr *out);
+int pool_next(
+	const struct net_prefix *pool, const struct gateway_state *state, struct net_addr *out);
 
 /* ---- state.c --------------------------------------------------------------------------------- */
 int gateway_state_load(struct gateway_state *state, struct err *err);
@@ -48,8 +49,8 @@ void gateway_state_fini(struct gateway_state *state);
 /* ---- clients.c ------------------------------------------------------------------------------- */
 struct client_request {
 	const char *name;
-	/* `text`: the configuration (holds the private key: the callee zeroes nothing, it is borrowed);
-	 * NULL with an error */
+	/* `text`: the configuration (holds the private key: the callee zeroes nothing, it is
+	 * borrowed); NULL with an error */
 	void (*done)(void *arg, const char *text, const char *error);
 	void *arg;
 };

@@ -16,7 +16,8 @@ void pool_choose(struct net_prefix *pool4, struct net_prefix *pool6)
 	pool4->addr.family = AF_INET;
 	pool4->len = 24;
 	pool4->addr.bytes[0] = 10;
-	pool4->addr.bytes[1] = (uint8_t)(64 + random[0] % 128); /* away from what routers hand out */
+	pool4->addr.bytes[1] =
+		(uint8_t)(64 + random[0] % 128); /* away from what routers hand out */
 	pool4->addr.bytes[2] = random[1];
 	pool4->addr.bytes[3] = 1;
 	pool6->addr.family = AF_INET6;
@@ -55,7 +56,8 @@ static void host_set(struct net_addr *addr, uint32_t v)
 	b[3] = (uint8_t)v;
 }
 
-int pool_next(const struct net_prefix *pool, const struct gateway_state *state, struct net_addr *out)
+int pool_next(
+	const struct net_prefix *pool, const struct gateway_state *state, struct net_addr *out)
 {
 	struct net_prefix base = net_prefix_masked(pool);
 	unsigned bits = (pool->addr.family == AF_INET ? 32u : 128u) - pool->len;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* QR codes for a terminal: two modules a character, dark on light whatever the terminal's colours. */
+/* QR codes for a terminal: two modules a character, dark on light whatever the terminal's colours.
+ */
 #include <qrencode.h>
 #include <stdlib.h>
 #include <string.h>

@@ -25,8 +25,8 @@ static int state_parse(struct gateway_state *state, const json_t *root)
 	const char *pool4, *pool6;
 	json_t *rows;
 
-	if (json_unpack((json_t *)root, "{s:s, s:s, s:o}", "pool4", &pool4, "pool6", &pool6, "clients",
-		    &rows) ||
+	if (json_unpack((json_t *)root, "{s:s, s:s, s:o}", "pool4", &pool4, "pool6", &pool6,
+		    "clients", &rows) ||
 		net_prefix_parse(&state->pool4, pool4) || net_prefix_parse(&state->pool6, pool6) ||
 		json_array_size(rows) > CLIENTS_MAX)
 		return -EINVAL;
@@ -57,7 +57,8 @@ int gateway_state_load(struct gateway_state *state, struct err *err)
 		rc = root ? state_parse(state, root) : -EINVAL;
 		if (rc)
 			err_set(err, rc, "%s:%d: not as this program writes it: %s", path,
-				root ? 1 : where.line, root ? "a field is missing or wrong" : where.text);
+				root ? 1 : where.line,
+				root ? "a field is missing or wrong" : where.text);
 		json_decref(root);
 	} else if (len != -ENOENT) {
 		rc = err_set(err, (int)len, "%s", why.msg);
@@ -83,10 +84,10 @@ void gateway_state_save(const struct gateway_state *state)
 	for (size_t i = 0; i < state->n_clients; i++) {
 		const struct client *c = &state->clients[i];
 
-		json_array_append_new(rows,
-			json_pack("{ss ss ss ss}", "name", c->name, "public_key", c->public_key,
-				"address4", net_addr_format(&c->addr4, addr4), "address6",
-				net_addr_format(&c->addr6, addr6)));
+		json_array_append_new(
+			rows, json_pack("{ss ss ss ss}", "name", c->name, "public_key",
+				      c->public_key, "address4", net_addr_format(&c->addr4, addr4),
+				      "address6", net_addr_format(&c->addr6, addr6)));
 	}
 	root = json_pack("{ss ss so}", "pool4", net_prefix_format(&state->pool4, pool4), "pool6",
 		net_prefix_format(&state->pool6, pool6), "clients", rows);

@@ -3,9 +3,9 @@
 
 /*
  * The public door of the data plane: graph nodes. A graph node is a pure function from a burst of
- * packets to one verdict per packet. It decides; it never enqueues, logs, allocates, blocks or calls
- * the kernel. It runs on a worker; one node object serves all workers at once, so what it writes is
- * either per worker or atomic.
+ * packets to one verdict per packet. It decides; it never enqueues, logs, allocates, blocks or
+ * calls the kernel. It runs on a worker; one node object serves all workers at once, so what it
+ * writes is either per worker or atomic.
  *
  * A plugin's nodes are in NAME-node.so beside NAME.so, exported as one `const struct node_object`
  * under the symbol `tailplane_nodes`. What the plugin's control half decides reaches the node
@@ -26,7 +26,7 @@
 /* A verdict is an index into `next`, or one of these. */
 #define VERDICT_DROP(i) ((uint16_t)(0x8000u | (i))) /* index into `drops`: counted, then freed */
 #define VERDICT_TAKEN ((uint16_t)0xffff)            /* the node keeps or has freed it */
-#define VERDICT_IS_DROP(v) (((v) & 0x8000u) && (v) != VERDICT_TAKEN)
+#define VERDICT_IS_DROP(v) (((v)&0x8000u) && (v) != VERDICT_TAKEN)
 
 struct worker;
 
@@ -41,7 +41,8 @@ struct graph_node {
 	/* n <= NODE_BURST_MAX; writes verdicts[0..n-1]. */
 	void (*process)(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n);
 	/* A source instead: fills at most `max` packets and their verdicts, returns how many. */
-	uint16_t (*poll)(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max);
+	uint16_t (*poll)(
+		struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max);
 	const char *const *next;         /* names of graph nodes, NULL-terminated; may be NULL */
 	const struct drop_reason *drops; /* may be NULL */
 	/* Splice: this node takes every edge that leads to the named graph node, and its next[0] is
@@ -64,21 +65,22 @@ enum packet_kind {
 };
 
 enum packet_flag {
-	PACKET_FROM_TUNNEL = 1 << 0, /* came out of wg_input: peer, tunnel are those of the sender */
-	PACKET_LOCAL = 1 << 1,       /* made by this gateway: no TTL decrement, no ICMP error for it */
-	PACKET_FORWARDED = 1 << 2,   /* TTL already taken */
-	PACKET_OUTER = 1 << 4,       /* carries a sealed packet: never into a tunnel again */
-	PACKET_HELD = 1 << 3,        /* was staged or held for a neighbour once: no second time */
+	PACKET_FROM_TUNNEL =
+		1 << 0,        /* came out of wg_input: peer, tunnel are those of the sender */
+	PACKET_LOCAL = 1 << 1, /* made by this gateway: no TTL decrement, no ICMP error for it */
+	PACKET_FORWARDED = 1 << 2, /* TTL already taken */
+	PACKET_OUTER = 1 << 4,     /* carries a sealed packet: never into a tunnel again */
+	PACKET_HELD = 1 << 3,      /* was staged or held for a neighbour once: no second time */
 };
 
 /* An outer path: where a peer is, and the address of ours that it knows. Addresses in network
  * order, IPv4 in the first 4 bytes; ports big-endian. */
 struct packet_path {
-	uint8_t family;     /* AF_INET, AF_INET6, 0: none */
-	uint8_t tos;        /* DSCP and ECN of the outer header */
+	uint8_t family; /* AF_INET, AF_INET6, 0: none */
+	uint8_t tos;    /* DSCP and ECN of the outer header */
 	uint16_t remote_port, local_port;
-	uint16_t port;      /* index of the port: UDP or Ethernet; PORT_NONE: by route */
-	uint32_t ifindex;   /* of the local address on the host port; 0: any */
+	uint16_t port;                 /* index of the port: UDP or Ethernet; PORT_NONE: by route */
+	uint32_t ifindex;              /* of the local address on the host port; 0: any */
 	uint8_t remote[16], local[16]; /* local all zero: let the route choose */
 };
 

@@ -137,7 +137,7 @@ static char *format_members(const json_t *object, const struct screen *screen)
 
 	json_object_foreach ((json_t *)object, key, member) {
 		char *value = format_value(member, OP_TEXT, screen, false);
-		char *clean = text_clean(key, false);
+		char *clean = text_clean(key, 0);
 		char *pair = text_printf("%s=%s", clean, value);
 
 		text = append(text, " ", pair);
@@ -175,7 +175,7 @@ char *format_value(
 		return json_array_size(value) > 0 ? format_items(value, format, screen)
 						  : text_copy("-", 1);
 	case JSON_STRING:
-		return text_clean(json_string_value(value), lines);
+		return text_clean(json_string_value(value), lines ? KEEP_LINES : 0);
 	case JSON_INTEGER:
 	case JSON_REAL:
 		return format_number(value, format, screen);

@@ -87,7 +87,7 @@ static void print_notes(const struct import *import)
 {
 	for (size_t i = 0; i < import->conf.n_notes; i++) {
 		const struct wgquick_note *note = &import->conf.notes[i];
-		char *text = text_clean(note->text, false);
+		char *text = text_clean(note->text, 0);
 
 		fprintf(stderr, "%s:", import->source);
 		if (note->line > 0)

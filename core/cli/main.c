@@ -27,7 +27,7 @@
 
 static void say(const char *text)
 {
-	char *clean = text_clean(text, true);
+	char *clean = text_clean(text, KEEP_LINES);
 
 	fprintf(stderr, "tailplane: %s\n", clean);
 	free(clean);

@@ -28,7 +28,7 @@ static int open_file(const char *path, struct err *err)
 
 static enum cli_exit complain(const char *what, const struct err *err, enum cli_exit code)
 {
-	char *text = text_clean(err->msg, true);
+	char *text = text_clean(err->msg, KEEP_LINES);
 
 	fprintf(stderr, "tailplane: %s%s%s\n", what, what[0] != '\0' ? ": " : "", text);
 	free(text);

@@ -23,7 +23,7 @@ static char *title_of(const struct op_column *column, const char *key)
 {
 	if (column != NULL)
 		return text_copy(column->title, strlen(column->title));
-	char *title = text_clean(key, false);
+	char *title = text_clean(key, 0);
 
 	for (char *p = title; *p != '\0'; p++)
 		if (*p == '_')
@@ -219,7 +219,9 @@ static void render_people(FILE *out, const json_t *result, const struct op_colum
 	if (json_is_object(result)) {
 		render_object(out, result, columns, screen, 0);
 	} else if (json_is_string(result)) {
-		char *clean = screen->tty ? text_clean(json_string_value(result), true) : NULL;
+		char *clean = screen->tty ? text_clean(json_string_value(result),
+						    KEEP_LINES | KEEP_COLOURS)
+					  : NULL;
 
 		render_text(out, clean != NULL ? clean : json_string_value(result));
 		free(clean);

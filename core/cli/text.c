@@ -93,15 +93,26 @@ static size_t escape(char out[12], uint32_t code)
 	}
 }
 
-char *text_clean(const char *text, bool keep_newlines)
+/* Bytes of a colour sequence (ESC [ numbers m), or 0. */
+static size_t colour_len(const char *text)
+{
+	if (text[0] != '\033' || text[1] != '[')
+		return 0;
+	size_t len = 2 + strspn(text + 2, "0123456789;");
+
+	return text[len] == 'm' ? len + 1 : 0;
+}
+
+char *text_clean(const char *text, unsigned keep)
 {
 	char *clean = text_alloc(strlen(text) * 4 + 12, 1), *out = clean;
 	uint32_t code;
 
 	while (*text != '\0') {
-		size_t len = decode(text, &code);
+		size_t colour = keep & KEEP_COLOURS ? colour_len(text) : 0;
+		size_t len = colour > 0 ? colour : decode(text, &code);
 
-		if (is_control(code) && !(keep_newlines && code == '\n')) {
+		if (colour == 0 && is_control(code) && !(keep & KEEP_LINES && code == '\n')) {
 			out += escape(out, code);
 		} else {
 			memcpy(out, text, len);

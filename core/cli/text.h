@@ -13,9 +13,14 @@ bool text_init(void);
 size_t text_width(const char *text);
 /* Bytes of the longest beginning that takes at most `columns`. */
 size_t text_clip(const char *text, size_t columns);
+/* What text_clean leaves alone. */
+enum text_keep {
+	KEEP_LINES = 1 << 0,   /* line ends */
+	KEEP_COLOURS = 1 << 1, /* escape sequences that only set colours and weight */
+};
 /* A copy in which control characters are visible (\n, \t, \xNN), so that no value can move the
- * cursor or colour the screen; with `keep_newlines` line ends stay. Heap. */
-char *text_clean(const char *text, bool keep_newlines);
+ * cursor or colour the screen. Heap. */
+char *text_clean(const char *text, unsigned keep);
 
 /* Allocation ends the program when memory is out; the command line has nothing to save. */
 void *text_alloc(size_t count, size_t size);

@@ -5,6 +5,7 @@
  */
 #include "wgquick.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,6 +16,9 @@
 
 #include "nearest.h"
 #include "text.h"
+#include "utf8.h"
+
+#define NAME_MAX_BYTES 63 /* what the data plane keeps of a peer's name */
 
 enum section { SECTION_NONE, SECTION_INTERFACE, SECTION_PEER, SECTION_UNKNOWN };
 
@@ -22,7 +26,7 @@ struct reader {
 	struct wgquick *conf;
 	enum section section;
 	unsigned line;
-	char *comment; /* the last one that no section or key has followed */
+	char *comment; /* the last one, that no section or key has followed */
 };
 
 static void note(struct reader *r, unsigned line, bool error, const char *fmt, ...)
@@ -124,8 +128,8 @@ static void interface_address(struct reader *r, const char *key, char *value)
 
 static void interface_mtu(struct reader *r, const char *key, char *value)
 {
-	if (!number_of(&r->conf->mtu, value, 576, 65535))
-		wrong(r, "%s takes bytes, 576 to 65535, not '%s'", key, value);
+	if (!number_of(&r->conf->mtu, value, 576, 9200))
+		wrong(r, "%s takes bytes, 576 to 9200, not '%s'", key, value);
 }
 
 static bool is_off(const char *value)
@@ -135,10 +139,21 @@ static bool is_off(const char *value)
 
 static void interface_fwmark(struct reader *r, const char *key, char *value)
 {
-	if (!is_off(value))
-		left_out(r,
-			"FwMark: the tunnel's own packets carry no mark; a routing rule that looks "
-			"for it can look for their UDP source port instead (ip rule ... sport)");
+	const char *hex = strncasecmp(value, "0x", 2) == 0 ? value + 2 : NULL;
+	char *end;
+
+	if (is_off(value))
+		return;
+	errno = 0;
+	unsigned long mark = strtoul(value, &end, hex != NULL ? 16 : 10);
+
+	if (!isxdigit((unsigned char)(hex != NULL ? hex : value)[0]) || *end != '\0' ||
+		errno != 0 || mark > 0xffffffff)
+		wrong(r, "%s takes a number of 32 bits, or off, not '%s'", key, value);
+	else if (mark > 0x7fffffff)
+		left_out(r, "%s: marks end at 0x7fffffff: %s", key, value);
+	else
+		r->conf->fwmark = (unsigned)mark;
 }
 
 static void interface_dns(struct reader *r, const char *key, char *value)
@@ -151,7 +166,8 @@ static void interface_dns(struct reader *r, const char *key, char *value)
 
 static void interface_table(struct reader *r, const char *key, char *value)
 {
-	if (strcasecmp(value, "auto") != 0)
+	r->conf->no_routes = strcasecmp(value, "off") == 0;
+	if (strcasecmp(value, "auto") != 0 && !r->conf->no_routes)
 		left_out(r,
 			"Table = %s: routes for the allowed IPs go to the main table; for other "
 			"tables add rules with 'ip rule' and 'ip route'",
@@ -317,7 +333,7 @@ static void begin_peer(struct reader *r)
 	}
 	conf->peers[conf->n_peers++] = (struct wgquick_peer){
 		.line = r->line,
-		.comment = r->comment,
+		.name = r->comment,
 	};
 	r->comment = NULL;
 }
@@ -332,10 +348,11 @@ static void take_comment(struct reader *r, char *text)
 	/* "### begin alice ###" and "### end alice ###" are what PiVPN writes. */
 	if (strncmp(text, "begin ", 6) == 0)
 		text += 6;
-	if (text[0] == '\0' || strchr(text, '=') != NULL || strncmp(text, "end ", 4) == 0)
+	if (text[0] == '\0' || strlen(text) > NAME_MAX_BYTES || !utf8_valid(text) ||
+		strchr(text, '=') != NULL || strncmp(text, "end ", 4) == 0)
 		return;
 	free(r->comment);
-	r->comment = text_clean(text, false);
+	r->comment = text_clean(text, 0);
 }
 
 static void trim(char *text)
@@ -381,27 +398,61 @@ static void take_line(struct reader *r, char *line)
 
 static int by_key(const void *a, const void *b)
 {
-	const struct wgquick_peer *pa = *(const struct wgquick_peer *const *)a;
-	const struct wgquick_peer *pb = *(const struct wgquick_peer *const *)b;
+	const struct wgquick_peer *pa = *(struct wgquick_peer *const *)a;
+	const struct wgquick_peer *pb = *(struct wgquick_peer *const *)b;
 	int order = memcmp(pa->key.bytes, pb->key.bytes, sizeof(pa->key.bytes));
 
 	return order != 0 ? order : (pa->line > pb->line) - (pa->line < pb->line);
 }
 
-static void check_twins(struct reader *r)
+static int by_name(const void *a, const void *b)
 {
-	struct wgquick *conf = r->conf;
-	const struct wgquick_peer **sorted = text_alloc(conf->n_peers, sizeof(*sorted));
+	const struct wgquick_peer *pa = *(struct wgquick_peer *const *)a;
+	const struct wgquick_peer *pb = *(struct wgquick_peer *const *)b;
+	const char *na = pa->name != NULL ? pa->name : "", *nb = pb->name != NULL ? pb->name : "";
+	int order = strcmp(na, nb);
 
-	for (size_t i = 0; i < conf->n_peers; i++)
-		sorted[i] = &conf->peers[i];
-	qsort(sorted, conf->n_peers, sizeof(*sorted), by_key);
-	for (size_t i = 1; i < conf->n_peers; i++)
-		if (sorted[i]->has_key &&
+	return order != 0 ? order : (pa->line > pb->line) - (pa->line < pb->line);
+}
+
+static void check_keys(struct reader *r, struct wgquick_peer *const *sorted)
+{
+	for (size_t i = 1; i < r->conf->n_peers; i++)
+		if (sorted[i]->has_key && sorted[i - 1]->has_key &&
 			memcmp(&sorted[i]->key, &sorted[i - 1]->key, sizeof(sorted[i]->key)) == 0)
 			note(r, sorted[i]->line, true,
 				"the peer has the PublicKey of the one in line %u: make them one",
 				sorted[i - 1]->line);
+}
+
+/* A comment above several peers is a heading: only the first keeps it. */
+static void check_names(struct reader *r, struct wgquick_peer *const *sorted)
+{
+	const char *last = "";
+
+	for (size_t i = 0; i < r->conf->n_peers; i++) {
+		struct wgquick_peer *peer = sorted[i];
+
+		if (peer->name != NULL && strcmp(peer->name, last) == 0) {
+			free(peer->name);
+			peer->name = NULL;
+		} else if (peer->name != NULL) {
+			last = peer->name;
+		}
+	}
+}
+
+static void check_twins(struct reader *r)
+{
+	struct wgquick *conf = r->conf;
+	struct wgquick_peer **sorted = text_alloc(conf->n_peers, sizeof(*sorted));
+
+	for (size_t i = 0; i < conf->n_peers; i++)
+		sorted[i] = &conf->peers[i];
+	qsort(sorted, conf->n_peers, sizeof(*sorted), by_key);
+	check_keys(r, sorted);
+	qsort(sorted, conf->n_peers, sizeof(*sorted), by_name);
+	check_names(r, sorted);
 	free(sorted);
 }
 
@@ -454,7 +505,7 @@ void wgquick_free(struct wgquick *conf)
 {
 	for (size_t i = 0; i < conf->n_peers; i++) {
 		free(conf->peers[i].endpoint);
-		free(conf->peers[i].comment);
+		free(conf->peers[i].name);
 		free(conf->peers[i].allowed_ips.items);
 	}
 	if (conf->peers != NULL)

@@ -27,7 +27,7 @@ struct wgquick_peer {
 	char *endpoint;       /* host:port or NULL */
 	unsigned keepalive_s; /* 0: off */
 	struct wgquick_prefixes allowed_ips;
-	char *comment; /* what people write above a peer: its name; or NULL */
+	char *name; /* from the comment that people write above a peer; or NULL */
 };
 
 struct wgquick_note {
@@ -42,6 +42,8 @@ struct wgquick {
 	struct private_key key;
 	uint16_t listen_port; /* 0: any */
 	unsigned mtu;         /* 0: not said */
+	unsigned fwmark;      /* 0: not said */
+	bool no_routes;       /* Table = off */
 	struct wgquick_prefixes addresses;
 	struct wgquick_peer *peers;
 	size_t n_peers;

@@ -50,9 +50,9 @@ static void print_peer(
 	static const char indent[] = "\t\t\t\t";
 	char text[48];
 
-	if (peer->comment != NULL)
-		fprintf(out, "\t\t\t# %s\n", peer->comment);
 	fputs("\t\t\t{\n", out);
+	if (peer->name != NULL)
+		print_setting(out, indent, "name", peer->name);
 	print_setting(out, indent, "public_key", setting_format_key(peer->key.bytes, text));
 	if (peer->has_psk) {
 		char *path = paths->psk(paths->arg, peer);
@@ -80,6 +80,10 @@ void wgquick_print(
 	print_setting(out, indent, "private_key_file", paths->private_key);
 	if (conf->listen_port != 0)
 		fprintf(out, "%slisten_port = %u;\n", indent, conf->listen_port);
+	if (conf->fwmark != 0)
+		fprintf(out, "%sfwmark = %u;\n", indent, conf->fwmark);
+	if (conf->no_routes)
+		fprintf(out, "%skernel_routes = false;\n", indent);
 	print_prefixes(out, indent, "addresses", &conf->addresses, false);
 	if (conf->mtu != 0)
 		fprintf(out, "%smtu = %u;\n", indent, conf->mtu);

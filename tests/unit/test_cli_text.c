@@ -124,15 +124,19 @@ static void test_clean(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		char *clean = text_clean(cases[i].dirty, false);
+		char *clean = text_clean(cases[i].dirty, 0);
 
 		assert_string_equal(clean, cases[i].clean);
 		free(clean);
 	}
-	char *lines = text_clean("a\nb\n", true);
+	char *lines = text_clean("a\nb\n", KEEP_LINES);
 
 	assert_string_equal(lines, "a\nb\n");
 	free(lines);
+	char *coloured = text_clean("\033[30;107mx\033[0m\033[2J\033[1", KEEP_COLOURS);
+
+	assert_string_equal(coloured, "\033[30;107mx\033[0m\\x1b[2J\\x1b[1");
+	free(coloured);
 }
 
 static void test_words(void **state)

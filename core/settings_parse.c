@@ -241,16 +241,19 @@ const void *config_bind(
 	return config->errs.count == before ? base : NULL;
 }
 
-static bool is_bound(const struct config *config, const char *name)
+/* A plugin that is named and was not bound could not be loaded, which its loader has complained of.
+ */
+static bool is_known(const struct config *config, const char *name)
 {
 	for (size_t i = 0; i < config->n_groups; i++) {
 		if (!strcmp(config->groups[i].name, name))
 			return true;
 	}
-	return !strcmp(name, plugins_setting.name);
+	return is_among(config->plugins.items, config->plugins.count, name) ||
+	       !strcmp(name, plugins_setting.name);
 }
 
-static void complain_unbound(struct config *config, const config_setting_t *node)
+static void complain_unknown(struct config *config, const config_setting_t *node)
 {
 	struct nearest nearest = {.typed = config_setting_name(node)};
 	struct setting_place place =
@@ -276,8 +279,8 @@ int config_finish(struct config *config)
 	for (int i = 0; config->well_formed && i < config_setting_length(root); i++) {
 		const config_setting_t *node = config_setting_get_elem(root, (unsigned)i);
 
-		if (!is_bound(config, config_setting_name(node)))
-			complain_unbound(config, node);
+		if (!is_known(config, config_setting_name(node)))
+			complain_unknown(config, node);
 	}
 	return config->errs.count ? -EINVAL : 0;
 }

@@ -41,7 +41,8 @@ size_t config_plugins(struct config *config, const char *const **names);
  */
 const void *config_bind(
 	struct config *config, const char *group, const struct setting *table, size_t size);
-/* Complains about groups that nobody bound. 0, or -EINVAL when there is any complaint at all. */
+/* Complains about groups that are neither bound nor a named plugin's. 0, or -EINVAL when there is
+ * any complaint at all. */
 int config_finish(struct config *config);
 
 struct setting_errors *config_errors(struct config *config);

@@ -31,7 +31,7 @@ enum setting_type {
 };
 
 enum setting_flag {
-	SETTING_REQUIRED = 1 << 0,
+	SETTING_REQUIRED = 1 << 0, /* where its group is present; a list: with an element */
 	SETTING_LIST = 1 << 1,    /* struct setting_list of the type's values; groups: of structs */
 	SETTING_UNIQUE = 1 << 2,  /* in a list of groups: no two elements share this value */
 	SETTING_RESTART = 1 << 3, /* documented as: takes a restart of the daemon */

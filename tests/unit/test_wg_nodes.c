@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * wg_output and wg_input as functions on hand-made mbufs. Two peers of one tunnel have mirrored keys,
+ * so that what wg_output seals for "far" is what wg_input opens as from "near".
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+
+#include "aead.h"
+#include "control.h"
+#include "eal.h"
+#include "ecn.h"
+#include "nodes.h"
+#include "plain_graph.h"
+#include "tunnel.h"
+
+enum { FAR, NEAR }; /* peer indices: packets go out to FAR, and come in from NEAR */
+
+#define NOW (1000 * NS_PER_SEC)
+#define MTU 1420
+
+static struct {
+	struct worker workers[2];
+	struct dp_table table;
+	struct dp_tunnel tunnel;
+	struct allowedips allowed_ips;
+	struct keypair *keypairs[2];
+	struct packet_path path;
+	struct rte_mempool *pool;
+	struct plain_graph graph;
+} w;
+
+static const struct graph_node *const nodes[] = {&node_wg_input, &node_wg_output, NULL};
+
+static struct rte_ring *ring(const char *name, unsigned id)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%s%u", name, id);
+	return rte_ring_create(text, 256, SOCKET_ID_ANY, 0);
+}
+
+static void rings_make(struct worker *worker, unsigned id)
+{
+	char name[32];
+
+	worker->id = id;
+	worker->now = NOW;
+	worker->table = &w.table;
+	worker->pool = w.pool;
+	for (unsigned c = 0; c < PUNT_CLASSES; c++) {
+		snprintf(name, sizeof(name), "punt%u-", c);
+		worker->punts[c] = ring(name, id);
+	}
+	snprintf(name, sizeof(name), "event%u", id);
+	worker->events = rte_ring_create_elem(
+		name, sizeof(struct worker_event), 256, SOCKET_ID_ANY, 0);
+	worker->handoff = ring("handoff", id);
+}
+
+static struct keypair *keypair_make(uint32_t peer, uint8_t send, uint8_t receive, uint32_t index,
+	uint32_t remote, bool initiator)
+{
+	struct peer p = {.index = peer, .tunnel = NULL};
+	struct tunnel *t = control_zalloc(sizeof(*t));
+	struct noise_keys keys = {.local_index = index, .remote_index = remote, .initiator = initiator};
+	struct keypair *kp;
+
+	p.tunnel = t;
+	memset(&keys.send, send, sizeof(keys.send));
+	memset(&keys.receive, receive, sizeof(keys.receive));
+	kp = keypair_new(&p, &keys);
+	free(t);
+	kp->birth = NOW;
+	keypair_publish(kp);
+	return kp;
+}
+
+static void prefix_add(const char *text, uint32_t peer)
+{
+	struct net_prefix prefix;
+
+	assert_int_equal(net_prefix_parse(&prefix, text), 0);
+	assert_int_equal(allowedips_insert(&w.allowed_ips, &prefix, peer, NULL), 0);
+}
+
+static int setup(void **state)
+{
+	struct err err = {0};
+
+	(void)state;
+	memset(w.workers, 0, sizeof(w.workers));
+	assert_int_equal(peers_init(16, 2, &err), 0);
+	allowedips_init(&w.allowed_ips, NULL);
+	prefix_add("10.0.0.1/32", FAR);
+	prefix_add("10.0.0.2/32", NEAR);
+	prefix_add("fd00::2/128", NEAR);
+	w.tunnel = (struct dp_tunnel){.mtu = MTU, .tun_port = PORT_NONE, .allowed_ips = &w.allowed_ips};
+	w.table.n_tunnels = 1;
+	w.table.tunnels[0] = &w.tunnel;
+	for (unsigned i = 0; i < 2; i++)
+		rings_make(&w.workers[i], i);
+	w.keypairs[FAR] = keypair_make(FAR, 1, 2, 0x1001, 0x2002, true);
+	w.keypairs[NEAR] = keypair_make(NEAR, 2, 1, 0x2002, 0x1001, false);
+	w.path = (struct packet_path){.family = AF_INET, .remote_port = 1, .remote = {192, 0, 2, 1}};
+	for (unsigned i = 0; i < 2; i++) {
+		atomic_store(&peers.slots[i].current, w.keypairs[i]);
+		atomic_store(&peers.slots[i].path, &w.path);
+	}
+	w.graph = (struct plain_graph){.nodes = nodes, .worker = &w.workers[0]};
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	rte_pktmbuf_free_bulk(w.graph.kept, w.graph.n_kept);
+	for (unsigned i = 0; i < 2; i++) {
+		struct worker *worker = &w.workers[i];
+		void *m;
+
+		for (unsigned c = 0; c < PUNT_CLASSES; c++) {
+			while (!rte_ring_dequeue(worker->punts[c], &m))
+				rte_pktmbuf_free(m);
+			rte_ring_free(worker->punts[c]);
+		}
+		while (!rte_ring_dequeue(worker->handoff, &m))
+			rte_pktmbuf_free(m);
+		rte_ring_free(worker->events);
+		rte_ring_free(worker->handoff);
+	}
+	allowedips_fini(&w.allowed_ips);
+	peers_fini();
+	assert_int_equal(rte_mempool_in_use_count(w.pool), 0); /* no packet was lost */
+	return 0;
+}
+
+/* An inner packet from 10.0.0.2 (NEAR) of `len` bytes, to be sealed for FAR. */
+static struct rte_mbuf *inner4(uint16_t len)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(w.pool);
+	uint8_t *ip = (uint8_t *)rte_pktmbuf_append(m, len);
+
+	memset(packet_of(m), 0, sizeof(struct packet));
+	for (uint16_t i = 0; i < len; i++)
+		ip[i] = (uint8_t)(i * 7);
+	ip[0] = 0x45;
+	ip[1] = 0;
+	ip[2] = (uint8_t)(len >> 8);
+	ip[3] = (uint8_t)len;
+	memcpy(ip + 12, (uint8_t[]){10, 0, 0, 2}, 4);
+	memcpy(ip + 16, (uint8_t[]){10, 0, 0, 1}, 4);
+	packet_of(m)->kind = PACKET_IP;
+	packet_of(m)->peer = FAR;
+	return m;
+}
+
+/* Seals one packet; what would go to the port. */
+static struct rte_mbuf *seal(struct rte_mbuf *m)
+{
+	unsigned before = w.graph.n_kept;
+
+	plain_run(&w.graph, "wg_output", &m, 1);
+	if (w.graph.n_kept == before)
+		return NULL;
+	w.graph.n_kept = before;
+	packet_of(m)->path = w.path;
+	return m;
+}
+
+static struct rte_mbuf *open_one(struct rte_mbuf *m)
+{
+	unsigned before = w.graph.n_kept;
+
+	plain_run(&w.graph, "wg_input", &m, 1);
+	if (w.graph.n_kept == before)
+		return NULL;
+	w.graph.n_kept = before;
+	return m;
+}
+
+static struct rte_mbuf *copy_of(struct rte_mbuf *m)
+{
+	struct rte_mbuf *copy = rte_pktmbuf_copy(m, w.pool, 0, UINT32_MAX);
+
+	*packet_of(copy) = *packet_of(m);
+	return copy;
+}
+
+static void test_round_trip(void **state)
+{
+	(void)state;
+	for (uint16_t len = 20; len <= MTU; len += 13) {
+		struct rte_mbuf *m = seal(inner4(len)), *want = inner4(len);
+
+		assert_non_null(m);
+		/* padded to 16, but never beyond the MTU; header and tag around */
+		assert_int_equal(m->data_len, RTE_MIN(RTE_ALIGN_CEIL(len, 16), MTU) + 32);
+		assert_int_equal(wg_message_type(rte_pktmbuf_mtod(m, void *), m->data_len), MESSAGE_DATA);
+		m = open_one(m);
+		assert_non_null(m);
+		assert_int_equal(m->data_len, len);
+		assert_memory_equal(rte_pktmbuf_mtod(m, void *), rte_pktmbuf_mtod(want, void *), len);
+		assert_int_equal(packet_of(m)->peer, NEAR);
+		rte_pktmbuf_free(m);
+		rte_pktmbuf_free(want);
+	}
+}
+
+static void test_burst_counters(void **state)
+{
+	struct rte_mbuf *burst[NODE_BURST_MAX];
+
+	(void)state;
+	for (unsigned i = 0; i < NODE_BURST_MAX; i++)
+		burst[i] = inner4((uint16_t)(60 + i));
+	plain_run(&w.graph, "wg_output", burst, NODE_BURST_MAX);
+	assert_int_equal(w.graph.n_kept, NODE_BURST_MAX);
+	for (unsigned i = 0; i < NODE_BURST_MAX; i++) {
+		const struct message_data *message =
+			rte_pktmbuf_mtod(w.graph.kept[i], struct message_data *);
+
+		assert_int_equal(le64_get(message->counter), i);
+		assert_int_equal(le32_get(message->receiver_index), 0x2002);
+	}
+}
+
+static void test_replayed(void **state)
+{
+	struct rte_mbuf *m = seal(inner4(100)), *again = copy_of(m);
+
+	(void)state;
+	rte_pktmbuf_free(open_one(m));
+	assert_null(open_one(again));
+	assert_int_equal(plain_count(&w.graph, "wg_input_replay"), 1);
+}
+
+static void test_corrupt(void **state)
+{
+	(void)state;
+	for (unsigned at = 8; at < 132; at += 5) {
+		struct rte_mbuf *m = seal(inner4(100));
+
+		rte_pktmbuf_mtod(m, uint8_t *)[at] ^= 0x10;
+		assert_null(open_one(m));
+	}
+	/* nothing of it touched the peer */
+	assert_int_equal(atomic_load(&peers.slots[NEAR].last_received), 0);
+	assert_int_equal(plain_count(&w.graph, "wg_input_auth"), 25);
+}
+
+static void test_unknown_index_and_age(void **state)
+{
+	struct rte_mbuf *m = seal(inner4(100)), *old = seal(inner4(100));
+
+	(void)state;
+	rte_pktmbuf_mtod(m, uint8_t *)[4] ^= 1;
+	assert_null(open_one(m));
+	assert_int_equal(plain_count(&w.graph, "wg_input_no_key"), 1);
+	w.workers[0].now = NOW + REJECT_AFTER_TIME;
+	assert_null(open_one(old));
+	assert_int_equal(plain_count(&w.graph, "wg_input_expired"), 1);
+}
+
+static void test_wrong_source(void **state)
+{
+	struct rte_mbuf *m = inner4(100);
+
+	(void)state;
+	rte_pktmbuf_mtod(m, uint8_t *)[15] = 1; /* FAR's address */
+	assert_null(open_one(seal(m)));
+	assert_int_equal(plain_count(&w.graph, "wg_input_source"), 1);
+}
+
+static void test_inner_lengths(void **state)
+{
+	struct rte_mbuf *m = inner4(100);
+
+	(void)state;
+	rte_pktmbuf_mtod(m, uint8_t *)[3] = 200; /* longer than the packet */
+	assert_null(open_one(seal(m)));
+	m = inner4(100);
+	rte_pktmbuf_mtod(m, uint8_t *)[3] = 10; /* shorter than its header */
+	assert_null(open_one(seal(m)));
+	m = inner4(100);
+	rte_pktmbuf_mtod(m, uint8_t *)[0] = 0x55; /* no IP version */
+	assert_null(open_one(seal(m)));
+	assert_int_equal(plain_count(&w.graph, "wg_input_inner"), 3);
+}
+
+static void test_keepalive(void **state)
+{
+	struct rte_mbuf *m = inner4(20);
+
+	(void)state;
+	rte_pktmbuf_trim(m, 20);
+	m = seal(m);
+	assert_int_equal(m->data_len, 32);
+	assert_null(open_one(m));
+	assert_int_equal(plain_count(&w.graph, "taken"), 1);
+	assert_int_equal(atomic_load(&peers.slots[NEAR].last_received), NOW);
+	/* no data: nobody has to answer */
+	assert_int_equal(atomic_load(&peers.slots[NEAR].data_received_since), 0);
+	assert_int_equal(atomic_load(&peers.slots[FAR].data_sent_since), 0);
+}
+
+static void test_facts_and_events(void **state)
+{
+	struct worker_event event;
+
+	(void)state;
+	rte_pktmbuf_free(open_one(seal(inner4(100))));
+	assert_int_equal(atomic_load(&peers.slots[FAR].data_sent_since), NOW);
+	assert_int_equal(atomic_load(&peers.slots[NEAR].data_received_since), NOW);
+	assert_int_equal(rte_ring_dequeue_elem(w.workers[0].events, &event, sizeof(event)), 0);
+	assert_int_equal(event.type, EVENT_ACTIVE);
+	assert_int_equal(event.peer, FAR);
+	/* the responder's first authentic data confirms the key, once */
+	assert_int_equal(rte_ring_dequeue_elem(w.workers[0].events, &event, sizeof(event)), 0);
+	assert_int_equal(event.type, EVENT_ACTIVE);
+	assert_int_equal(rte_ring_dequeue_elem(w.workers[0].events, &event, sizeof(event)), 0);
+	assert_int_equal(event.type, EVENT_CONFIRMED);
+	assert_int_equal(event.value, 0x2002);
+	rte_pktmbuf_free(open_one(seal(inner4(100))));
+	assert_true(rte_ring_empty(w.workers[0].events));
+}
+
+static void test_roaming(void **state)
+{
+	struct rte_mbuf *m = seal(inner4(100));
+	struct worker_event event, last = {0};
+
+	(void)state;
+	packet_of(m)->path.remote[3] = 99;
+	rte_pktmbuf_free(open_one(m));
+	while (!rte_ring_dequeue_elem(w.workers[0].events, &event, sizeof(event)))
+		last = event;
+	assert_int_equal(last.type, EVENT_ROAMED);
+	assert_int_equal(last.path.remote[3], 99);
+}
+
+static void test_no_key_is_staged(void **state)
+{
+	struct rte_mbuf *m = inner4(100);
+	void *punted;
+
+	(void)state;
+	atomic_store(&peers.slots[FAR].current, NULL);
+	assert_null(seal(m));
+	assert_int_equal(rte_ring_dequeue(w.workers[0].punts[PUNT_STAGED], &punted), 0);
+	assert_ptr_equal(punted, m);
+	/* what waited once does not wait again */
+	packet_of(m)->flags |= PACKET_HELD;
+	assert_null(seal(m));
+	assert_int_equal(plain_count(&w.graph, "wg_output_no_key"), 1);
+}
+
+static void test_nonce_exhaustion(void **state)
+{
+	struct rte_mbuf *m = inner4(100);
+	void *punted;
+
+	(void)state;
+	atomic_store(&w.keypairs[FAR]->send_counter, REJECT_AFTER_MESSAGES - 1);
+	assert_null(seal(m));
+	assert_int_equal(rte_ring_dequeue(w.workers[0].punts[PUNT_STAGED], &punted), 0);
+	rte_pktmbuf_free(punted);
+	assert_int_equal(atomic_load(&w.keypairs[FAR]->send_counter), REJECT_AFTER_MESSAGES - 1);
+}
+
+static void test_rekey_asked_once(void **state)
+{
+	struct worker_event event;
+	unsigned asked = 0;
+
+	(void)state;
+	w.workers[0].now = NOW + REKEY_AFTER_TIME;
+	for (unsigned i = 0; i < 3; i++)
+		rte_pktmbuf_free(seal(inner4(100)));
+	while (!rte_ring_dequeue_elem(w.workers[0].events, &event, sizeof(event)))
+		asked += event.type == EVENT_WANT_HANDSHAKE;
+	assert_int_equal(asked, 1);
+}
+
+static void test_other_workers_window(void **state)
+{
+	struct rte_mbuf *first = seal(inner4(100)), *second = seal(inner4(100));
+	void *handed;
+
+	(void)state;
+	rte_pktmbuf_free(open_one(first));
+	assert_int_equal(atomic_load(&w.keypairs[NEAR]->owner), 0);
+	/* a worker that is not the owner hands over; without such a worker it is a named loss */
+	w.graph.worker = &w.workers[1];
+	assert_null(open_one(second));
+	assert_true(rte_ring_dequeue(w.workers[1].handoff, &handed) != 0);
+	assert_int_equal(plain_count(&w.graph, "wg_input_handoff_full"), 1);
+}
+
+static void test_ecn(void **state)
+{
+	struct rte_mbuf *m = inner4(100);
+	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
+
+	(void)state;
+	ip[1] = 0xb9; /* DSCP EF, ECT(1) */
+	m = seal(m);
+	assert_int_equal(packet_of(m)->path.tos, 1); /* the mark, not the DSCP */
+	packet_of(m)->path.tos = ECN_CE;
+	m = open_one(m);
+	assert_non_null(m);
+	assert_int_equal(rte_pktmbuf_mtod(m, uint8_t *)[1], 0xbb);
+	rte_pktmbuf_free(m);
+	m = seal(inner4(100)); /* not ECN-capable inside */
+	packet_of(m)->path.tos = ECN_CE;
+	assert_null(open_one(m));
+	assert_int_equal(plain_count(&w.graph, "wg_input_ecn"), 1);
+}
+
+static int eal_once(void **state)
+{
+	char *argv[] = {(char[]){"test"}, (char[]){"--no-huge"}, (char[]){"-m"}, (char[]){"64"},
+		(char[]){"--no-pci"}, (char[]){"--no-telemetry"}, (char[]){"--log-level=error"}};
+	struct err err = {0};
+
+	(void)state;
+	if (rte_eal_init(RTE_DIM(argv), argv) < 0 || aead_init(NULL))
+		return -1;
+	w.pool = eal_pool("test", 1023, 2000, -1, &err);
+	return w.pool ? 0 : -1;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_burst_counters, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_replayed, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_corrupt, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unknown_index_and_age, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_wrong_source, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_inner_lengths, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_keepalive, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_facts_and_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_roaming, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_key_is_staged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nonce_exhaustion, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rekey_asked_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_other_workers_window, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, eal_once, NULL);
+}

@@ -311,6 +311,8 @@ static void node_object_load(void *arg, const char *name, const char *dir)
 			object->abi, TAILPLANE_NODE_ABI);
 		return;
 	}
+	if (object->attach)
+		object->attach();
 	for (unsigned i = 0; object->nodes[i]; i++)
 		if (dp.n_extra < NODE_OBJECTS_MAX)
 			dp.extra[dp.n_extra++] = object->nodes[i];

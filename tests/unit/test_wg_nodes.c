@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * wg_output and wg_input as functions on hand-made mbufs. Two peers of one tunnel have mirrored keys,
- * so that what wg_output seals for "far" is what wg_input opens as from "near".
+ * wg_output and wg_input as functions on hand-made mbufs. Two peers of one tunnel have mirrored
+ * keys, so that what wg_output seals for "far" is what wg_input opens as from "near".
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,8 +60,8 @@ static void rings_make(struct worker *worker, unsigned id)
 		worker->punts[c] = ring(name, id);
 	}
 	snprintf(name, sizeof(name), "event%u", id);
-	worker->events = rte_ring_create_elem(
-		name, sizeof(struct worker_event), 256, SOCKET_ID_ANY, 0);
+	worker->events =
+		rte_ring_create_elem(name, sizeof(struct worker_event), 256, SOCKET_ID_ANY, 0);
 	worker->handoff = ring("handoff", id);
 }
 
@@ -70,7 +70,8 @@ static struct keypair *keypair_make(uint32_t peer, uint8_t send, uint8_t receive
 {
 	struct peer p = {.index = peer, .tunnel = NULL};
 	struct tunnel *t = control_zalloc(sizeof(*t));
-	struct noise_keys keys = {.local_index = index, .remote_index = remote, .initiator = initiator};
+	struct noise_keys keys = {
+		.local_index = index, .remote_index = remote, .initiator = initiator};
 	struct keypair *kp;
 
 	p.tunnel = t;
@@ -102,14 +103,16 @@ static int setup(void **state)
 	prefix_add("10.0.0.1/32", FAR);
 	prefix_add("10.0.0.2/32", NEAR);
 	prefix_add("fd00::2/128", NEAR);
-	w.tunnel = (struct dp_tunnel){.mtu = MTU, .tun_port = PORT_NONE, .allowed_ips = &w.allowed_ips};
+	w.tunnel = (struct dp_tunnel){
+		.mtu = MTU, .tun_port = PORT_NONE, .allowed_ips = &w.allowed_ips};
 	w.table.n_tunnels = 1;
 	w.table.tunnels[0] = &w.tunnel;
 	for (unsigned i = 0; i < 2; i++)
 		rings_make(&w.workers[i], i);
 	w.keypairs[FAR] = keypair_make(FAR, 1, 2, 0x1001, 0x2002, true);
 	w.keypairs[NEAR] = keypair_make(NEAR, 2, 1, 0x2002, 0x1001, false);
-	w.path = (struct packet_path){.family = AF_INET, .remote_port = 1, .remote = {192, 0, 2, 1}};
+	w.path =
+		(struct packet_path){.family = AF_INET, .remote_port = 1, .remote = {192, 0, 2, 1}};
 	for (unsigned i = 0; i < 2; i++) {
 		atomic_store(&peers.slots[i].current, w.keypairs[i]);
 		atomic_store(&peers.slots[i].path, &w.path);
@@ -203,11 +206,13 @@ static void test_round_trip(void **state)
 		assert_non_null(m);
 		/* padded to 16, but never beyond the MTU; header and tag around */
 		assert_int_equal(m->data_len, RTE_MIN(RTE_ALIGN_CEIL(len, 16), MTU) + 32);
-		assert_int_equal(wg_message_type(rte_pktmbuf_mtod(m, void *), m->data_len), MESSAGE_DATA);
+		assert_int_equal(
+			wg_message_type(rte_pktmbuf_mtod(m, void *), m->data_len), MESSAGE_DATA);
 		m = open_one(m);
 		assert_non_null(m);
 		assert_int_equal(m->data_len, len);
-		assert_memory_equal(rte_pktmbuf_mtod(m, void *), rte_pktmbuf_mtod(want, void *), len);
+		assert_memory_equal(
+			rte_pktmbuf_mtod(m, void *), rte_pktmbuf_mtod(want, void *), len);
 		assert_int_equal(packet_of(m)->peer, NEAR);
 		rte_pktmbuf_free(m);
 		rte_pktmbuf_free(want);

@@ -64,9 +64,10 @@ static inline void noise_vector_set(struct noise_vector *v, const char *field, c
 	fail_msg("a field that is not known: %s", field);
 }
 
-static inline unsigned noise_vectors_read(struct noise_vector vectors[NOISE_VECTORS_MAX])
+static inline unsigned noise_vectors_read(
+	const char *path, struct noise_vector vectors[NOISE_VECTORS_MAX])
 {
-	FILE *file = fopen(NOISE_VECTORS, "r");
+	FILE *file = fopen(path, "r");
 	char line[1024], field[32], value[512];
 	unsigned n = 0;
 

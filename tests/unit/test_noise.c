@@ -241,7 +241,7 @@ static void vector_check(const struct noise_vector *v)
 static void vectors(void **state)
 {
 	static struct noise_vector all[NOISE_VECTORS_MAX];
-	unsigned n = noise_vectors_read(all);
+	unsigned n = noise_vectors_read(NOISE_VECTORS, all);
 
 	assert_true(n >= 3);
 	for (unsigned i = 0; i < n; i++)

@@ -175,6 +175,8 @@ char *format_value(
 		return json_array_size(value) > 0 ? format_items(value, format, screen)
 						  : text_copy("-", 1);
 	case JSON_STRING:
+		if (json_string_length(value) == 0)
+			return text_copy("-", 1);
 		return text_clean(json_string_value(value), lines ? KEEP_LINES : 0);
 	case JSON_INTEGER:
 	case JSON_REAL:

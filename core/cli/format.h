@@ -18,8 +18,8 @@ struct screen {
 
 enum tone { TONE_PLAIN, TONE_TITLE, TONE_GOOD, TONE_WARN, TONE_BAD };
 
-/* A value as people read it: units by `format`, yes/no, "-" for null, lists joined with ", ". Heap;
- * without control characters, except that text keeps its line ends when `lines`. */
+/* A value as people read it: units by `format`, yes/no, "-" for nothing, lists joined with ", ".
+ * Heap; without control characters, except that text keeps its line ends when `lines`. */
 char *format_value(
 	const json_t *value, enum op_format format, const struct screen *screen, bool lines);
 /* Of a state word: is it well? */

@@ -137,7 +137,8 @@ static enum cli_exit run_op(struct cli *cli, const struct op *op, char *const *w
 	if (cli->options.help) {
 		help_command(stdout, &cli->commands, op->name, &cli->screen);
 		code = CLI_OK;
-	} else if (cli->options.watch_s > 0 && (local != NULL || op->scope != OP_READ)) {
+	} else if (cli->options.watch_s > 0 &&
+		   (local != NULL || op->scope != OP_READ || args.file != NULL)) {
 		err_set(&err, -EINVAL,
 			"'%s' cannot be watched: it does not show a state of the daemon", op->name);
 		code = usage_error(NULL, &err);

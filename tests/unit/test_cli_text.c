@@ -63,6 +63,7 @@ static void test_formats(void **state)
 	check("true", OP_TEXT, &utf8, "yes");
 	check("false", OP_STATE, &utf8, "no");
 	check("null", OP_BYTES, &utf8, "-");
+	check("\"\"", OP_TEXT, &utf8, "-");
 	check("[]", OP_TEXT, &utf8, "-");
 	check("[\"a\",\"b\"]", OP_TEXT, &utf8, "a, b");
 	check("[1024,2048]", OP_BYTES, &utf8, "1.0 KiB, 2.0 KiB");

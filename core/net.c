@@ -195,6 +195,11 @@ struct net_prefix net_prefix_masked(const struct net_prefix *prefix)
 	return out;
 }
 
+bool net_prefix_equal(const struct net_prefix *a, const struct net_prefix *b)
+{
+	return a->len == b->len && net_addr_equal(&a->addr, &b->addr);
+}
+
 bool net_prefix_contains(const struct net_prefix *prefix, const struct net_addr *addr)
 {
 	struct net_prefix a = net_prefix_masked(prefix), b = {.addr = *addr, .len = prefix->len};

@@ -450,9 +450,22 @@ static bool same_text(const char *a, const char *b)
 	return !a == !b && (!a || !strcmp(a, b));
 }
 
-static bool same_list(const struct setting_list *a, const struct setting_list *b, size_t size)
+static bool same_prefixes(const struct setting_list *a, const struct setting_list *b)
 {
-	return a->count == b->count && (!a->count || !memcmp(a->items, b->items, a->count * size));
+	const struct net_prefix *pa = a->items, *pb = b->items;
+
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!net_prefix_equal(&pa[i], &pb[i]))
+			return false;
+	return true;
+}
+
+static bool same_cores(const struct setting_list *a, const struct setting_list *b)
+{
+	return a->count == b->count &&
+	       (!a->count || !memcmp(a->items, b->items, a->count * sizeof(int64_t)));
 }
 
 /* All of a tunnel but what tunnel_apply takes over. */
@@ -462,7 +475,7 @@ static bool same_tunnel(const struct tunnel_conf *a, const struct tunnel_conf *b
 	       same_text(a->private_key_file, b->private_key_file) && a->underlay == b->underlay &&
 	       a->listen_port == b->listen_port && a->fwmark == b->fwmark && a->mtu == b->mtu &&
 	       a->kernel_routes == b->kernel_routes &&
-	       same_list(&a->addresses, &b->addresses, sizeof(struct net_prefix));
+	       same_prefixes(&a->addresses, &b->addresses);
 }
 
 static bool same_vlans(const struct port_conf *a, const struct port_conf *b)
@@ -473,7 +486,7 @@ static bool same_vlans(const struct port_conf *a, const struct port_conf *b)
 		return false;
 	for (size_t i = 0; i < a->vlans.count; i++)
 		if (va[i].id != vb[i].id ||
-			!same_list(&va[i].addresses, &vb[i].addresses, sizeof(struct net_prefix)))
+			!same_prefixes(&va[i].addresses, &vb[i].addresses))
 			return false;
 	return true;
 }
@@ -483,14 +496,14 @@ static bool same_port(const struct port_conf *a, const struct port_conf *b)
 	return same_text(a->name, b->name) && same_text(a->device, b->device) &&
 	       same_text(a->mirror, b->mirror) && a->mtu == b->mtu &&
 	       a->descriptors == b->descriptors && a->promiscuous == b->promiscuous &&
-	       same_list(&a->addresses, &b->addresses, sizeof(struct net_prefix)) &&
+	       same_prefixes(&a->addresses, &b->addresses) &&
 	       same_vlans(a, b);
 }
 
 static bool same_route(const struct route_conf *a, const struct route_conf *b)
 {
-	return !memcmp(&a->prefix, &b->prefix, sizeof(a->prefix)) &&
-	       !memcmp(&a->via, &b->via, sizeof(a->via)) && same_text(a->port, b->port) &&
+	return net_prefix_equal(&a->prefix, &b->prefix) && net_addr_equal(&a->via, &b->via) &&
+	       same_text(a->port, b->port) &&
 	       same_text(a->tunnel, b->tunnel);
 }
 
@@ -508,7 +521,7 @@ static bool same_route(const struct route_conf *a, const struct route_conf *b)
 static bool absorbable(const struct dataplane_conf *a, const struct dataplane_conf *b)
 {
 	if (workers_wanted(a) != workers_wanted(b) || !same_text(a->aead, b->aead) ||
-		!same_list(&a->cores, &b->cores, sizeof(int64_t)) ||
+		!same_cores(&a->cores, &b->cores) ||
 		frame_max_of(a) != frame_max_of(b))
 		return false;
 	SAME_EACH(a, b, tunnels, tunnel_conf, same_tunnel);

@@ -388,12 +388,15 @@ void peer_spec_fini(struct peer_spec *spec)
 
 bool peer_spec_equal(const struct peer_spec *a, const struct peer_spec *b)
 {
-	return !strcmp(a->name, b->name) && !strcmp(a->endpoint, b->endpoint) &&
-	       a->persistent_keepalive == b->persistent_keepalive &&
-	       secret_equal(&a->preshared_key, &b->preshared_key, sizeof(a->preshared_key)) &&
-	       a->n_allowed_ips == b->n_allowed_ips &&
-	       (!a->n_allowed_ips || !memcmp(a->allowed_ips, b->allowed_ips,
-					     a->n_allowed_ips * sizeof(*a->allowed_ips)));
+	if (strcmp(a->name, b->name) != 0 || strcmp(a->endpoint, b->endpoint) != 0 ||
+		a->persistent_keepalive != b->persistent_keepalive ||
+		!secret_equal(&a->preshared_key, &b->preshared_key, sizeof(a->preshared_key)) ||
+		a->n_allowed_ips != b->n_allowed_ips)
+		return false;
+	for (size_t i = 0; i < a->n_allowed_ips; i++)
+		if (!net_prefix_equal(&a->allowed_ips[i], &b->allowed_ips[i]))
+			return false;
+	return true;
 }
 
 static bool spec_has(const struct peer_spec *spec, const struct net_prefix *prefix)

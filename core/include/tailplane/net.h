@@ -45,6 +45,8 @@ const char *net_endpoint_format(
 
 bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
 bool net_endpoint_equal(const struct net_endpoint *a, const struct net_endpoint *b);
+/* As written: host bits count. Never memcmp: the struct has padding. */
+bool net_prefix_equal(const struct net_prefix *a, const struct net_prefix *b);
 bool net_prefix_contains(const struct net_prefix *prefix, const struct net_addr *addr);
 struct net_prefix net_prefix_masked(const struct net_prefix *prefix); /* host bits cleared */
 

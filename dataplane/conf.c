@@ -130,7 +130,9 @@ const struct setting dataplane_settings[] = {
 			"one."},
 	{"cores", SETTING_INT, SETTING_LIST, offsetof(struct dataplane_conf, cores), .min = 0,
 		.max = 1023,
-		.help = "Cores the workers are pinned to, one each. Without it, the last ones."},
+		.help = "Cores the workers are pinned to, one each. Without it, the last ones when "
+			"they poll all "
+			"the time, and none when they sleep between."},
 	{"poll", SETTING_ENUM, 0, offsetof(struct dataplane_conf, poll), .def = "adaptive",
 		.choices = poll_choices,
 		.help = "\"adaptive\" polls while there is work and sleeps when there is none; "

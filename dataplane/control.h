@@ -97,6 +97,9 @@ struct tunnel {
 	struct cookie_checker checker;
 	struct ratelimiter ratelimiter;
 
+	struct noise_timestamp timestamp_floor; /* new peers' initiations are later than this */
+	uint64_t timestamp_kept;                /* unix ns, in the state directory */
+
 	_Atomic uint64_t loaded_until; /* ns: answers with cookies until then */
 	atomic_uint jobs;              /* handshake messages waiting for or in a job */
 	struct tunnel_counters counters;
@@ -182,6 +185,9 @@ void keypairs_fini(void);
 void handshake_initiate(struct peer *p);
 void handshake_forget(struct peer *p); /* the one under way, and its secrets */
 void handshake_set_preshared_key(struct peer *p, const struct symmetric_key *key);
+/* Peers refuse an initiation that is not later than the last: also when the clock went back over a
+ * restart. */
+void handshake_timestamp_load(struct tunnel *t);
 void handshake_drain(void); /* waits for the jobs: before tunnels go */
 
 /* ---- endpoint.c: names of endpoints ------------------------------------------------------------

@@ -474,8 +474,7 @@ static bool same_tunnel(const struct tunnel_conf *a, const struct tunnel_conf *b
 	return same_text(a->name, b->name) && same_text(a->interface, b->interface) &&
 	       same_text(a->private_key_file, b->private_key_file) && a->underlay == b->underlay &&
 	       a->listen_port == b->listen_port && a->fwmark == b->fwmark && a->mtu == b->mtu &&
-	       a->kernel_routes == b->kernel_routes &&
-	       same_prefixes(&a->addresses, &b->addresses);
+	       a->kernel_routes == b->kernel_routes && same_prefixes(&a->addresses, &b->addresses);
 }
 
 static bool same_vlans(const struct port_conf *a, const struct port_conf *b)
@@ -485,8 +484,7 @@ static bool same_vlans(const struct port_conf *a, const struct port_conf *b)
 	if (a->vlans.count != b->vlans.count)
 		return false;
 	for (size_t i = 0; i < a->vlans.count; i++)
-		if (va[i].id != vb[i].id ||
-			!same_prefixes(&va[i].addresses, &vb[i].addresses))
+		if (va[i].id != vb[i].id || !same_prefixes(&va[i].addresses, &vb[i].addresses))
 			return false;
 	return true;
 }
@@ -496,15 +494,13 @@ static bool same_port(const struct port_conf *a, const struct port_conf *b)
 	return same_text(a->name, b->name) && same_text(a->device, b->device) &&
 	       same_text(a->mirror, b->mirror) && a->mtu == b->mtu &&
 	       a->descriptors == b->descriptors && a->promiscuous == b->promiscuous &&
-	       same_prefixes(&a->addresses, &b->addresses) &&
-	       same_vlans(a, b);
+	       same_prefixes(&a->addresses, &b->addresses) && same_vlans(a, b);
 }
 
 static bool same_route(const struct route_conf *a, const struct route_conf *b)
 {
 	return net_prefix_equal(&a->prefix, &b->prefix) && net_addr_equal(&a->via, &b->via) &&
-	       same_text(a->port, b->port) &&
-	       same_text(a->tunnel, b->tunnel);
+	       same_text(a->port, b->port) && same_text(a->tunnel, b->tunnel);
 }
 
 #define SAME_EACH(a, b, list, type, same)                                      \
@@ -521,8 +517,7 @@ static bool same_route(const struct route_conf *a, const struct route_conf *b)
 static bool absorbable(const struct dataplane_conf *a, const struct dataplane_conf *b)
 {
 	if (workers_wanted(a) != workers_wanted(b) || !same_text(a->aead, b->aead) ||
-		!same_cores(&a->cores, &b->cores) ||
-		frame_max_of(a) != frame_max_of(b))
+		!same_cores(&a->cores, &b->cores) || frame_max_of(a) != frame_max_of(b))
 		return false;
 	SAME_EACH(a, b, tunnels, tunnel_conf, same_tunnel);
 	SAME_EACH(a, b, ports, port_conf, same_port);

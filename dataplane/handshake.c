@@ -21,6 +21,7 @@
 #include "workers.h"
 
 #define LOADED_FOR NS_PER_SEC
+#define TIMESTAMP_KEEP_EVERY (60 * NS_PER_SEC)
 #define HANDSHAKE_TOS 0x88 /* DSCP AF41, as WireGuard in the kernel marks them */
 
 enum outcome {
@@ -371,6 +372,14 @@ out:
 	rte_pktmbuf_free(m);
 }
 
+static uint64_t unix_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
 /* ---- initiating ------------------------------------------------------------------------------ */
 
 static void initiate_run(struct job *job)
@@ -393,6 +402,50 @@ static void initiate_run(struct job *job)
 	pthread_rwlock_unlock(&t->lock);
 }
 
+static char *timestamp_file(const struct tunnel *t)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "tunnels/%s.timestamp", t->name);
+	return state_path(name);
+}
+
+void handshake_timestamp_load(struct tunnel *t)
+{
+	char *path = timestamp_file(t), text[32] = "";
+	struct err err = {0};
+	uint64_t kept;
+
+	if (path && state_read(path, text, sizeof(text) - 1, &err) > 0) {
+		kept = strtoull(text, NULL, 10);
+		/* it may have been that much later, not noted yet, when the last run ended */
+		if (kept > unix_now())
+			t->timestamp_floor = noise_tai64n(kept + TIMESTAMP_KEEP_EVERY);
+	}
+	free(path);
+}
+
+static void timestamp_kept(void *arg, int error, const struct err *err)
+{
+	(void)arg;
+	if (error)
+		log_warnx("the time of the last handshake could not be kept: %s", err->msg);
+}
+
+static void timestamp_keep(struct tunnel *t, uint64_t unix_ns)
+{
+	char text[32], *path;
+
+	if (unix_ns - t->timestamp_kept < TIMESTAMP_KEEP_EVERY)
+		return;
+	path = timestamp_file(t);
+	t->timestamp_kept = unix_ns;
+	snprintf(text, sizeof(text), "%llu\n", (unsigned long long)unix_ns);
+	if (path)
+		state_write_later(path, text, strlen(text), 0600, timestamp_kept, NULL);
+	free(path);
+}
+
 static void initiate_done(struct job *job)
 {
 	struct initiate_job *j = (struct initiate_job *)job;
@@ -406,20 +459,13 @@ static void initiate_done(struct job *job)
 		p->handshake_index = j->index;
 		message_send(path, &j->message, sizeof(j->message));
 		p->tunnel->counters.initiations_sent++;
+		timestamp_keep(p->tunnel, j->unix_ns);
 	} else if (j->index) {
 		index_free(j->index);
 	}
 	peer_put(p);
 	jobs_under_way--;
 	free(j);
-}
-
-static uint64_t unix_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
 void handshake_initiate(struct peer *p)

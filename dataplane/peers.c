@@ -574,6 +574,7 @@ struct peer *peer_new(
 		log_warnx("%s: the public key of peer %s is of low order: no handshake can succeed",
 			t->name, spec->name);
 	cookie_maker_init(&p->cookie, &spec->public_key);
+	p->last_sent_timestamp = t->timestamp_floor;
 	ev_timer_init(&p->timer, peer_timer, 0., 0.);
 	p->timer.data = p;
 	slot_open(p);

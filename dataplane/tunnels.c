@@ -400,6 +400,7 @@ static int tunnel_open(uint32_t index, const struct tunnel_conf *conf, struct er
 	if (!t)
 		return err_set(err, -ENOMEM, "out of memory");
 	tunnels[index] = t;
+	handshake_timestamp_load(t);
 	rc = private_key_load(&key, conf, err);
 	if (!rc)
 		noise_local_init(&t->local, &key);

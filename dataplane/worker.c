@@ -8,6 +8,7 @@
  * mode goes off line for RCU and sleeps in epoll on the descriptors of its queues and an eventfd.
  * A queue without descriptor makes the sleep a short nap.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -40,6 +41,7 @@ struct worker_thread {
 	bool started;
 	int start_error;
 	unsigned core;
+	bool pinned;
 	_Atomic bool sleeping;
 	_Atomic bool ready;
 	uint64_t last_busy;
@@ -215,7 +217,8 @@ static void *worker_main(void *arg)
 
 	CPU_ZERO(&set);
 	CPU_SET(t->core, &set);
-	pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+	if (t->pinned)
+		pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 	snprintf(name, sizeof(name), "worker-%u", t->worker.id);
 	pthread_setname_np(pthread_self(), name);
 	if (rte_thread_register() < 0) {
@@ -409,6 +412,30 @@ static unsigned core_of(const struct workers_param *param, unsigned id)
 	return param->cores ? (unsigned)param->cores[id] : (online - 1 - id % online);
 }
 
+/* A worker that sleeps when idle shares its core with whatever else the machine does: there the
+ * kernel places it best, unless cores were named. One that polls all the time owns its core. */
+static bool pins(const struct workers_param *param)
+{
+	return param->cores || param->poll == POLL_BUSY;
+}
+
+/* What is not a worker (control loop, jobs) leaves the workers' cores, when others are left. */
+static void others_move(const struct workers_param *param)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	struct dirent *entry;
+	cpu_set_t set;
+
+	sched_getaffinity(0, sizeof(set), &set);
+	for (unsigned i = 0; i < param->n; i++)
+		CPU_CLR(core_of(param, i), &set);
+	while (tasks && CPU_COUNT(&set) && (entry = readdir(tasks)))
+		if (*entry->d_name != '.')
+			sched_setaffinity(atoi(entry->d_name), sizeof(set), &set);
+	if (tasks)
+		closedir(tasks);
+}
+
 static struct worker_thread *thread_new(
 	const struct workers_param *param, unsigned id, struct err *err)
 {
@@ -421,6 +448,7 @@ static struct worker_thread *thread_new(
 	t->worker.id = id;
 	t->worker.pool = param->pools[id];
 	t->core = core_of(param, id);
+	t->pinned = pins(param);
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	t->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (t->wake < 0 || t->epoll < 0 || !worker_rings(&t->worker)) {
@@ -477,6 +505,8 @@ int workers_start(const struct workers_param *param, struct err *err)
 	ev_io_start(core_loop(), &all.control_io);
 	ev_timer_init(&all.retire_timer, retire_tick, 0., RETIRE_POLL_S);
 	rc = rcu_new(err);
+	if (pins(param))
+		others_move(param);
 	for (unsigned i = 0; !rc && i < param->n; i++) {
 		all.threads[i] = thread_new(param, i, err);
 		if (!all.threads[i])

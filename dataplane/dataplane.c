@@ -15,8 +15,10 @@
 #include "control.h"
 #include "eal.h"
 #include "ether.h"
+#include "fragment.h"
 #include "neigh.h"
 #include "nodes.h"
+#include "reassemble.h"
 #include "uapi.h"
 #include "workers.h"
 
@@ -26,8 +28,8 @@
 #define WG_OVERHEAD 80    /* IPv6, UDP, WireGuard header and tag, padding */
 
 static const struct graph_node *const graph_nodes[] = {&node_rx, &node_inject, &node_classify,
-	&node_reassemble, &node_wg_input, &node_route, &node_wg_output, &node_outer,
-	&node_icmp_error, &node_fragment, &node_neighbour, &node_tx, NULL};
+	&node_reassemble, &node_local, &node_wg_input, &node_route, &node_wg_output, &node_outer,
+	&node_icmp_error, &node_fragment, &node_fragments, &node_neighbour, &node_tx, NULL};
 
 static struct {
 	const struct dataplane_conf *conf;
@@ -41,6 +43,8 @@ static struct {
 	ev_timer punts_again; /* what the budget left over */
 	bool started;
 } dp;
+
+uint64_t control_drops[DROPS_MAX];
 
 /* ---- packets of control's -------------------------------------------------------------------- */
 
@@ -334,6 +338,8 @@ static int graph_prepare(struct err *err)
 		graph_register_drops(udp_drops);
 		graph_register_drops(tun_drops);
 		graph_register_drops(ether_drops);
+		graph_register_drops(neigh_drops);
+		graph_register_drops(mirror_drops);
 		registered = true;
 	}
 	return graph_register(graph_nodes, dp.extra, err);
@@ -388,6 +394,8 @@ static void dataplane_stop(void)
 	tunnels_stop();
 	ether_stop();
 	workers_stop();
+	reassemble_stop();
+	fragment_stop();
 	peers_fini();
 	pools_close();
 	memset(dp.ports, 0, sizeof(dp.ports));
@@ -422,8 +430,11 @@ static int dataplane_start(const void *settings, struct err *err)
 	if (!rc)
 		rc = peers_init((uint32_t)conf->max_peers, n, err);
 	if (!rc)
+		rc = reassemble_start(n, err);
+	if (!rc)
 		rc = workers_open(conf, n, err);
 	if (rc) {
+		reassemble_stop();
 		peers_fini();
 		pools_close();
 		return rc;
@@ -547,11 +558,14 @@ static void dataplane_apply(const void *next)
 {
 	const struct dataplane_conf *conf = next;
 	const struct tunnel_conf *list = conf->tunnels.items;
+	struct err err = {0};
 
 	dp.conf = conf;
 	workers_poll_mode(conf->poll, conf->idle_before_sleep);
 	for (size_t i = 0; i < conf->tunnels.count; i++)
 		tunnel_apply(tunnels[i], &list[i]);
+	if (ether_reopen(conf, (uint16_t)workers_count(), dp.pools) && routes_open(conf, &err))
+		log_warnx("%s", err.msg);
 	control_publish();
 }
 

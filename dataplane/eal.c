@@ -362,6 +362,16 @@ int eal_start(const struct dataplane_conf *conf, struct err *err)
 	return 0;
 }
 
+void eal_error_reset(void)
+{
+	last_error[0] = '\0';
+}
+
+const char *eal_error(void)
+{
+	return last_error;
+}
+
 const char *eal_memory(void)
 {
 	return memory_text;

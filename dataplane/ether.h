@@ -20,10 +20,13 @@ int ether_port_add(const struct port_conf *conf, uint16_t n_queues,
 	struct rte_mempool *const *pools, struct err *err);
 void ether_port_remove(const char *name);
 struct port *ether_port(const char *name); /* NULL: none of that name */
-/* `conf` differs from what the port runs with in its addresses or VLANs only: takes them over. */
-int ether_port_change(const struct port_conf *conf, struct err *err);
+/* On reload: opens ports whose device was lost anew; one that is still gone stays as it is. True:
+ * some port came back, and its static routes are to be added again. */
+bool ether_reopen(
+	const struct dataplane_conf *conf, uint16_t n_queues, struct rte_mempool *const *pools);
 
 /* Static routes. `tunnel`: index of the tunnel that conf->tunnel names, else TUNNEL_NONE. A route
- * via an address leaves by the port that the address is connected to. */
+ * via an address leaves by the port that the address is connected to. One that is there already is
+ * no error. */
 int ether_route_add(const struct route_conf *conf, uint32_t tunnel, struct err *err);
 void ether_route_remove(const struct route_conf *conf, uint32_t tunnel);

@@ -311,6 +311,15 @@ int fib_route_remove(struct fib *fib, const struct net_prefix *prefix, enum fib_
 	return 0;
 }
 
+bool fib_route_has(struct fib *fib, const struct net_prefix *prefix, enum fib_origin origin,
+	const struct fib_next_hop *hop)
+{
+	struct net_prefix masked = net_prefix_masked(prefix);
+	struct rib_prefix *p = *rib_find(fib->control, &masked);
+
+	return p && *route_find(fib, p, origin, hop);
+}
+
 uint32_t fib_routes(const struct fib *fib)
 {
 	return fib->control->rib_count;

@@ -103,6 +103,9 @@ int fib_route_add(struct fib *fib, const struct net_prefix *prefix, enum fib_ori
 int fib_route_remove(struct fib *fib, const struct net_prefix *prefix, enum fib_origin origin,
 	const struct fib_next_hop *hop);
 
+bool fib_route_has(struct fib *fib, const struct net_prefix *prefix, enum fib_origin origin,
+	const struct fib_next_hop *hop);
+
 /* An address of ours with its prefix: the local address, its connected network and (IPv4) the
  * network's broadcasts. For a port: tunnel TUNNEL_NONE; for a tunnel: port PORT_NONE, and the
  * address alone. */

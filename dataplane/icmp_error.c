@@ -45,23 +45,25 @@ static bool bucket_take(struct bucket *b, uint64_t now)
 	return true;
 }
 
-/* Ours on the side that the packet came from, else of wherever its sender is. */
+/* Ours on the side that the packet came from: its sender should see the hop that it used. */
 static bool source_find(const struct worker *w, const struct packet *p, int family,
 	const uint8_t *sender, uint8_t out[16])
 {
+	const struct port *in = p->in_port < PORT_MAX ? w->table->ports[p->in_port] : NULL;
+	uint32_t tunnel = p->flags & PACKET_FROM_TUNNEL ? p->tunnel : TUNNEL_NONE;
 	const struct fib *fib = w->table->fib;
-	bool tunnel = p->tunnel != TUNNEL_NONE;
 
-	if (tunnel && tunnel_source(w->table, p->tunnel, family, out))
+	if (in && in->type == PORT_TUN)
+		tunnel = in->tunnel;
+	if (tunnel_source(w->table, tunnel, family, out))
 		return true;
 	if (!fib)
 		return false;
-	if (tunnel && fib_source(fib, PORT_NONE, 0, p->tunnel, family, out))
-		return true;
-	return fib_source(fib, p->in_port, p->vlan, TUNNEL_NONE, family, out) ||
-	       fib_source_for(fib,
+	return fib_source_for(fib,
 		       family == AF_INET ? fib_lookup4(fib, sender) : fib_lookup6(fib, sender),
-		       family, out);
+		       family, out) ||
+	       fib_source(fib, p->in_port, p->vlan, TUNNEL_NONE, family, out) ||
+	       fib_source(fib, p->out_port, p->vlan, TUNNEL_NONE, family, out);
 }
 
 static uint16_t icmp_error_one(struct worker *w, struct rte_mbuf *m)
@@ -91,8 +93,7 @@ static uint16_t icmp_error_one(struct worker *w, struct rte_mbuf *m)
 			   .type = p->reason, .code = p->code, .mtu = p->mtu, .source = source});
 	if (fault != ICMP_MADE)
 		return faults[fault];
-	p->flags = PACKET_LOCAL;
-	p->peer = PEER_NONE;
+	p->flags = PACKET_LOCAL | (p->flags & PACKET_FROM_TUNNEL);
 	return ICMP_ERROR_ROUTE;
 }
 

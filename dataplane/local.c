@@ -74,8 +74,7 @@ static uint16_t local_one(struct worker *w, struct rte_mbuf *m)
 		return to_mirror(w, m, port);
 	if (!icmp_echo_answer(m))
 		return VERDICT_DROP(DROP_NO_SERVICE);
-	p->flags = PACKET_LOCAL;
-	p->peer = PEER_NONE;
+	p->flags = PACKET_LOCAL | (p->flags & PACKET_FROM_TUNNEL);
 	return LOCAL_ROUTE;
 }
 

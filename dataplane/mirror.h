@@ -45,8 +45,11 @@ static inline bool ether_prepend(struct rte_mbuf *m, const uint8_t dst[static 6]
 }
 
 struct fib;
+struct neigh_key;
 
 /* Makes the interface conf->mirror for the port (which must be in the table) with the addresses of
- * `conf`, and a VLAN interface NAME.ID on top for each VLAN that has addresses. */
-int mirror_open(struct port *port, const struct port_conf *conf, struct fib *fib, struct err *err);
+ * `conf`, and a VLAN interface NAME.ID on top for each VLAN that is configured. */
+int mirror_open(struct port *port, const struct port_conf *conf, struct err *err);
 void mirror_close(uint16_t port);
+/* Asks the kernel for a neighbour's MAC, or to check it; false: it has no interface there. */
+bool mirror_resolve(const struct neigh_key *key);

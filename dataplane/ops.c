@@ -403,7 +403,7 @@ static void graph_run(struct op_call *call, const json_t *args)
 
 uint64_t drops_sum(unsigned number)
 {
-	uint64_t sum = 0;
+	uint64_t sum = control_drops[number];
 
 	for (unsigned i = 0; i < workers_count(); i++)
 		sum += worker_get(i)->counters.drops[number];

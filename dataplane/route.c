@@ -20,7 +20,7 @@
 #include "nodes.h"
 #include "tunnel.h"
 
-enum { ROUTE_WG_OUTPUT, ROUTE_TX, ROUTE_NEIGHBOUR, ROUTE_ICMP_ERROR, ROUTE_FRAGMENT };
+enum { ROUTE_WG_OUTPUT, ROUTE_TX, ROUTE_NEIGHBOUR, ROUTE_ICMP_ERROR, ROUTE_FRAGMENT, ROUTE_LOCAL };
 
 enum {
 	DROP_NOT_IP,
@@ -186,8 +186,10 @@ static uint16_t by_fib(struct worker *w, struct rte_mbuf *m)
 	if (p->flags & PACKET_OUTER)
 		return VERDICT_DROP(DROP_OUTER_LOOP);
 	t = tunnel_get(w->table, hop->tunnel != TUNNEL_NONE ? hop->tunnel : p->tunnel);
+	if (hop->type == FIB_LOCAL && (!t || t->tun_port == PORT_NONE))
+		return ROUTE_LOCAL;
 	if (!t)
-		return VERDICT_DROP(DROP_LOCAL);
+		return VERDICT_DROP(DROP_NO_ROUTE);
 	return hop->type == FIB_TUNNEL ? to_tunnel(w, m, t, true) : to_tun(p, t);
 }
 

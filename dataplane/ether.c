@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The Ethernet side put together: ports, addresses, mirrors, static routes. Control loop.
+ *
+ * The addresses of a port with a mirror go onto the mirror, and come into the FIB from there (what
+ * an administrator or a DHCP client changes on it counts too). Without a mirror they go into the
+ * FIB directly, and this gateway speaks ARP and ND for them.
+ */
+#include "ether.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mirror.h"
+#include "neigh.h"
+#include "netlink_watch.h"
+#include "port_ether.h"
+
+/* An address of a port's, as configured. */
+struct ether_address {
+	struct net_prefix prefix;
+	uint16_t vlan;
+};
+
+struct ether_place {
+	struct port *port;
+	bool mirror;
+	size_t n;
+	struct ether_address *addresses;
+};
+
+static struct {
+	struct fib *fib;
+	struct ether_place places[PORT_MAX]; /* by index of the port */
+} eth;
+
+struct fib *ether_fib(void)
+{
+	return eth.fib;
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+/* fe80:: and the MAC as EUI-64 (RFC 4291, 2.5.1): neighbours may ask for us by it. */
+static struct net_prefix link_local(const uint8_t mac[static 6])
+{
+	struct net_prefix p = {.addr.family = AF_INET6, .len = 64};
+	const uint8_t bytes[16] = {0xfe, 0x80, [8] = mac[0] ^ 2, [9] = mac[1], [10] = mac[2],
+		[11] = 0xff, [12] = 0xfe, [13] = mac[3], [14] = mac[4], [15] = mac[5]};
+
+	memcpy(p.addr.bytes, bytes, 16);
+	return p;
+}
+
+static bool has_ipv6(const struct setting_list *list)
+{
+	const struct net_prefix *addresses = list->items;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (addresses[i].addr.family == AF_INET6)
+			return true;
+	return false;
+}
+
+static size_t addresses_collect(struct ether_address *out, const struct setting_list *list,
+	uint16_t vlan, const struct port *port)
+{
+	const struct net_prefix *addresses = list->items;
+	size_t n = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		out[n++] = (struct ether_address){.prefix = addresses[i], .vlan = vlan};
+	if (has_ipv6(list))
+		out[n++] = (struct ether_address){.prefix = link_local(port->mac), .vlan = vlan};
+	return n;
+}
+
+static int addresses_plan(struct ether_place *place, const struct port_conf *conf)
+{
+	const struct vlan_conf *vlans = conf->vlans.items;
+	size_t n = conf->addresses.count + 1;
+
+	for (size_t i = 0; i < conf->vlans.count; i++)
+		n += vlans[i].addresses.count + 1;
+	place->addresses = calloc(n, sizeof(*place->addresses));
+	if (!place->addresses)
+		return -ENOMEM;
+	place->n = addresses_collect(place->addresses, &conf->addresses, 0, place->port);
+	for (size_t i = 0; i < conf->vlans.count; i++)
+		place->n += addresses_collect(place->addresses + place->n, &vlans[i].addresses,
+			(uint16_t)vlans[i].id, place->port);
+	return 0;
+}
+
+static int addresses_open(struct ether_place *place, struct err *err)
+{
+	const struct port *port = place->port;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < place->n; i++) {
+		const struct ether_address *a = &place->addresses[i];
+
+		rc = fib_address_add(
+			eth.fib, &a->prefix, port->index, a->vlan, TUNNEL_NONE, port->mtu, err);
+		if (rc == 0)
+			neigh_announce(port->index, a->vlan, &a->prefix.addr);
+	}
+	return rc;
+}
+
+/* ---- ports ----------------------------------------------------------------------------------- */
+
+struct port *ether_port(const char *name)
+{
+	for (unsigned i = 0; i < PORT_MAX; i++)
+		if (eth.places[i].port && strcmp(eth.places[i].port->name, name) == 0)
+			return eth.places[i].port;
+	return NULL;
+}
+
+static void place_close(struct ether_place *place)
+{
+	struct port *port = place->port;
+
+	mirror_close(port->index);
+	neigh_flush(port->index);
+	fib_flush(eth.fib, port->index, TUNNEL_NONE);
+	free(place->addresses);
+	memset(place, 0, sizeof(*place));
+	control_port_remove(port);
+}
+
+void ether_port_remove(const char *name)
+{
+	struct port *port = ether_port(name);
+
+	if (port)
+		place_close(&eth.places[port->index]);
+}
+
+static int place_open(struct port *port, const struct port_conf *conf, struct err *err)
+{
+	int rc = control_port_add(port);
+	struct ether_place *place;
+
+	if (rc < 0)
+		return err_set(err, rc, "port %s: the table of ports is full", conf->name);
+	place = &eth.places[port->index];
+	*place = (struct ether_place){.port = port, .mirror = conf->mirror != NULL};
+	rc = addresses_plan(place, conf);
+	if (rc < 0)
+		err_set(err, rc, "out of memory");
+	else
+		rc = conf->mirror ? mirror_open(port, conf, err) : addresses_open(place, err);
+	if (rc < 0)
+		place_close(place);
+	return rc;
+}
+
+int ether_port_add(const struct port_conf *conf, uint16_t n_queues,
+	struct rte_mempool *const *pools, struct err *err)
+{
+	struct port *port = port_ether_open(conf, n_queues, pools, err);
+
+	return port ? place_open(port, conf, err) : -EINVAL;
+}
+
+bool ether_reopen(
+	const struct dataplane_conf *conf, uint16_t n_queues, struct rte_mempool *const *pools)
+{
+	const struct port_conf *list = conf->ports.items;
+	bool some = false;
+
+	for (size_t i = 0; i < conf->ports.count; i++) {
+		struct port *lost = ether_port(list[i].name), *port;
+		struct err err = {0};
+
+		if (lost && !port_ether_lost(lost))
+			continue;
+		port = port_ether_open(&list[i], n_queues, pools, &err);
+		if (port && lost)
+			place_close(&eth.places[lost->index]);
+		if (port && place_open(port, &list[i], &err) == 0)
+			some = true;
+		else
+			log_warnx("port %s stays down: %s", list[i].name, err.msg);
+	}
+	return some;
+}
+
+/* ---- static routes --------------------------------------------------------------------------- */
+
+/* The configured network that an address is in decides port and VLAN. */
+static bool connected_find(const struct net_addr *via, struct fib_next_hop *hop)
+{
+	int best = -1;
+
+	for (unsigned i = 0; i < PORT_MAX; i++)
+		for (size_t k = 0; eth.places[i].port && k < eth.places[i].n; k++) {
+			const struct ether_address *a = &eth.places[i].addresses[k];
+
+			if (!net_prefix_contains(&a->prefix, via) || a->prefix.len <= best)
+				continue;
+			best = a->prefix.len;
+			hop->port = (uint16_t)i;
+			hop->vlan = a->vlan;
+			hop->mtu = eth.places[i].port->mtu;
+		}
+	return best >= 0;
+}
+
+static int route_hop(
+	const struct route_conf *conf, uint32_t tunnel, struct fib_next_hop *hop, struct err *err)
+{
+	const struct port *port = conf->port ? ether_port(conf->port) : NULL;
+	char via[NET_ADDR_STRLEN];
+
+	*hop = (struct fib_next_hop){.type = FIB_PORT, .port = PORT_NONE, .tunnel = tunnel};
+	if (tunnel != TUNNEL_NONE) {
+		hop->type = FIB_TUNNEL;
+		return 0;
+	}
+	if (conf->port && !port)
+		return err_set(err, -ENOENT, "a route leads to port \"%s\", which does not exist",
+			conf->port);
+	hop->family = (uint8_t)conf->via.family;
+	memcpy(hop->via, conf->via.bytes, 16);
+	if (conf->via.family && connected_find(&conf->via, hop) &&
+		(!port || port->index == hop->port))
+		return 0;
+	if (!port)
+		return err_set(err, -EINVAL, "a route leads via %s, which is on no port's network",
+			net_addr_format(&conf->via, via));
+	hop->port = port->index;
+	hop->vlan = 0;
+	hop->mtu = port->mtu;
+	return 0;
+}
+
+int ether_route_add(const struct route_conf *conf, uint32_t tunnel, struct err *err)
+{
+	struct fib_next_hop hop;
+	int rc;
+
+	if (!eth.fib)
+		return err_set(err, -EINVAL, "static routes need Ethernet ports");
+	rc = route_hop(conf, tunnel, &hop, err);
+	if (rc < 0 || fib_route_has(eth.fib, &conf->prefix, FIB_FROM_STATIC, &hop))
+		return rc;
+	return fib_route_add(eth.fib, &conf->prefix, FIB_FROM_STATIC, &hop, err);
+}
+
+void ether_route_remove(const struct route_conf *conf, uint32_t tunnel)
+{
+	struct fib_next_hop hop;
+
+	if (eth.fib && route_hop(conf, tunnel, &hop, NULL) == 0)
+		fib_route_remove(eth.fib, &conf->prefix, FIB_FROM_STATIC, &hop);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+int ether_start(struct err *err)
+{
+	int rc;
+
+	memset(&eth, 0, sizeof(eth));
+	eth.fib = fib_new(control_retire, err);
+	if (!eth.fib)
+		return -ENOMEM;
+	rc = neigh_start(eth.fib, err);
+	if (rc == 0)
+		rc = netlink_watch_start(eth.fib, err);
+	if (rc < 0) {
+		neigh_stop();
+		fib_free(eth.fib);
+		eth.fib = NULL;
+		return rc;
+	}
+	control_publish();
+	return 0;
+}
+
+void ether_stop(void)
+{
+	struct fib *fib = eth.fib;
+
+	if (!fib)
+		return;
+	for (unsigned i = 0; i < PORT_MAX; i++)
+		if (eth.places[i].port)
+			place_close(&eth.places[i]);
+	netlink_watch_stop();
+	/* the table goes out without FIB and neighbours; then both wait for the workers */
+	eth.fib = NULL;
+	control_publish();
+	neigh_stop();
+	control_retire(fib, fib_free);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/* Device strings of Ethernet ports, and the kernel interface that some of them stand on. Control
+ * loop. */
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dataplane.h"
+
+#define DEVICE_ARGS_MAX 512
+
+enum device_kind {
+	DEVICE_PCI,
+	DEVICE_AF_PACKET, /* on an interface of the kernel */
+	DEVICE_AF_XDP,    /* the same */
+	DEVICE_TAP,       /* makes one */
+	DEVICE_OTHER,     /* memif, ring, null, ... */
+};
+
+enum device_kind device_kind(const char *device);
+/* Name of DPDK's device: all before the first comma. */
+void device_name(const char *device, char *name, size_t size);
+/* Value of an option in the device string; false when it is not there or does not fit. */
+bool device_option(const char *device, const char *key, char *value, size_t size);
+/* The device string with what follows from the port's settings and is not given in it: queues,
+ * frame size, ring size. `channels`: receive queues of the kernel interface. */
+int device_args(const struct port_conf *conf, uint16_t n_queues, unsigned channels,
+	char args[static DEVICE_ARGS_MAX], struct err *err);
+
+/* An interface of the kernel that a port stands on. */
+struct kernel_interface {
+	char name[IF_NAMESIZE]; /* empty: none */
+	unsigned index;
+};
+
+/* Finds the interface of a device that stands on one, brings it up, switches off what would make
+ * frames larger than its MTU, and takes a left-over AF_XDP program of ours off it. */
+int kernel_interface_take(struct kernel_interface *k, const char *device, struct err *err);
+unsigned kernel_interface_channels(const struct kernel_interface *k);
+/* NULL while it is there and has a carrier, else why not. *gone: it is another one or none now. */
+const char *kernel_interface_fault(const struct kernel_interface *k, bool *gone);

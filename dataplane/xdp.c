@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Left-over XDP programs. Control loop. Asks the kernel over rtnetlink which programs an interface
+ * has, one per mode, and bpf(2) for their names.
+ */
+#include "xdp.h"
+
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "rtnl.h"
+#include "tailplane/log.h"
+
+struct xdp_state {
+	uint32_t id;    /* of the program; 0: none */
+	uint32_t flags; /* of the mode it is attached in */
+};
+
+/* What libxdp and libbpf attach for AF_XDP sockets. */
+static const char *const ours[] = {"xsk_def_prog", "xdp_dispatcher", "xdp_sock_prog"};
+
+static int link_seen(const struct nlmsghdr *nlh, void *arg)
+{
+	static const uint32_t flags[] = {
+		[XDP_ATTACHED_DRV] = XDP_FLAGS_DRV_MODE,
+		[XDP_ATTACHED_SKB] = XDP_FLAGS_SKB_MODE,
+		[XDP_ATTACHED_HW] = XDP_FLAGS_HW_MODE,
+	};
+	struct xdp_state *state = arg;
+	const struct nlattr *attr, *nested;
+	uint8_t mode = XDP_ATTACHED_NONE;
+
+	mnl_attr_for_each(attr, nlh, sizeof(struct ifinfomsg))
+	{
+		if (mnl_attr_get_type(attr) != IFLA_XDP)
+			continue;
+		mnl_attr_for_each_nested(nested, attr)
+		{
+			if (mnl_attr_get_type(nested) == IFLA_XDP_ATTACHED)
+				mode = mnl_attr_get_u8(nested);
+			else if (mnl_attr_get_type(nested) == IFLA_XDP_PROG_ID)
+				state->id = mnl_attr_get_u32(nested);
+		}
+	}
+	state->flags = mode <= XDP_ATTACHED_HW ? flags[mode] : 0;
+	return MNL_CB_STOP;
+}
+
+static int xdp_query(unsigned ifindex, struct xdp_state *state)
+{
+	char buf[256];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifm;
+
+	memset(state, 0, sizeof(*state));
+	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	ifm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifm));
+	ifm->ifi_index = (int)ifindex;
+	return rtnl_talk(nlh, link_seen, state);
+}
+
+static int xdp_detach(unsigned ifindex, const struct xdp_state *state)
+{
+	char buf[256];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifm;
+	struct nlattr *nested;
+
+	nlh->nlmsg_type = RTM_SETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	ifm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifm));
+	ifm->ifi_index = (int)ifindex;
+	nested = mnl_attr_nest_start(nlh, IFLA_XDP);
+	mnl_attr_put_u32(nlh, IFLA_XDP_FD, (uint32_t)-1);
+	mnl_attr_put_u32(nlh, IFLA_XDP_FLAGS, state->flags);
+	mnl_attr_nest_end(nlh, nested);
+	return rtnl_talk(nlh, NULL, NULL);
+}
+
+static int program_name(uint32_t id, char name[static BPF_OBJ_NAME_LEN])
+{
+	union bpf_attr attr = {.prog_id = id};
+	struct bpf_prog_info info = {0};
+	int fd = (int)syscall(SYS_bpf, BPF_PROG_GET_FD_BY_ID, &attr, sizeof(attr)), rc;
+
+	if (fd < 0)
+		return -errno;
+	memset(&attr, 0, sizeof(attr));
+	attr.info.bpf_fd = (uint32_t)fd;
+	attr.info.info_len = sizeof(info);
+	attr.info.info = (uintptr_t)&info;
+	rc = syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)) < 0 ? -errno : 0;
+	close(fd);
+	if (rc == 0)
+		memcpy(name, info.name, BPF_OBJ_NAME_LEN);
+	return rc;
+}
+
+static bool is_ours(const char *name)
+{
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strncmp(name, ours[i], BPF_OBJ_NAME_LEN - 1) == 0)
+			return true;
+	return false;
+}
+
+int xdp_detach_stale(const char *ifname, unsigned ifindex, struct err *err)
+{
+	char name[BPF_OBJ_NAME_LEN] = "";
+	struct xdp_state state;
+	int rc = xdp_query(ifindex, &state);
+
+	if (rc < 0)
+		return err_set(
+			err, rc, "%s: cannot ask for its XDP program: %s", ifname, strerror(-rc));
+	if (!state.id)
+		return 0;
+	rc = program_name(state.id, name);
+	if (rc < 0 || !is_ours(name))
+		return err_set(err, -EBUSY,
+			"%s has an XDP program (\"%s\", id %u) that is not ours; to take it off: "
+			"ip link "
+			"set dev %s xdp off",
+			ifname, name, state.id, ifname);
+	rc = xdp_detach(ifindex, &state);
+	if (rc < 0)
+		return err_set(err, rc, "%s: cannot detach a stale XDP program: %s", ifname,
+			strerror(-rc));
+	log_info("%s: detached the XDP program that a killed process had left", ifname);
+	return 0;
+}

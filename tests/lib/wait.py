@@ -26,3 +26,8 @@ def wait_until(condition, what, timeout=10.0, every=0.02):
         if time.monotonic() >= deadline:
             raise Late(f"not within {timeout:g} s: {what} ({last})")
         time.sleep(every)
+
+
+def observe(seconds):
+    """Lets time pass while something is measured over it. Never to wait for an event."""
+    time.sleep(seconds)

@@ -141,3 +141,17 @@ class WireguardGo:
         return wait_until(
             lambda: self.show(public).latest_handshake, f"{self.machine.name}: handshake", timeout
         )
+
+
+def from_quick(machine, program, text, interface="wg0"):
+    """A client from a configuration in wg-quick's format, as a person would paste it."""
+    settings = dict(
+        (k.strip(), v.strip()) for k, v in (line.split("=", 1) for line in text.splitlines() if "=" in line)
+    )
+    addresses = [a.strip() for a in settings["Address"].split(",")]
+    private = settings["PrivateKey"]
+    client = WireguardGo(machine, program, Key(private, wg("pubkey", text=private)), addresses,
+                         mtu=int(settings.get("MTU", 1420)), interface=interface)
+    client.peer(settings["PublicKey"], [p.strip() for p in settings["AllowedIPs"].split(",")],
+                settings["Endpoint"], settings.get("PresharedKey"), settings.get("PersistentKeepalive"))
+    return client

@@ -109,11 +109,18 @@ static void print_usage(FILE *out, const struct op *op)
 	fputs(".Xc\n", out);
 }
 
+static void print_help(FILE *out, const char *help)
+{
+	if (help == NULL)
+		return;
+	manual_text(out, help);
+	fputc('\n', out);
+}
+
 void manual_op(FILE *out, const struct op *op)
 {
 	print_usage(out, op);
-	manual_text(out, op->help != NULL ? op->help : "");
-	fputc('\n', out);
+	print_help(out, op->help);
 	if (op->args == NULL || op->args->name == NULL)
 		return;
 	fputs(".Bl -tag -width Ds -compact\n", out);
@@ -121,8 +128,7 @@ void manual_op(FILE *out, const struct op *op)
 		fputs(".It", out);
 		print_arg(out, arg, false);
 		fputc('\n', out);
-		manual_text(out, arg->help != NULL ? arg->help : "");
-		fputc('\n', out);
+		print_help(out, arg->help);
 	}
 	fputs(".El\n", out);
 }

@@ -31,9 +31,12 @@ static char *title_of(const struct op_column *column, const char *key)
 	return title;
 }
 
-static enum op_format format_of(const struct op_column *column)
+/* What plugins add to `status` has no columns; a state is known by its name. */
+static enum op_format format_of(const struct op_column *column, const char *key)
 {
-	return column != NULL ? column->format : OP_TEXT;
+	if (column != NULL)
+		return column->format;
+	return strcmp(key, "state") == 0 ? OP_STATE : OP_TEXT;
 }
 
 static bool is_rows(const json_t *value)
@@ -92,7 +95,7 @@ static void add_column(
 			numbers = numbers && json_is_number(value);
 		}
 	}
-	enum op_format format = format_of(column);
+	enum op_format format = format_of(column, key);
 	bool right = format_right(format) || (format == OP_TEXT && any && numbers);
 
 	table_column(table, title_of(column, key), right && fold == NULL, fold);
@@ -108,7 +111,7 @@ static void add_cells(struct table *table, const json_t *keys, const struct op_c
 	json_array_foreach (rows, i, row) {
 		json_object_foreach ((json_t *)keys, key, ignored) {
 			const json_t *value = json_object_get(row, key);
-			enum op_format format = format_of(column_of(columns, key));
+			enum op_format format = format_of(column_of(columns, key), key);
 
 			table_cell(table, format_value(value, format, screen, false),
 				format_tone(value, format));
@@ -187,7 +190,7 @@ static void render_object(FILE *out, const json_t *object, const struct op_colum
 	}
 	json_object_foreach (keys, key, ignored) {
 		const json_t *value = json_object_get(object, key);
-		enum op_format format = format_of(column_of(columns, key));
+		enum op_format format = format_of(column_of(columns, key), key);
 
 		if (!is_nested(value))
 			table_cell(&lines, format_value(value, format, screen, true),

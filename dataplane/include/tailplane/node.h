@@ -55,7 +55,8 @@ struct node_object {
 	uint32_t size; /* sizeof(struct node_object) */
 	const char *name;
 	const struct graph_node *const *nodes; /* NULL-terminated */
-	void (*attach)(void); /* control loop, once, before any worker runs: find slots. May be NULL */
+	void (*attach)(
+		void); /* control loop, once, before any worker runs: find slots. May be NULL */
 };
 
 /* Where the bytes of the mbuf start. */

@@ -20,11 +20,12 @@
 
 #include "dataplane.h"
 
+#define REQUEST_SIZE 8192
 #define OUR_PROTOCOL 84 /* who made it, as `ip route` shows: not one of the kernel's names */
 
 static int request(struct nlmsghdr *nlh)
 {
-	char buf[MNL_SOCKET_BUFFER_SIZE];
+	char buf[REQUEST_SIZE];
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	int rc = -errno;
 	ssize_t n;
@@ -47,7 +48,7 @@ static int request(struct nlmsghdr *nlh)
 
 static int route_request(bool add, const char *ifname, int family, uint32_t table)
 {
-	char buf[MNL_SOCKET_BUFFER_SIZE];
+	char buf[REQUEST_SIZE];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct rtmsg *rt;
 
@@ -66,7 +67,7 @@ static int route_request(bool add, const char *ifname, int family, uint32_t tabl
 /* `mark` 0: the rule that keeps the main table's specific routes; else: all but the mark. */
 static int rule_request(bool add, int family, uint32_t table, uint32_t mark)
 {
-	char buf[MNL_SOCKET_BUFFER_SIZE];
+	char buf[REQUEST_SIZE];
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct fib_rule_hdr *rule;
 

@@ -23,6 +23,9 @@
 #include "workers.h"
 
 #define PUNT_BUDGET 256
+#define CONTROL_PACKETS 2047
+#define POOL_PACKETS_MIN 2047
+#define POOL_SLACK 64
 #define NODE_OBJECTS_MAX 32
 #define ETHER_OVERHEAD 32 /* Ethernet, two VLAN tags, slack */
 #define WG_OVERHEAD 80    /* IPv6, UDP, WireGuard header and tag, padding */
@@ -263,22 +266,35 @@ static unsigned frame_max_of(const struct dataplane_conf *conf)
 	return (unsigned)max + ETHER_OVERHEAD + WG_OVERHEAD;
 }
 
+/* Packets for each of `n` workers out of the memory configured, less what control keeps: one less
+ * than a power of two, which is what mempools waste nothing with. */
+static unsigned pool_packets(const struct dataplane_conf *conf, unsigned n)
+{
+	unsigned element = (unsigned)(sizeof(struct rte_mbuf) + sizeof(struct packet)) +
+			   RTE_PKTMBUF_HEADROOM + dp.frame_max + POOL_SLACK;
+	uint64_t size = rte_mempool_calc_obj_size(element, 0, NULL);
+	uint64_t usable = conf->memory / 10 * 9, control = CONTROL_PACKETS * size;
+	uint64_t each = usable > control ? (usable - control) / size / n : 0;
+
+	each = RTE_MIN(each, (uint64_t)1 << 21);
+	return each < POOL_PACKETS_MIN ? POOL_PACKETS_MIN
+				       : (unsigned)rte_align64prevpow2(each + 1) - 1;
+}
+
 static int pools_open(const struct dataplane_conf *conf, unsigned n, struct err *err)
 {
-	unsigned room = RTE_PKTMBUF_HEADROOM + dp.frame_max + 320;
-	unsigned each = (unsigned)RTE_MIN(conf->memory / room / n, (uint64_t)1 << 20);
 	char name[RTE_MEMPOOL_NAMESIZE];
+	unsigned each;
 
 	dp.frame_max = frame_max_of(conf);
-	if (each < 2047)
-		each = 2047;
+	each = pool_packets(conf, n);
 	for (unsigned i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "worker-%u", i);
 		dp.pools[i] = eal_pool(name, each, dp.frame_max, -1, err);
 		if (!dp.pools[i])
 			return -ENOMEM;
 	}
-	dp.control_pool = eal_pool("control", 4095, dp.frame_max, -1, err);
+	dp.control_pool = eal_pool("control", CONTROL_PACKETS, dp.frame_max, -1, err);
 	return dp.control_pool ? 0 : -ENOMEM;
 }
 

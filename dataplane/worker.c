@@ -230,6 +230,7 @@ static void *worker_main(void *arg)
 	graph_worker = &t->worker;
 	rte_rcu_qsbr_thread_register(all.rcu, t->worker.id);
 	rte_rcu_qsbr_thread_online(all.rcu, t->worker.id);
+	table_taken(t); /* none yet, but what wakes */
 	atomic_store(&t->ready, true);
 	while (!atomic_load_explicit(&all.stop, memory_order_relaxed))
 		worker_round(t);

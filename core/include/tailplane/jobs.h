@@ -16,6 +16,7 @@ struct job {
 	uint64_t lane;
 	struct job *next;         /* the pool's */
 	struct job_lane *in_lane; /* the pool's */
+	unsigned epoch;           /* the pool's */
 };
 
 /* From the control loop or from a running job. */

@@ -21,3 +21,11 @@ struct metric_label {
 /* Adds a sample. Samples of one metric must be added one after the other. */
 void metric_add(struct metric_sink *sink, const struct metric *metric,
 	const struct metric_label *labels, unsigned n_labels, double value);
+
+/*
+ * Adds a histogram (METRIC_HISTOGRAM): `counts[i]` observations were above bounds[i - 1] and up to
+ * bounds[i] (ascending), counts[n_bounds] above them all; `sum` of all observed values.
+ */
+void metric_histogram(struct metric_sink *sink, const struct metric *metric,
+	const struct metric_label *labels, unsigned n_labels, const double *bounds,
+	const uint64_t *counts, unsigned n_bounds, double sum);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The core's own settings. Runs on: the control loop. */
+#include "core_conf.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <tailplane/net.h>
+
+#include "log_thread.h"
+#include "settings_parse.h"
+
+#define FIELD(field) offsetof(struct core_conf, field)
+
+static const struct setting metrics_settings[] = {
+	{.name = "listen",
+		.type = SETTING_STRING,
+		.offset = FIELD(metrics.listen) - FIELD(metrics),
+		.def = "127.0.0.1:9586",
+		.help = "Address and port of the HTTP listener that serves /metrics to Prometheus; "
+			"empty for none."},
+	{.name = "allow_remote",
+		.type = SETTING_BOOL,
+		.offset = FIELD(metrics.allow_remote) - FIELD(metrics),
+		.def = "false",
+		.help = "Lets the listener have an address other than loopback. Metrics carry no "
+			"secrets, but tell who talks when: put a firewall before it."},
+	{NULL},
+};
+
+const struct setting core_settings[] = {
+	{.name = "state_dir",
+		.type = SETTING_STRING,
+		.flags = SETTING_RESTART,
+		.offset = FIELD(state_dir),
+		.def = "/var/lib/tailplane",
+		.help = "Directory of what is kept over restarts: keys, peers, leases. Relative "
+			"paths elsewhere in the configuration are relative to it."},
+	{.name = "runtime_dir",
+		.type = SETTING_STRING,
+		.flags = SETTING_RESTART,
+		.offset = FIELD(runtime_dir),
+		.def = "/run/tailplane",
+		.help = "Directory of the sockets, among them that of the tailplane command. "
+			"Members of the group of core.user may use it."},
+	{.name = "user",
+		.type = SETTING_STRING,
+		.flags = SETTING_RESTART,
+		.offset = FIELD(user),
+		.def = "tailplane",
+		.help = "User that a daemon started as root becomes when everything that needs root "
+			"is set up; the capabilities that its plugins need stay. With \"root\" it "
+			"stays root."},
+	{.name = "jobs",
+		.type = SETTING_INT,
+		.flags = SETTING_RESTART,
+		.offset = FIELD(jobs),
+		.def = "2",
+		.min = 1,
+		.max = 64,
+		.unit = "threads",
+		.help = "Threads for work that would hold the control loop: handshakes, file writes, "
+			"look-ups. More help where thousands of peers shake hands at once."},
+	{.name = "log_level",
+		.type = SETTING_ENUM,
+		.offset = FIELD(log_level),
+		.def = "info",
+		.choices = log_level_names,
+		.help = "The least important messages that are still logged."},
+	{.name = "plugin_path",
+		.type = SETTING_STRING,
+		.flags = SETTING_LIST,
+		.offset = FIELD(plugin_path),
+		.help = "Directories that are searched for plugins, in this order, before the one "
+			"that was built in. The environment variable TAILPLANE_PLUGIN_PATH "
+			"(separated by colons) comes before both."},
+	{.name = "aead",
+		.type = SETTING_STRING,
+		.flags = SETTING_RESTART,
+		.offset = FIELD(aead),
+		.def = "auto",
+		.help = "Implementation of ChaCha20-Poly1305; \"auto\" takes the fastest that this "
+			"processor can run."},
+	{.name = "coredumps",
+		.type = SETTING_BOOL,
+		.flags = SETTING_RESTART,
+		.offset = FIELD(coredumps),
+		.def = "false",
+		.help = "Allows core dumps. Keys are kept out of them, packets are not."},
+	{.name = "metrics",
+		.type = SETTING_GROUP,
+		.offset = FIELD(metrics),
+		.sub = metrics_settings,
+		.size = sizeof(((struct core_conf *)0)->metrics),
+		.help = "The listener for metrics."},
+	{NULL},
+};
+
+static void check_dir(struct setting_errors *errs, char *const *dir)
+{
+	if ((*dir)[0] != '/')
+		setting_error(errs, dir, "\"%s\" is not an absolute path", *dir);
+	else if (strlen(*dir) > 80)
+		setting_error(errs, dir, "longer than 80 bytes, with which a socket's name has no "
+					 "room for itself");
+}
+
+static bool is_loopback(const struct net_addr *addr)
+{
+	static const uint8_t v6[16] = {[15] = 1};
+
+	return addr->family == AF_INET ? addr->bytes[0] == 127
+				       : memcmp(addr->bytes, v6, sizeof(v6)) == 0;
+}
+
+void core_conf_validate(const struct core_conf *conf, struct setting_errors *errs)
+{
+	const char *listen = conf->metrics.listen;
+	char *const *paths = conf->plugin_path.items;
+	struct net_endpoint ep;
+
+	check_dir(errs, &conf->state_dir);
+	check_dir(errs, &conf->runtime_dir);
+	for (size_t i = 0; i < conf->plugin_path.count; i++) {
+		if (paths[i][0] != '/')
+			setting_error(errs, &paths[i], "\"%s\" is not an absolute path", paths[i]);
+	}
+	if (!*conf->user)
+		setting_error(errs, &conf->user, "empty; name a user, or \"root\" to stay root");
+	if (!*listen)
+		return;
+	if (net_endpoint_parse(&ep, listen) != 0)
+		setting_error(errs, &conf->metrics.listen,
+			"\"%s\" is not an address with a port, as \"127.0.0.1:9586\" is; \"\" is "
+			"for none",
+			listen);
+	else if (!is_loopback(&ep.addr) && !conf->metrics.allow_remote)
+		setting_error(errs, &conf->metrics.listen,
+			"%s can be reached from other machines; take 127.0.0.1, or set "
+			"allow_remote = true",
+			listen);
+}
+
+int core_conf_check(const struct core_conf *running, const struct core_conf *next, struct err *err)
+{
+	for (const struct setting *s = core_settings; s->name; s++) {
+		struct setting one[2] = {*s, {NULL}};
+
+		if ((s->flags & SETTING_RESTART) && !settings_equal(one, running, next))
+			return err_set(err, -EBUSY,
+				"core.%s cannot change while running: restart the daemon", s->name);
+	}
+	return 0;
+}

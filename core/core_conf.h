@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <tailplane/settings.h>
+
+/* The core's own group of the configuration. */
+struct core_conf {
+	char *state_dir, *runtime_dir;
+	char *user; /* "root": keep what we were started as */
+	int64_t jobs;
+	int log_level; /* enum log_level */
+	struct setting_list plugin_path;
+	char *aead;
+	bool coredumps;
+	struct {
+		char *listen; /* "": off */
+		bool allow_remote;
+	} metrics;
+};
+
+extern const struct setting core_settings[];
+
+void core_conf_validate(const struct core_conf *conf, struct setting_errors *errs);
+/* What cannot change while running: 0, or -EINVAL with what to do. */
+int core_conf_check(const struct core_conf *running, const struct core_conf *next, struct err *err);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/* What the operations of the core ask of the daemon as a whole. Control loop. */
+
+/* As SIGHUP does; the answers as plugins_reload gives them. */
+int daemon_reload(char **summary, char **errors);
+/* Nanoseconds, as core_now, of the start. */
+unsigned long long daemon_since(void);
+/* The level as given by operation; until the next reload that changes the setting. */
+void daemon_set_log_level(int level);
+
+/* First of all. `path` of the configuration, NULL: the system's or the embedded one; kept. */
+void daemon_init(const char *path);

@@ -21,6 +21,7 @@
 #include "reassemble.h"
 #include "uapi.h"
 #include "workers.h"
+#include "xdp_pool.h"
 
 #define PUNT_BUDGET 256
 #define CONTROL_PACKETS 2047
@@ -412,6 +413,7 @@ static void dataplane_stop(void)
 	workers_stop();
 	reassemble_stop();
 	fragment_stop();
+	xdp_pools_free();
 	peers_fini();
 	pools_close();
 	memset(dp.ports, 0, sizeof(dp.ports));

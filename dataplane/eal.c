@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -33,6 +34,8 @@
 #include <rte_mbuf.h>
 
 #include "eal.h"
+#include "port_device.h"
+#include "xdp_pool.h"
 
 #define MIB (1024ull * 1024)
 #define HUGEPAGE (2 * MIB)
@@ -157,15 +160,6 @@ static int hugepages_reserve(long long pages, long long *before, struct err *why
 
 /* ---- drivers ------------------------------------------------------------------------------- */
 
-static bool device_is_pci(const char *device)
-{
-	unsigned domain, bus, slot, function;
-	char rest;
-
-	return sscanf(device, "%x:%x:%x.%x%c", &domain, &bus, &slot, &function, &rest) >= 4 ||
-	       sscanf(device, "%x:%x.%x%c", &bus, &slot, &function, &rest) >= 3;
-}
-
 static const struct {
 	const char *driver, *library;
 } other_names[] = {
@@ -205,7 +199,7 @@ int eal_driver_load(const char *device, struct err *err)
 	char *path;
 	void *object;
 
-	if (device_is_pci(device))
+	if (device_kind(device) == DEVICE_PCI)
 		return 0; /* all were loaded at start */
 	device_driver(device, name, sizeof name);
 	if (!*name || strchr(name, '/'))
@@ -248,7 +242,7 @@ static void args_drivers(struct args *a, const struct dataplane_conf *conf)
 	bool pci = false;
 
 	for (size_t i = 0; i < conf->ports.count; i++)
-		if (device_is_pci(ports[i].device)) {
+		if (device_kind(ports[i].device) == DEVICE_PCI) {
 			arg(a, "-a");
 			arg(a, "%.*s", (int)strcspn(ports[i].device, " "), ports[i].device);
 			pci = true;
@@ -292,9 +286,25 @@ static void args_hugepages(struct args *a, unsigned long long mib)
 	arg(a, "--socket-mem=%s", list);
 }
 
+/* Pools that AF_XDP ports make beside those of `memory`. */
+static unsigned xdp_mib(const struct dataplane_conf *conf)
+{
+	const struct port_conf *ports = conf->ports.items;
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned queues = conf->cores.count ? (unsigned)conf->cores.count : (unsigned)conf->workers;
+	unsigned n = 0;
+
+	if (!queues)
+		queues = (unsigned)RTE_MAX(online - 1, 1);
+	for (size_t i = 0; i < conf->ports.count; i++)
+		n += device_kind(ports[i].device) == DEVICE_AF_XDP;
+	return n * queues * XDP_POOL_MIB;
+}
+
 static void args_memory(struct args *a, const struct dataplane_conf *conf, long long *before)
 {
-	unsigned long long mib = RTE_ALIGN_CEIL(conf->memory / MIB + OVERHEAD_MIB, 2);
+	unsigned long long mib =
+		RTE_ALIGN_CEIL(conf->memory / MIB + OVERHEAD_MIB + xdp_mib(conf), 2);
 	struct err why = {0};
 
 	*before = -1;
@@ -386,7 +396,7 @@ struct rte_mempool *eal_pool(
 	 * are added behind it. */
 	unsigned room = RTE_ALIGN_CEIL(RTE_PKTMBUF_HEADROOM + frame_max + 64, RTE_CACHE_LINE_SIZE);
 	unsigned private = RTE_ALIGN_CEIL(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN);
-	unsigned cache = RTE_MIN(RTE_MEMPOOL_CACHE_MAX_SIZE / 2, (int)n / 8);
+	unsigned cache = RTE_MIN(RTE_MEMPOOL_CACHE_MAX_SIZE / 2u, n / 8);
 	struct rte_mempool *pool;
 
 	if (room > UINT16_MAX) {

@@ -11,6 +11,7 @@
 #include "port_ether.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -20,11 +21,15 @@
 #include <rte_ethdev.h>
 
 #include "eal.h"
+#include "xdp_pool.h"
 #include "tailplane/plugin.h"
 
 #define WATCH_PERIOD_S 1.
 #define SHARED_RING 1024
 #define SHOWN_XSTATS 16
+#define AF_XDP_TRIES 3
+#define AF_XDP_WAIT_MS 250
+#define ETHER_HEADERS 32 /* Ethernet and VLAN tags before the packet */
 
 static struct ether_port *ports;
 static ev_timer watch;
@@ -142,11 +147,14 @@ static int device_queues(struct ether_port *e, const struct port_conf *conf,
 	uint16_t n_rx = (uint16_t)conf->descriptors, n_tx = (uint16_t)conf->descriptors;
 	int numa = rte_eth_dev_socket_id(e->dev);
 	int rc = rte_eth_dev_adjust_nb_rx_tx_desc(e->dev, &n_rx, &n_tx);
+	struct xdp_sockets others;
 
+	xdp_sockets_list(&others, NULL);
 	for (uint16_t i = 0; rc == 0 && i < e->n_rx; i++)
 		rc = rte_eth_rx_queue_setup(e->dev, i, n_rx, (unsigned)numa, NULL, pools[i]);
 	for (uint16_t i = 0; rc == 0 && i < e->n_tx; i++)
 		rc = rte_eth_tx_queue_setup(e->dev, i, n_tx, (unsigned)numa, NULL);
+	xdp_sockets_list(&e->sockets, &others);
 	return rc < 0 ? err_set(err, rc, "device %s refuses its queues: %s", e->device, why(rc))
 		      : 0;
 }
@@ -203,6 +211,77 @@ static int device_start(struct ether_port *e, const struct port_conf *conf, uint
 	return device_mtu(e, conf, err);
 }
 
+static int device_open(struct ether_port *e, const struct port_conf *conf,
+	struct rte_mempool *const *pools, struct err *err)
+{
+	int rc = device_probe(e, err);
+
+	return rc < 0 ? rc : device_start(e, conf, e->port->n_queues, pools, err);
+}
+
+/* What is left to close of a device that nobody uses any more. */
+struct leftover {
+	uint16_t dev;
+	struct xdp_sockets sockets;
+};
+
+static void device_close(struct leftover *left)
+{
+	struct rte_eth_dev_info info;
+	int rc = rte_eth_dev_info_get(left->dev, &info);
+
+	rte_eth_dev_stop(left->dev);
+	rte_eth_dev_close(left->dev);
+	if (rc == 0 && rte_dev_remove(info.device) < 0)
+		log_debug("DPDK keeps device %u", left->dev);
+	xdp_sockets_close(&left->sockets);
+}
+
+static int xdp_pools_make(
+	const struct port_conf *conf, uint16_t n, struct rte_mempool **pools, struct err *err)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		pools[i] = xdp_pool_new((unsigned)conf->mtu + ETHER_HEADERS, SOCKET_ID_ANY, err);
+		if (!pools[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/*
+ * The kernel frees a queue of AF_XDP some time after the socket on it was closed, be it ours (a
+ * reload that opens the port at once) or that of a process just killed. The driver can't try a
+ * queue twice, and each try costs it the buffers that it had taken: all is made anew.
+ */
+static int xdp_open(struct ether_port *e, const struct port_conf *conf, struct err *err)
+{
+	uint16_t n = (uint16_t)RTE_MIN(e->port->n_queues, kernel_interface_channels(&e->kernel));
+	struct rte_mempool *pools[PORT_QUEUES_MAX] = {0};
+
+	for (unsigned tries = AF_XDP_TRIES;; tries--) {
+		struct err failed = {0};
+		int rc = xdp_pools_make(conf, n, pools, &failed);
+
+		if (rc == 0)
+			rc = device_open(e, conf, pools, &failed);
+		if (rc == 0) {
+			for (uint16_t i = 0; i < n; i++)
+				e->queues[i].pool = pools[i];
+			return 0;
+		}
+		if (e->open)
+			device_close(&(struct leftover){.dev = e->dev, .sockets = e->sockets});
+		for (uint16_t i = 0; i < n; i++)
+			xdp_pool_free(pools[i]);
+		if (!e->open || tries == 1) {
+			e->open = false;
+			return err_set(err, rc, "%s", failed.msg);
+		}
+		e->open = false;
+		poll(NULL, 0, AF_XDP_WAIT_MS);
+	}
+}
+
 static void mac_fill(const struct ether_port *e, struct port *port)
 {
 	static const uint8_t zero[6];
@@ -234,7 +313,7 @@ static int queue_open(struct ether_port *e, uint16_t i, struct rte_mempool *pool
 		.rx = i < e->n_rx ? i : QUEUE_NONE,
 		.tx = i < e->n_tx ? i : QUEUE_NONE,
 		.sender = i % e->n_tx,
-		.pool = pool};
+		.pool = eq->pool ? eq->pool : pool};
 	if (e->n_tx < e->port->n_queues) {
 		if (eq->tx == QUEUE_NONE)
 			return 0;
@@ -252,39 +331,25 @@ static int queue_open(struct ether_port *e, uint16_t i, struct rte_mempool *pool
 
 /* ---- watching ------------------------------------------------------------------------------ */
 
-/* Also what is left of a device when nobody uses it any more. */
-static void device_close(uint16_t dev)
-{
-	struct rte_eth_dev_info info;
-	int rc = rte_eth_dev_info_get(dev, &info);
-
-	rte_eth_dev_stop(dev);
-	rte_eth_dev_close(dev);
-	if (rc == 0 && rte_dev_remove(info.device) < 0)
-		log_debug("DPDK keeps device %u", dev);
-}
-
 static void device_close_later(void *object)
 {
-	uint16_t *dev = object;
-
-	device_close(*dev);
-	free(dev);
+	device_close(object);
+	free(object);
 }
 
 /* Workers let go of the device; then it is closed. */
 static void device_lost(struct ether_port *e, const char *reason)
 {
-	uint16_t *dev = malloc(sizeof(*dev));
+	struct leftover *left = malloc(sizeof(*left));
 
 	log_warnx("port %s is down: %s", e->port->name, reason);
 	/* pairs with the acquire loads in port_ether_io.c */
 	atomic_store_explicit(&e->lost, true, memory_order_release);
-	if (!dev)
+	if (!left)
 		return; /* stays open, untouched */
-	*dev = e->dev;
+	*left = (struct leftover){.dev = e->dev, .sockets = e->sockets};
 	e->open = false;
-	control_retire(dev, device_close_later);
+	control_retire(left, device_close_later);
 }
 
 static void link_look(struct ether_port *e)
@@ -420,9 +485,14 @@ static void describe(struct port *port, json_t *row)
 
 /* ---- opening and closing ------------------------------------------------------------------- */
 
+/* The device, if it is open, then the rest. */
 static void ether_free(struct ether_port *e)
 {
+	struct leftover left = {.dev = e->dev, .sockets = e->sockets};
 	struct rte_mbuf *m;
+
+	if (e->open)
+		device_close(&left);
 
 	for (unsigned i = 0; i < PORT_QUEUES_MAX; i++) {
 		struct rte_ring *ring = e->queues[i].shared;
@@ -445,7 +515,6 @@ static void ether_close(struct port *port)
 	if (e->open) {
 		rte_eth_dev_callback_unregister(e->dev, RTE_ETH_EVENT_INTR_RMV, told, e);
 		rte_eth_dev_callback_unregister(e->dev, RTE_ETH_EVENT_INTR_LSC, told, e);
-		device_close(e->dev);
 	}
 	ether_free(e);
 }
@@ -493,10 +562,10 @@ static int ether_open(struct ether_port *e, const struct port_conf *conf,
 	if (rc == 0)
 		rc = device_args(
 			conf, n_queues, kernel_interface_channels(&e->kernel), e->device, err);
-	if (rc == 0)
-		rc = device_probe(e, err);
-	if (rc == 0)
-		rc = device_start(e, conf, n_queues, pools, err);
+	if (rc == 0 && device_kind(e->device) == DEVICE_AF_XDP)
+		rc = xdp_open(e, conf, err);
+	else if (rc == 0)
+		rc = device_open(e, conf, pools, err);
 	if (rc < 0)
 		return rc;
 	e->port->ethdev_id = e->dev;
@@ -519,8 +588,6 @@ struct port *port_ether_open(const struct port_conf *conf, uint16_t n_queues,
 	for (unsigned i = 0; i < ETHER_DROPS; i++)
 		ether_drop_numbers[i] = graph_drop_number(ether_drops[i].name);
 	if (ether_open(e, conf, pools, err) < 0) {
-		if (e->open)
-			device_close(e->dev);
 		ether_free(e);
 		return NULL;
 	}

@@ -8,6 +8,7 @@
 
 #include "dataplane.h"
 #include "port_device.h"
+#include "xdp.h"
 
 #define QUEUE_NONE UINT16_MAX
 
@@ -42,6 +43,7 @@ struct ether_port {
 	_Atomic bool removed; /* told by DPDK's interrupt thread */
 	bool open;            /* DPDK's device is not closed yet */
 	struct kernel_interface kernel;
+	struct xdp_sockets sockets;   /* AF_XDP: what its queues opened */
 	char device[DEVICE_ARGS_MAX]; /* as it was opened */
 	char driver[32];
 	unsigned link_speed;     /* Mbit/s */

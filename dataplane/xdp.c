@@ -5,14 +5,17 @@
  */
 #include "xdp.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "rtnl.h"
@@ -136,4 +139,44 @@ int xdp_detach_stale(const char *ifname, unsigned ifindex, struct err *err)
 			strerror(-rc));
 	log_info("%s: detached the XDP program that a killed process had left", ifname);
 	return 0;
+}
+
+static bool is_xdp_socket(int fd)
+{
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_XDP;
+}
+
+static bool has(const struct xdp_sockets *list, int fd)
+{
+	for (unsigned i = 0; list && i < list->n; i++)
+		if (list->fds[i] == fd)
+			return true;
+	return false;
+}
+
+void xdp_sockets_list(struct xdp_sockets *list, const struct xdp_sockets *but)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+
+	list->n = 0;
+	while (dir && (entry = readdir(dir)) != NULL && list->n < XDP_SOCKETS_MAX) {
+		int fd = atoi(entry->d_name);
+
+		if (is_xdp_socket(fd) && !has(but, fd))
+			list->fds[list->n++] = fd;
+	}
+	if (dir)
+		closedir(dir);
+}
+
+void xdp_sockets_close(struct xdp_sockets *list)
+{
+	for (unsigned i = 0; i < list->n; i++)
+		if (is_xdp_socket(list->fds[i]))
+			close(list->fds[i]);
+	list->n = 0;
 }

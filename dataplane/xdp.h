@@ -6,3 +6,19 @@
 /* Control loop. Takes an XDP program that a killed process of DPDK's left on the interface off it.
  * 0 also when there is none; -EBUSY when the program is somebody else's. */
 int xdp_detach_stale(const char *ifname, unsigned ifindex, struct err *err);
+
+/*
+ * DPDK's driver leaves the socket of each queue open when its device is closed, and the queue busy
+ * with it. So the sockets that appeared while a device was opened are noted and closed after it.
+ */
+#define XDP_SOCKETS_MAX 64
+
+struct xdp_sockets {
+	unsigned n;
+	int fds[XDP_SOCKETS_MAX];
+};
+
+/* All AF_XDP sockets of the process but those in `but` (may be NULL). */
+void xdp_sockets_list(struct xdp_sockets *list, const struct xdp_sockets *but);
+/* Closes those that are open still. */
+void xdp_sockets_close(struct xdp_sockets *list);

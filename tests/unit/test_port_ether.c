@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Ethernet ports over real drivers of DPDK: frames in and out, few queues, buffers of others, and
+ * devices that go away. In a network namespace of its own; those on the kernel's interfaces need
+ * root and skip aloud without.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <netpacket/packet.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <rte_ethdev.h>
+
+#include "control.h"
+#include "eal.h"
+#include "graph.h"
+#include "port_ether.h"
+
+static bool private_net; /* root: a namespace of our own with veth va - vb */
+static struct worker workers[3];
+static struct rte_mempool *pools[3];
+
+static struct port_conf conf_of(const char *device)
+{
+	return (struct port_conf){.name = (char *)(uintptr_t) "lan",
+		.device = (char *)(uintptr_t)device,
+		.mtu = 1500,
+		.descriptors = 256};
+}
+
+static struct port *open_port(const char *device, uint16_t n_queues)
+{
+	struct port_conf conf = conf_of(device);
+	struct err err = {0};
+	struct port *port = port_ether_open(&conf, n_queues, pools, &err);
+
+	if (!port)
+		fail_msg("%s: %s", device, err.msg);
+	table.ports[0] = port;
+	return port;
+}
+
+static void expect_refused(struct port_conf conf, const char *words)
+{
+	struct err err = {0};
+
+	assert_null(port_ether_open(&conf, 1, pools, &err));
+	if (!strstr(err.msg, words))
+		fail_msg("\"%s\" lacks \"%s\"", err.msg, words);
+}
+
+static struct rte_mbuf *frame_new(uint8_t mark)
+{
+	uint8_t bytes[64];
+
+	put_ether(bytes, plain_mac, their_mac, 0, 0x1234);
+	memset(bytes + 14, mark, 50);
+	return packet_new(bytes, sizeof(bytes));
+}
+
+static uint16_t receive(struct port *port, unsigned queue, struct rte_mbuf **pkts)
+{
+	return port->ops->rx(&workers[queue], &port->queues[queue], pkts, 32);
+}
+
+/* Waits up to two seconds for a frame that bears the mark. */
+static struct rte_mbuf *receive_marked(struct port *port, unsigned queue, uint8_t mark)
+{
+	struct rte_mbuf *pkts[32];
+
+	for (unsigned i = 0; i < 2000; i++) {
+		uint16_t n = receive(port, queue, pkts);
+		struct rte_mbuf *found = NULL;
+
+		for (uint16_t k = 0; k < n; k++)
+			if (!found && pkts[k]->data_len >= 64 &&
+				rte_pktmbuf_mtod(pkts[k], uint8_t *)[14] == mark)
+				found = pkts[k];
+			else
+				rte_pktmbuf_free(pkts[k]);
+		if (found)
+			return found;
+		poll(NULL, 0, 1);
+	}
+	return NULL;
+}
+
+static void send_one(struct port *port, unsigned queue, struct rte_mbuf *m)
+{
+	assert_int_equal(port->ops->tx(&workers[queue], &port->queues[queue], &m, 1), 1);
+}
+
+static uint64_t dropped(unsigned id, const char *name)
+{
+	return workers[id].counters.drops[graph_drop_number(name)];
+}
+
+/* ---- rings: DPDK alone --------------------------------------------------------------------- */
+
+static void frames_enter_as_packets_of_the_port(void **state)
+{
+	struct port *port = open_port("net_ring0", 1);
+	struct rte_mbuf *m;
+
+	(void)state;
+	port->index = 7;
+	send_one(port, 0, frame_new(1));
+	m = receive_marked(port, 0, 1);
+	assert_non_null(m);
+	assert_int_equal(packet_of(m)->kind, PACKET_ETHER);
+	assert_int_equal(packet_of(m)->in_port, 7);
+	assert_int_equal(packet_of(m)->peer, PEER_NONE);
+	assert_int_equal(packet_of(m)->tunnel, TUNNEL_NONE);
+	assert_int_equal(packet_of(m)->flags, 0);
+	assert_int_equal(port->queues[0].counters.rx_packets, 1);
+	assert_int_equal(port->queues[0].counters.rx_bytes, 64);
+	assert_int_equal(port->queues[0].counters.tx_packets, 1);
+	assert_int_not_equal(port->mac[0] | port->mac[5], 0); /* rings have none: one was made */
+	rte_pktmbuf_free(m);
+	port->ops->close(port);
+}
+
+/* Buffers without our area, in pieces, shared: each becomes one of ours. */
+static void foreign_buffers_are_copied(void **state)
+{
+	struct rte_mempool *foreign =
+		rte_pktmbuf_pool_create("foreign", 63, 0, 0, 2048, SOCKET_ID_ANY);
+	struct port *port = open_port("net_ring1", 1);
+	struct rte_mbuf *m = rte_pktmbuf_alloc(foreign), *tail = rte_pktmbuf_alloc(foreign), *got;
+	uint8_t bytes[64];
+
+	(void)state;
+	put_ether(bytes, plain_mac, their_mac, 0, 0x1234);
+	memset(bytes + 14, 5, 50);
+	memcpy(rte_pktmbuf_append(m, 20), bytes, 20);
+	memcpy(rte_pktmbuf_append(tail, 44), bytes + 20, 44);
+	assert_int_equal(rte_pktmbuf_chain(m, tail), 0);
+	send_one(port, 0, m);
+	got = receive_marked(port, 0, 5);
+	assert_non_null(got);
+	assert_int_equal(got->nb_segs, 1);
+	assert_int_equal(got->data_len, 64);
+	assert_memory_equal(rte_pktmbuf_mtod(got, uint8_t *), bytes, 64);
+	assert_ptr_equal(got->pool, pools[0]);
+	assert_int_equal(rte_mempool_in_use_count(foreign), 0);
+	rte_pktmbuf_free(got);
+	/* larger than a buffer of ours */
+	m = rte_pktmbuf_alloc(foreign);
+	rte_pktmbuf_append(m, 1900);
+	for (unsigned i = 0; i < 3; i++) {
+		tail = rte_pktmbuf_alloc(foreign);
+		rte_pktmbuf_append(tail, 1900);
+		rte_pktmbuf_chain(m, tail);
+	}
+	send_one(port, 0, m);
+	assert_int_equal(receive(port, 0, &got), 0);
+	assert_int_equal(dropped(0, "ether_rx_too_big"), 1);
+	assert_int_equal(rte_mempool_in_use_count(foreign), 0);
+	port->ops->close(port);
+	rte_mempool_free(foreign);
+}
+
+static void a_device_may_be_opened_again(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct port *port = open_port("net_null0", 2);
+		json_t *row = json_object();
+
+		port->ops->describe(port, row);
+		assert_string_equal(json_string_value(json_object_get(row, "driver")), "net_null");
+		assert_int_equal(json_integer_value(json_object_get(row, "rx_queues")), 2);
+		json_decref(row);
+		expect_refused(conf_of("net_null0"), "another port has device net_null0");
+		port->ops->close(port);
+	}
+}
+
+static void what_is_no_device(void **state)
+{
+	(void)state;
+	expect_refused(conf_of("net_nosuch0"), "no driver \"net_nosuch\"");
+	expect_refused(conf_of("../../evil"), "neither a PCI address");
+	expect_refused(conf_of("0000:ff:1f.7"), "no PCI device 0000:ff:1f.7");
+	expect_refused(conf_of("net_af_packet0"), "names no interface");
+	expect_refused(conf_of("net_af_packet0,iface=nosuch"), "no interface nosuch");
+}
+
+static void device_strings_are_completed(void **state)
+{
+	struct port_conf conf = conf_of("net_af_packet0,iface=eth1,framecnt=64");
+	char args[DEVICE_ARGS_MAX], value[16];
+
+	(void)state;
+	assert_int_equal(device_args(&conf, 2, 1, args, NULL), 0);
+	assert_string_equal(args, "net_af_packet0,iface=eth1,framecnt=64,qpairs=2");
+	conf = conf_of("net_af_packet0,iface=eth1");
+	assert_int_equal(device_args(&conf, 1, 1, args, NULL), 0);
+	assert_string_equal(
+		args, "net_af_packet0,iface=eth1,qpairs=1,framesz=1664,blocksz=53248,framecnt=256");
+	/* slots fill their blocks, and the ring has at least one block */
+	for (conf.mtu = 576; conf.mtu < 9200; conf.mtu += 7) {
+		char slot[16], block[16], count[16];
+		unsigned s, b, c;
+
+		assert_int_equal(device_args(&conf, 1, 1, args, NULL), 0);
+		assert_true(device_option(args, "framesz", slot, sizeof(slot)));
+		assert_true(device_option(args, "blocksz", block, sizeof(block)));
+		assert_true(device_option(args, "framecnt", count, sizeof(count)));
+		s = (unsigned)atoi(slot), b = (unsigned)atoi(block), c = (unsigned)atoi(count);
+		assert_in_range(s, conf.mtu + 14 + 4 + 66, conf.mtu + 170);
+		assert_int_equal(b % s, 0);
+		assert_int_equal(b % 4096, 0);
+		assert_true(c >= 256 && c % (b / s) == 0);
+	}
+	conf = conf_of("net_af_xdp0,iface=eth1");
+	assert_int_equal(device_args(&conf, 4, 2, args, NULL), 0);
+	assert_string_equal(args, "net_af_xdp0,iface=eth1,queue_count=2");
+	assert_true(device_option(args, "iface", value, sizeof(value)));
+	assert_string_equal(value, "eth1");
+	assert_false(device_option(args, "face", value, sizeof(value)));
+	assert_false(device_option(args, "iface", value, 4));
+}
+
+/* ---- interfaces of the kernel --------------------------------------------------------------- */
+
+static void need_root(void)
+{
+	if (private_net)
+		return;
+	printf("skipped: needs root for a network namespace with veth\n");
+	skip();
+}
+
+static int raw_socket(const char *ifname)
+{
+	struct sockaddr_ll to = {.sll_family = AF_PACKET,
+		.sll_protocol = htons(0x1234),
+		.sll_ifindex = (int)if_nametoindex(ifname)};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x1234));
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
+		err(1, "raw socket on %s", ifname);
+	return fd;
+}
+
+static bool raw_receive(int fd, uint8_t mark)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	uint8_t bytes[2048];
+
+	while (poll(&p, 1, 2000) == 1)
+		if (recv(fd, bytes, sizeof(bytes), 0) >= 64 && bytes[14] == mark)
+			return true;
+	return false;
+}
+
+static void raw_send(int fd, uint16_t vlan, uint8_t mark)
+{
+	uint8_t bytes[68];
+	size_t at = put_ether(bytes, plain_mac, their_mac, vlan, 0x1234);
+
+	memset(bytes + at, mark, sizeof(bytes) - at);
+	if (send(fd, bytes, sizeof(bytes), 0) < 0)
+		err(1, "raw send");
+}
+
+/* Both ways between a driver on `ours` and a raw socket on `theirs`. */
+static void frames_both_ways(struct port *port, const char *theirs)
+{
+	int fd = raw_socket(theirs);
+	struct rte_mbuf *m;
+
+	raw_send(fd, 0, 0x21);
+	m = receive_marked(port, 0, 0x21);
+	assert_non_null(m);
+	rte_pktmbuf_free(m);
+	send_one(port, 0, frame_new(0x22));
+	assert_true(raw_receive(fd, 0x22));
+	close(fd);
+}
+
+/* The kernel takes tags off what AF_PACKET gets; in the graph they are in the frame again. */
+static void vlan_tags_stay(struct port *port, const char *theirs)
+{
+	int fd = raw_socket(theirs);
+	struct rte_mbuf *m;
+
+	raw_send(fd, 0x123, 0x24);
+	m = receive_marked(port, 0, 0x01); /* where the mark is in others: the tag's first byte */
+	assert_non_null(m);
+	assert_memory_equal(rte_pktmbuf_mtod(m, uint8_t *) + 12, "\x81\x00\x01\x23\x12\x34\x24", 7);
+	rte_pktmbuf_free(m);
+	close(fd);
+}
+
+/* One queue, three workers: the others send through the first. */
+static void workers_without_a_queue_send_through_another(void **state)
+{
+	struct rte_mbuf *m, *many[64];
+	struct port *port;
+	unsigned handed = 0;
+	int fd;
+
+	(void)state;
+	need_root();
+	port = open_port("net_af_packet0,iface=va,qpairs=1", 3);
+	fd = raw_socket("vb");
+	send_one(port, 2, frame_new(3));
+	assert_false(port->ops->arm(&port->queues[0])); /* something waits for it */
+	assert_true(port->ops->arm(&port->queues[2]));
+	assert_int_equal(receive(port, 2, &m), 0); /* it has no receive queue */
+	assert_int_equal(receive(port, 0, &m), 0); /* but this sends */
+	assert_true(port->ops->arm(&port->queues[0]));
+	assert_true(raw_receive(fd, 3));
+	raw_send(fd, 0, 4);
+	m = receive_marked(port, 0, 4);
+	assert_non_null(m);
+	rte_pktmbuf_free(m);
+	/* a bound on what may wait */
+	while (!dropped(1, "ether_tx_shared_full") && handed < 4096) {
+		for (unsigned i = 0; i < 64; i++)
+			many[i] = frame_new(5);
+		assert_int_equal(port->ops->tx(&workers[1], &port->queues[1], many, 64), 64);
+		handed += 64;
+	}
+	assert_in_range(handed, 512, 4095);
+	close(fd);
+	port->ops->close(port); /* and what waits is freed */
+	assert_int_equal(rte_mempool_in_use_count(pools[0]), 0);
+}
+
+static bool becomes(struct port *port, bool up)
+{
+	for (unsigned i = 0; i < 300; i++) {
+		if (port->up == up)
+			return true;
+		ev_run(core_loop(), EVRUN_NOWAIT);
+		poll(NULL, 0, 10);
+	}
+	return false;
+}
+
+static void shell(const char *command)
+{
+	if (system(command) != 0)
+		errx(1, "%s", command);
+}
+
+static void af_packet(void **state)
+{
+	struct port *port;
+
+	(void)state;
+	need_root();
+	port = open_port("net_af_packet0,iface=va", 1);
+	assert_int_equal(port->queues[0].fd, -1);
+	assert_true(port->up);
+	frames_both_ways(port, "vb");
+	vlan_tags_stay(port, "vb");
+	/* the link of the other end, then the whole interface */
+	shell("ip link set vb down");
+	assert_true(becomes(port, false));
+	assert_string_equal(port->reason, "no link");
+	shell("ip link set vb up");
+	assert_true(becomes(port, true));
+	shell("ip link del va");
+	assert_true(becomes(port, false));
+	assert_string_equal(port->reason, "its interface is gone");
+	assert_true(port_ether_lost(port));
+	assert_int_equal(receive(port, 0, (struct rte_mbuf *[32]){0}), 0);
+	port->ops->close(port);
+	shell("ip link add va type veth peer name vb && ip link set va up && ip link set vb up");
+	port = open_port("net_af_packet0,iface=va", 1);
+	frames_both_ways(port, "vb");
+	port->ops->close(port);
+}
+
+static void af_xdp(void **state)
+{
+	struct port_conf conf = conf_of("net_af_xdp0,iface=va");
+	struct port *port;
+
+	(void)state;
+	need_root();
+	for (unsigned i = 0; i < 3; i++) { /* closed and opened at once, as a reload does */
+		port = open_port("net_af_xdp0,iface=va", 2);
+		frames_both_ways(port, "vb");
+		port->ops->close(port);
+	}
+	conf.mtu = 9000;
+	expect_refused(conf, "AF_XDP carries frames of up to");
+}
+
+/* Another process has the port and is killed: its program stays on the interface. */
+static void a_killed_process_leaves_nothing_in_the_way(void **state)
+{
+	int said[2];
+	struct port *port;
+	char byte;
+	pid_t pid;
+
+	(void)state;
+	need_root();
+	assert_int_equal(pipe(said), 0);
+	pid = fork();
+	if (pid == 0) {
+		dup2(said[1], STDOUT_FILENO);
+		execl("/proc/self/exe", "test_port_ether", "hold", NULL);
+		_exit(1);
+	}
+	close(said[1]);
+	assert_int_equal(read(said[0], &byte, 1), 1);
+	close(said[0]);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(system("ip link show va | grep -q prog/xdp"), 0);
+	port = open_port("net_af_xdp1,iface=va", 1);
+	frames_both_ways(port, "vb");
+	port->ops->close(port);
+	assert_int_not_equal(system("ip link show va | grep -q prog/xdp"), 0);
+}
+
+static void tap(void **state)
+{
+	struct port *port;
+	struct rte_mbuf *m;
+	int fd;
+
+	(void)state;
+	need_root();
+	port = open_port("net_tap0,iface=vt", 1);
+	shell("ip link set vt up");
+	frames_both_ways(port, "vt");
+	/* its descriptor wakes a sleeping worker */
+	assert_true(port->queues[0].fd >= 0);
+	fd = raw_socket("vt");
+	while (!port->ops->arm(&port->queues[0]))
+		if (receive(port, 0, &m))
+			rte_pktmbuf_free(m);
+	raw_send(fd, 0, 0x31);
+	assert_int_equal(
+		poll(&(struct pollfd){.fd = port->queues[0].fd, .events = POLLIN}, 1, 2000), 1);
+	m = receive_marked(port, 0, 0x31);
+	assert_non_null(m);
+	rte_pktmbuf_free(m);
+	close(fd);
+	port->ops->close(port);
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+/* What the killed process did. */
+static void hold(void)
+{
+	open_port("net_af_xdp0,iface=va", 1);
+	if (write(STDOUT_FILENO, "+", 1) == 1)
+		pause();
+}
+
+static void namespace_make(void)
+{
+	if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0)
+		return;
+	shell("ip link set lo up && ip link add va type veth peer name vb && ip link set va up && "
+	      "ip link set vb up");
+	private_net = true;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frames_enter_as_packets_of_the_port),
+		cmocka_unit_test(foreign_buffers_are_copied),
+		cmocka_unit_test(workers_without_a_queue_send_through_another),
+		cmocka_unit_test(a_device_may_be_opened_again),
+		cmocka_unit_test(what_is_no_device),
+		cmocka_unit_test(device_strings_are_completed),
+		cmocka_unit_test(af_packet),
+		cmocka_unit_test(af_xdp),
+		cmocka_unit_test(a_killed_process_leaves_nothing_in_the_way),
+		cmocka_unit_test(tap),
+	};
+	struct dataplane_conf conf = {.memory = 128 << 20};
+	struct err err = {0};
+
+	(void)argv;
+	if (argc == 1)
+		namespace_make();
+	if (eal_start(&conf, &err) < 0)
+		errx(1, "%s", err.msg);
+	for (unsigned i = 0; i < 3; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "pool-%u", i);
+		pools[i] = eal_pool(name, 4095, 1600, -1, &err);
+		if (!pools[i])
+			errx(1, "%s", err.msg);
+		workers[i] = (struct worker){.id = i, .pool = pools[i], .table = &table};
+	}
+	pool = pools[0];
+	graph_register_drops(ether_drops);
+	if (argc > 1) {
+		hold();
+		return 1;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

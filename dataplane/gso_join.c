@@ -14,12 +14,15 @@
  */
 #include "gso.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 
 #include "checksum.h"
 #include "gso_wire.h"
 
 #define NO_GROUP UINT16_MAX
+
+static_assert(JOIN_BURST_MAX <= GSO_UDP_SEGMENTS_MAX, "a burst of datagrams must fit one packet");
 
 static void parse_tcp(struct segment *s, const uint8_t *l4, size_t n)
 {
@@ -34,7 +37,7 @@ static void parse_tcp(struct segment *s, const uint8_t *l4, size_t n)
 	s->seq = get32(l4 + TCP_SEQ);
 	s->push = flags & TCP_PSH;
 	/* The low bits of the offset byte belong to accurate ECN: they are flags too. */
-	if (s->payload_len && (flags & TCP_ACK_FLAG) && !(l4[TCP_OFFSET] & 0x0f) &&
+	if (s->payload_len && !(l4[TCP_OFFSET] & 0x0f) &&
 		!(flags & ~(TCP_ACK_FLAG | TCP_PSH | TCP_ECE)))
 		s->kind = SEGMENT_JOINABLE;
 }
@@ -119,7 +122,7 @@ static bool tcp_alike(
 {
 	const uint8_t *ta = pa + a->l4_offset, *tb = pb + b->l4_offset;
 
-	return a->header_len == b->header_len && !memcmp(ta + TCP_ACK, tb + TCP_ACK, 5) &&
+	return a->header_len == b->header_len && !memcmp(ta + TCP_ACK, tb + TCP_ACK, 4) &&
 	       !((ta[TCP_FLAGS] ^ tb[TCP_FLAGS]) & ~TCP_PSH) &&
 	       !memcmp(ta + TCP_WINDOW, tb + TCP_WINDOW, 2) &&
 	       !memcmp(ta + TCP_URGENT, tb + TCP_URGENT, a->header_len - a->l4_offset - TCP_URGENT);
@@ -146,12 +149,9 @@ static bool group_takes(
 	if (g->closed || b->kind != SEGMENT_JOINABLE || b->payload_len > g->size ||
 		g->total + b->payload_len > GSO_PACKET_MAX || !ip_alike(a, pa, b, pb, g->count))
 		return false;
-	if (a->proto == IPPROTO_UDP) {
-		if (g->count == GSO_UDP_SEGMENTS_MAX)
-			return false;
-	} else if (b->seq != a->seq + (uint32_t)g->count * g->size || !tcp_alike(a, pa, b, pb)) {
+	if (a->proto == IPPROTO_TCP &&
+		(b->seq != a->seq + (uint32_t)g->count * g->size || !tcp_alike(a, pa, b, pb)))
 		return false;
-	}
 	if (!g->verified && !checksums_right(a, pa))
 		return false;
 	g->verified = true;

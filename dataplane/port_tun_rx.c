@@ -147,8 +147,7 @@ static uint16_t copy_out(
 
 	if (n > max)
 		n = max;
-	if (rte_pktmbuf_alloc_bulk(w->pool, pkts, n) < 0)
-		return 0;
+	n = scatter_alloc(w->pool, pkts, n);
 	for (size_t i = 0; i < n; i++) {
 		uint16_t len = t->left < s->size ? t->left : s->size;
 		uint8_t *p = (uint8_t *)rte_pktmbuf_append(pkts[i], s->header_len + len);

@@ -10,10 +10,11 @@
 
 /* Enough for a burst: no further system call to fill it up. */
 #define RX_ENOUGH (NODE_BURST_MAX / 2)
-#define TRAIN_MIN 4          /* a shorter one is cheap to copy */
-#define QUIET_MAX 8          /* messages without a train, then they are not expected any more */
-#define OTHER_FAMILY_EVERY 8 /* rounds between looks at the second socket while the first is busy \
-			      */
+#define TRAIN_MIN 4 /* a shorter one is cheap to copy */
+#define QUIET_MAX 8 /* messages without a train, then they are not expected any more */
+#define OTHER_FAMILY_EVERY                                                     \
+	8 /* rounds between looks at the second socket while the first is busy \
+	   */
 
 static void control_read(struct packet_path *path, uint16_t *segment, struct msghdr *h)
 {
@@ -191,8 +192,7 @@ static uint16_t copy_out(
 
 	if (n > max)
 		n = max;
-	if (rte_pktmbuf_alloc_bulk(w->pool, pkts, n) < 0)
-		return 0;
+	n = scatter_alloc(w->pool, pkts, n);
 	for (size_t i = 0; i < n; i++) {
 		uint16_t len = s->left < s->segment ? s->left : s->segment;
 

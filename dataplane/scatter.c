@@ -60,7 +60,7 @@ unsigned scatter_fill(struct scatter *s, struct rte_mempool *pool, unsigned want
 		return want;
 	if (rte_pktmbuf_alloc_bulk(pool, fresh, holes) < 0) {
 		compact(s);
-		if (!s->n && rte_pktmbuf_alloc_bulk(pool, s->slot, 1) == 0)
+		if (!s->n && scatter_alloc(pool, s->slot, 1))
 			slot_point(s, s->n++);
 		return s->n;
 	}

@@ -54,6 +54,14 @@ static inline size_t scatter_expected(const struct scatter *s, unsigned slots)
 	return s->lead + (size_t)s->len * slots;
 }
 
+/* Empty mbufs, as many as `n`; one when the pool is nearly empty; 0. */
+static inline unsigned scatter_alloc(struct rte_mempool *pool, struct rte_mbuf **pkts, unsigned n)
+{
+	if (rte_pktmbuf_alloc_bulk(pool, pkts, n) == 0)
+		return n;
+	return rte_pktmbuf_alloc_bulk(pool, pkts, 1) == 0;
+}
+
 /* Copies the next n bytes. The caller knows that they are there. */
 void scatter_read(struct scatter_cursor *c, void *to, size_t n);
 void scatter_skip(struct scatter_cursor *c, size_t n);

@@ -79,7 +79,7 @@ int plugin_order(struct instance **plugins, size_t n, size_t *at, struct err *er
 		rc = place(&o, i);
 		*at = o.n_way ? o.way[o.n_way - 1] : i;
 	}
-	if (!rc)
+	if (!rc && n)
 		memcpy(plugins, o.out, n * sizeof(struct instance *));
 	free(o.out);
 	free(o.marks);

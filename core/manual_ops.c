@@ -109,18 +109,21 @@ static void print_usage(FILE *out, const struct op *op)
 	fputs(".Xc\n", out);
 }
 
-static void print_help(FILE *out, const char *help)
+/* A sentence, whoever wrote it with its full stop or without. */
+static void print_sentence(FILE *out, const char *help)
 {
-	if (help == NULL)
+	size_t len = help != NULL ? strlen(help) : 0;
+
+	if (len == 0)
 		return;
 	manual_text(out, help);
-	fputc('\n', out);
+	fputs(strchr(".!?:", help[len - 1]) != NULL ? "\n" : ".\n", out);
 }
 
 void manual_op(FILE *out, const struct op *op)
 {
 	print_usage(out, op);
-	print_help(out, op->help);
+	print_sentence(out, op->help);
 	if (op->args == NULL || op->args->name == NULL)
 		return;
 	fputs(".Bl -tag -width Ds -compact\n", out);
@@ -128,7 +131,10 @@ void manual_op(FILE *out, const struct op *op)
 		fputs(".It", out);
 		print_arg(out, arg, false);
 		fputc('\n', out);
-		print_help(out, arg->help);
+		if (arg->help != NULL) {
+			manual_text(out, arg->help);
+			fputc('\n', out);
+		}
 	}
 	fputs(".El\n", out);
 }

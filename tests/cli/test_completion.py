@@ -19,7 +19,7 @@ printf '%s\n' "${COMPREPLY[@]}"
 
 def complete(line, **env):
     done = subprocess.run(["bash", "-c", DRIVER, "bash", TAILPLANE, line], capture_output=True, text=True,
-                          env=environment(TAILPLANE_SOCKET="none", **env), timeout=30)
+                          env=environment(**{"TAILPLANE_SOCKET": "none", **env}), timeout=30)
     assert done.returncode == 0 and done.stderr == ""
     return done.stdout.split("\n")[:-1]
 

@@ -8,6 +8,7 @@ import pytest
 
 from conftest import BUILD
 from daemon import RUNTIME_DIR, Tailplaned, gateway, peer, tunnel
+from wait import wait_until
 from wg import new_key
 
 
@@ -52,7 +53,7 @@ def test_what_is_refused(gw):
     psk.chmod(0o644)
     wide = gw.cli("peers", "add", new_key().public, "--preshared-key-file", psk, check=False)
     assert wide.returncode == 2 and f"chmod 600 {psk}" in wide.stderr
-    assert gw.cli("peers", "nothere", check=False).returncode == 1
+    assert gw.cli("peers", "--tunnel", "nothere", check=False).returncode == 1
 
 
 def test_completion_offers_names(gw):
@@ -80,8 +81,6 @@ def test_capture_passes_a_descriptor(gw):
     gw.machine.run("ping", "-c1", "-W1", "10.9.0.2", check=False)
     capture = gw.machine.start(BUILD / "core" / "cli" / "tailplane", "-s", f"{RUNTIME_DIR}/ctl.sock",
                                "capture", "--write", path, "--count", "1", "--at", "inner")
-    from wait import wait_until
-
     def captured():
         gw.machine.run("ping", "-c1", "-W1", "10.9.0.2", check=False)
         return not capture.alive()

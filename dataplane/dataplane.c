@@ -28,6 +28,7 @@
 #define POOL_PACKETS_MIN 2047
 #define POOL_SLACK 64
 #define NODE_OBJECTS_MAX 32
+#define ETHER_FRAME_MIN 2048
 #define ETHER_OVERHEAD 32 /* Ethernet, two VLAN tags, slack */
 #define WG_OVERHEAD 80    /* IPv6, UDP, WireGuard header and tag, padding */
 
@@ -264,6 +265,9 @@ static unsigned frame_max_of(const struct dataplane_conf *conf)
 		max = RTE_MAX(max, tunnels_conf[i].mtu);
 	for (size_t i = 0; i < conf->ports.count; i++)
 		max = RTE_MAX(max, ports_conf[i].mtu);
+	/* drivers want buffers of 2 KiB, whatever the MTU */
+	if (conf->ports.count && max < ETHER_FRAME_MIN)
+		max = ETHER_FRAME_MIN;
 	return (unsigned)max + ETHER_OVERHEAD + WG_OVERHEAD;
 }
 

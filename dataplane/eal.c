@@ -17,12 +17,14 @@
 #include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -338,13 +340,27 @@ static int first_cpu(const cpu_set_t *set)
 	return 0;
 }
 
+/*
+ * Another daemon that starts at the same moment must not take the pages between our look and EAL's
+ * use of them. The file that the pages are asked for with is the one thing that both see, whatever
+ * their namespaces. -1 when it can't be had: then without.
+ */
+static int hugepages_lock(void)
+{
+	int fd = open(NR_HUGEPAGES, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		flock(fd, LOCK_EX);
+	return fd;
+}
+
 int eal_start(const struct dataplane_conf *conf, struct err *err)
 {
 	static bool started;
 	static struct args args;
 	long long before;
 	cpu_set_t affinity;
-	int rc;
+	int rc, lock;
 
 	if (started)
 		return 0;
@@ -356,6 +372,7 @@ int eal_start(const struct dataplane_conf *conf, struct err *err)
 	arg(&args, "--no-telemetry");
 	arg(&args, "--file-prefix=tailplane");
 	args_drivers(&args, conf);
+	lock = hugepages_lock();
 	args_memory(&args, conf, &before);
 	/* AF_XDP's packet memory counts as locked */
 	setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY});
@@ -364,6 +381,8 @@ int eal_start(const struct dataplane_conf *conf, struct err *err)
 	pthread_setaffinity_np(pthread_self(), sizeof affinity, &affinity);
 	if (before >= 0)
 		nr_hugepages_write(before);
+	if (lock >= 0)
+		close(lock);
 	if (rc < 0)
 		return err_set(err, -rte_errno, "DPDK did not start: %s",
 			*last_error ? last_error : rte_strerror(rte_errno));

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""tailplaned's host port against wireguard-go, on the topology of pair.py."""
+
+import pytest
+
+import hostile
+from middlebox import TO_SERVER, Middlebox
+from pair import CLIENT, GATEWAY, PORT, make_pair
+from traffic import iperf3, ping, transfer, wait_ping
+from wait import wait_until
+from wg import new_psk, show
+
+VERSIONS = pytest.mark.parametrize("version", ["debian", "current"])
+
+
+def no_traffic(pair):
+    return ping(pair.cl, "10.9.0.1", count=3).received == 0
+
+
+@VERSIONS
+@pytest.mark.parametrize("outer", [4, 6], ids=["outer4", "outer6"])
+@pytest.mark.parametrize("initiator", ["client", "gateway"])
+def test_handshake(net, version, initiator, outer):
+    pair = make_pair(net, version, initiator=initiator, outer=outer, psk=new_psk())
+    first, target = (pair.cl, "10.9.0.1") if initiator == "client" else (pair.gw, "10.9.0.2")
+    wait_ping(first, target)
+    for machine, to in ((pair.gw, "10.9.0.2"), (pair.cl, "fd09::1"), (pair.gw, "fd09::2")):
+        assert ping(machine, to).lost == 0, to
+    assert pair.at_client().latest_handshake
+    assert pair.at_gateway()["latest_handshake"]
+
+
+@VERSIONS
+def test_wrong_psk(net, version):
+    pair = make_pair(net, version, psk=new_psk(), gateway_psk=new_psk())
+    assert no_traffic(pair)
+    assert not pair.at_gateway()["latest_handshake"]
+
+
+def test_inner_source_is_checked(net):
+    """A client may only speak from its allowed IPs."""
+    pair = make_pair(net)
+    wait_ping(pair.cl, "10.9.0.1")
+    pair.cl.address("wg0", "10.9.0.3/32")
+    assert ping(pair.cl, "10.9.0.1", source="10.9.0.3").received == 0
+    assert sum(n for name, n in pair.daemon.drops().items() if "source" in name) >= 3
+    assert ping(pair.cl, "10.9.0.1").lost == 0
+
+
+@VERSIONS
+@pytest.mark.parametrize("mtu", [1280, 1420, 9000])
+def test_mtu(net, version, mtu):
+    pair = make_pair(net, version, mtu=mtu, link_mtu=max(1500, mtu + 80))
+    wait_ping(pair.cl, "10.9.0.1")
+    for machine, to, header in ((pair.cl, "10.9.0.1", 28), (pair.gw, "fd09::2", 48)):
+        assert ping(machine, to, size=mtu - header, whole=True).lost == 0
+    assert ping(pair.cl, "10.9.0.1", size=mtu - 28 + 1, whole=True).received == 0
+    transfer(pair.cl, pair.gw, "10.9.0.1", megabytes=16)
+    transfer(pair.gw, pair.cl, "fd09::2", megabytes=16)
+
+
+@VERSIONS
+def test_bulk(net, version):
+    """1 GB of TCP in each direction, and a file whose checksum is compared."""
+    pair = make_pair(net, version)
+    wait_ping(pair.cl, "10.9.0.1")
+    assert iperf3(pair.cl, pair.gw, "10.9.0.1", megabytes=1000).bytes >= 10**9
+    assert iperf3(pair.cl, pair.gw, "10.9.0.1", megabytes=1000, reverse=True).bytes >= 1000 << 20
+    transfer(pair.cl, pair.gw, "10.9.0.1", megabytes=128)
+    transfer(pair.gw, pair.cl, "10.9.0.2", megabytes=128)
+    assert not [n for n in pair.daemon.drops() if "auth" in n], pair.daemon.drops()
+
+
+def test_parallel_streams_over_workers(net):
+    pair = make_pair(net, workers=2)
+    wait_ping(pair.cl, "10.9.0.1")
+    assert iperf3(pair.cl, pair.gw, "10.9.0.1", seconds=2, streams=4).bytes > 10 << 20
+    assert iperf3(pair.cl, pair.gw, "10.9.0.1", seconds=2, streams=4, reverse=True).bytes > 10 << 20
+    transfer(pair.gw, pair.cl, "10.9.0.2")
+
+
+@VERSIONS
+def test_roaming(net, version):
+    """The gateway follows authentic datagrams: to another address, another port, another family."""
+    pair = make_pair(net, version)
+    wait_ping(pair.cl, "10.9.0.1")
+    assert pair.at_gateway()["endpoint"] == f"{CLIENT}:{PORT}"
+
+    pair.cl.address("eth0", "192.0.2.77/24")
+    pair.cl.run("ip", "addr", "del", f"{CLIENT}/24", "dev", "eth0")
+    pair.cl.run("ip", "addr", "replace", "192.0.2.77/24", "dev", "eth0")
+    wait_ping(pair.cl, "10.9.0.1")
+    assert ping(pair.gw, "10.9.0.2").lost == 0
+    assert pair.at_gateway()["endpoint"] == f"192.0.2.77:{PORT}"
+
+    pair.client.set("listen-port", "40000")
+    wait_ping(pair.cl, "10.9.0.1")
+    assert pair.at_gateway()["endpoint"] == "192.0.2.77:40000"
+    assert ping(pair.gw, "10.9.0.2").lost == 0
+
+    pair.client.set("peer", pair.gw_key.public, "endpoint", "[2001:db8::1]:51820")
+    wait_ping(pair.cl, "10.9.0.1")
+    assert pair.at_gateway()["endpoint"] == "[2001:db8::2]:40000"
+    assert ping(pair.gw, "10.9.0.2").lost == 0
+
+
+def test_gateway_moves(net):
+    """The client follows the gateway, too: replies come from the address that was asked."""
+    pair = make_pair(net)
+    pair.gw.address("eth0", "192.0.2.9/24")
+    pair.client.set("peer", pair.gw_key.public, "endpoint", "192.0.2.9:51820")
+    wait_ping(pair.cl, "10.9.0.1")
+    assert pair.at_client().endpoint == "192.0.2.9:51820"
+    assert ping(pair.cl, "10.9.0.1").lost == 0
+    assert pair.at_client().endpoint == "192.0.2.9:51820"
+
+
+def test_keepalive(net):
+    """With persistent keep-alive the gateway starts the session itself and keeps it warm."""
+    pair = make_pair(net, initiator="gateway", keepalive="1s")
+    pair.client.wait_handshake(pair.gw_key.public)
+    before = pair.at_client().rx_bytes
+    wait_until(lambda: pair.at_client().rx_bytes >= before + 3 * 32, "three keep-alives")
+
+
+def test_wg_tool(net):
+    """`wg` reads and changes the gateway through the user-space socket."""
+    pair = make_pair(net)
+    wait_ping(pair.cl, "10.9.0.1")
+    seen = show(pair.gw, "wg0")[pair.cl_key.public]
+    assert seen.endpoint == f"{CLIENT}:{PORT}" and seen.latest_handshake
+    assert seen.allowed_ips == {"10.9.0.2/32", "fd09::2/128"}
+    assert seen.rx_bytes and seen.tx_bytes
+    assert pair.gw.run("wg", "show", "wg0", "public-key").stdout.strip() == pair.gw_key.public
+    assert pair.gw.run("wg", "show", "wg0", "listen-port").stdout.strip() == str(PORT)
+    pair.gw.run("wg", "set", "wg0", "peer", pair.cl_key.public, "persistent-keepalive", "7")
+    assert show(pair.gw, "wg0")[pair.cl_key.public].keepalive == "7"
+    pair.gw.run("wg", "set", "wg0", "peer", pair.cl_key.public, "remove")
+    assert pair.cl_key.public not in show(pair.gw, "wg0")
+    assert no_traffic(pair)
+
+
+@VERSIONS
+def test_cookie_under_load(net, version):
+    """Under a flood of initiations a real client still gets in, by the cookie it was sent."""
+    pair = make_pair(net, version, client_endpoint=f"{GATEWAY}:1")
+    target = (GATEWAY, PORT)
+
+    def make():
+        return hostile.initiation(pair.gw_key.public_bytes)
+
+    with hostile.Flood(pair.cl, CLIENT, target, make, per_second=20000) as flood:
+        wait_until(lambda: flood.answers.get(hostile.COOKIE_REPLY), "cookie replies")
+        pair.client.set("peer", pair.gw_key.public, "endpoint", f"{GATEWAY}:{PORT}")
+        wait_ping(pair.cl, "10.9.0.1", timeout=30)
+    assert hostile.RESPONSE not in flood.answers
+    assert flood.answers[hostile.COOKIE_REPLY] <= flood.sent
+
+
+@VERSIONS
+def test_client_gets_in_through_lossy_path(net, version):
+    """Half of the handshake messages vanish: retries on both sides get through."""
+    pair = make_pair(net, version, client_endpoint="127.0.0.1:5000")
+    passed = {}
+
+    def every_second_handshake(direction, datagram):
+        if datagram[0] == hostile.TRANSPORT:
+            return [datagram]
+        passed[direction] = passed.get(direction, 0) + 1
+        return [datagram] if passed[direction] % 2 == 0 else []
+
+    with Middlebox(pair.cl, ("127.0.0.1", 5000), (GATEWAY, PORT), every_second_handshake):
+        wait_ping(pair.cl, "10.9.0.1", timeout=40)
+    assert passed[TO_SERVER] >= 2

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Start, stop, crash and bad starts of a gateway, on the topology of pair.py."""
+
+import os
+import re
+
+import pytest
+
+from daemon import DAEMON, Tailplaned, gateway, peer, tunnel
+from pair import CLIENT, PORT, make_pair
+from traffic import iperf3, ping, wait_ping
+from wait import observe, wait_until
+from wg import new_key
+
+
+def alone(net, **tunnel_settings):
+    """A gateway without a client: its own machine, an unused cable."""
+    gw, other = net.machine("gateway"), net.machine("other")
+    net.link(gw, other, ["192.0.2.1/24"], ["192.0.2.2/24"])
+    key = new_key()
+    peers = tunnel_settings.pop("peers", [peer("client", new_key(), ["10.9.0.2/32"])])
+    return gw, Tailplaned(gw, gateway(tunnel("wg0", key, ["10.9.0.1/24"], peers, **tunnel_settings)))
+
+
+def state_of(machine):
+    """What a daemon may leave behind in a machine: links, routes, rules, sockets."""
+    return {
+        "links": machine.interfaces(),
+        "routes": machine.run("ip", "route").stdout + machine.run("ip", "-6", "route").stdout,
+        "rules": machine.run("nft", "list", "ruleset").stdout,
+        "udp": machine.run("ss", "-Hlun").stdout,
+        "wg": sorted(os.listdir(machine.path("/run/wireguard"))) if machine.path("/run/wireguard").exists() else [],
+    }
+
+
+def test_stop_leaves_nothing(net):
+    gw, daemon = alone(net)
+    before = state_of(gw)
+    daemon.start()
+    assert "wg0" in gw.interfaces() and f":{PORT}" in state_of(gw)["udp"]
+    daemon.stop()
+    assert state_of(gw) == before
+
+
+def test_kill_and_restart(net):
+    """After kill -9 the next start finds nothing in its way and the client comes back by itself."""
+    pair = make_pair(net, keepalive="1s", initiator="gateway")
+    wait_ping(pair.cl, "10.9.0.1")
+    for _ in range(2):
+        pair.daemon.program.kill()
+        pair.daemon.start()
+        wait_ping(pair.cl, "10.9.0.1", timeout=20)
+    assert ping(pair.gw, "10.9.0.2").lost == 0
+    pair.daemon.stop()
+    assert "wg0" not in pair.gw.interfaces()
+
+
+def test_restart_keeps_clients(net):
+    pair = make_pair(net)
+    wait_ping(pair.cl, "10.9.0.1")
+    pair.daemon.restart()
+    wait_ping(pair.cl, "10.9.0.1", timeout=20)
+
+
+def test_reload_adds_a_peer_without_loss(net):
+    """The established peer's pings go on over a reload that adds another."""
+    pair = make_pair(net)
+    wait_ping(pair.cl, "10.9.0.1")
+    ping_run = pair.cl.start("ping", "-n", "-i", "0.02", "-w", "3", "10.9.0.1")
+    ping_run.expected_exit = True
+    peers = [peer("client", pair.cl_key, ["10.9.0.2/32", "fd09::2/128"]),
+             peer("second", new_key(), ["10.9.0.3/32"])]
+    pair.daemon.configure(gateway(
+        tunnel("wg0", pair.gw_key, ["10.9.0.1/24", "fd09::1/64"], peers, PORT, 1420)))
+    pair.daemon.call("reload")
+    assert len(pair.daemon.peers()) == 2
+    ping_run.wait(10)
+    sent, received = re.search(r"(\d+) packets transmitted, (\d+) received", ping_run.log()).groups()
+    assert int(sent) > 100 and sent == received
+
+
+def fails_to_start(daemon, *words):
+    daemon.start(wait=False)
+    assert daemon.program.wait(15) != 0
+    log = daemon.program.log()
+    assert all(re.search(w, log) for w in words), log
+    assert "ERROR: AddressSanitizer" not in log
+
+
+def test_tun_name_taken(net):
+    gw, daemon = alone(net)
+    gw.run("ip", "link", "add", "wg0", "type", "bridge")
+    fails_to_start(daemon, "wg0")
+
+
+def test_port_in_use(net):
+    gw, daemon = alone(net)
+    with gw.udp("0.0.0.0", PORT):
+        fails_to_start(daemon, str(PORT), "in use")
+
+
+def test_open_key_file_is_refused(net):
+    gw, daemon = alone(net)
+    key = next(daemon.state_dir.glob("*.private_key"))
+    key.chmod(0o644)
+    fails_to_start(daemon, "chmod 0?600", key.name)
+
+
+def test_endpoint_that_does_not_resolve(net):
+    """The daemon starts, says so, and works for the others."""
+    gw, daemon = alone(net, peers=[
+        peer("nowhere", new_key(), ["10.9.0.9/32"], endpoint="nowhere.invalid:51820", persistent_keepalive="1s"),
+        peer("there", new_key(), ["10.9.0.2/32"], endpoint=f"{CLIENT}:{PORT}", persistent_keepalive="1s"),
+    ])
+    with net.machines[1].udp(CLIENT, PORT) as other:
+        other.settimeout(10)
+        daemon.start()
+        assert len(other.recv(2048)) == 148, "a handshake initiation"
+    wait_until(lambda: "nowhere.invalid" in daemon.program.log(), "the log names the endpoint")
+
+
+def test_without_permission(net):
+    """Not root, no capabilities: a clear error, no half start."""
+    gw, daemon = alone(net)
+    daemon.folder.chmod(0o755)
+    for parent in daemon.folder.parents:
+        if parent.stat().st_mode & 0o001 == 0:
+            pytest.skip(f"{parent} is closed to other users")
+    done = gw.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", DAEMON, "-c",
+                  daemon.config_file, check=False)
+    assert done.returncode != 0
+    assert re.search("permission|root|CAP_NET_ADMIN", done.stderr + done.stdout, re.I)
+    assert "wg0" not in gw.interfaces()
+
+
+def test_two_gateways_meet(net):
+    """Both ends are ours: handshake, both families, a name as endpoint."""
+    left, right = net.machine("left"), net.machine("right")
+    net.link(left, right, ["192.0.2.1/24"], ["192.0.2.2/24"])
+    keys = new_key(), new_key()
+    ends = []
+    for n, machine in enumerate((left, right)):
+        other = peer("other", keys[1 - n], [f"10.9.0.{2 - n}/32"], endpoint=f"192.0.2.{2 - n}:{PORT}")
+        ends.append(Tailplaned(machine, gateway(
+            tunnel("wg0", keys[n], [f"10.9.0.{n + 1}/24"], [other]))).start())
+    wait_ping(left, "10.9.0.2")
+    assert ping(right, "10.9.0.1").lost == 0
+
+
+def test_client_to_client_through_the_hub(net):
+    """Two peers of one gateway reach each other through it when it forwards."""
+    hub, a, b = net.machine("hub"), net.machine("a"), net.machine("b")
+    net.link(hub, a, ["192.0.2.1/30"], ["192.0.2.2/30"], a_dev="eth0")
+    net.link(hub, b, ["192.0.2.5/30"], ["192.0.2.6/30"], a_dev="eth1")
+    keys = new_key(), new_key(), new_key()
+    peers = [peer("a", keys[1], ["10.9.0.2/32"]), peer("b", keys[2], ["10.9.0.3/32"])]
+    Tailplaned(hub, gateway(tunnel("wg0", keys[0], ["10.9.0.1/24"], peers, relay_peers=True))).start()
+    for n, (machine, address) in enumerate(((a, "192.0.2.1"), (b, "192.0.2.5")), 1):
+        Tailplaned(machine, gateway(tunnel("wg0", keys[n], [f"10.9.0.{n + 1}/24"], [
+            peer("hub", keys[0], ["10.9.0.0/24"], endpoint=f"{address}:{PORT}")]))).start()
+        wait_ping(machine, "10.9.0.1")
+    assert ping(a, "10.9.0.3").lost == 0 and ping(b, "10.9.0.2").lost == 0
+
+
+def cpu_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_idle_costs_next_to_nothing(net):
+    """Adaptive polling: under 3 % of a core without traffic, right after a burst of it."""
+    pair = make_pair(net, workers=2)
+    wait_ping(pair.cl, "10.9.0.1")
+    iperf3(pair.cl, pair.gw, "10.9.0.1", seconds=1)
+    pid = pair.daemon.program.pid
+    before = cpu_seconds(pid)
+    observe(4)
+    assert (cpu_seconds(pid) - before) / 4 < 0.03
+    assert ping(pair.cl, "10.9.0.1").lost == 0

@@ -11,20 +11,30 @@
 
 #define THIN_SPACE "\u202f" /* narrow and without a line break */
 
-static char *format_count(int64_t n, const struct screen *screen)
+/* The digits of a number in groups of three, whatever follows them as it is. Heap. */
+static char *group_digits(const char *number, const struct screen *screen)
 {
 	const char *space = screen->utf8 ? THIN_SPACE : " ";
-	char digits[24], *text = text_alloc(64, 1), *out = text;
-	int len = snprintf(digits, sizeof(digits), "%" PRIu64, n < 0 ? -(uint64_t)n : (uint64_t)n);
+	size_t sign = number[0] == '-', len = strspn(number + sign, "0123456789");
+	char *text = text_alloc(strlen(number) * 4 + 1, 1), *out = text;
 
-	if (n < 0)
-		*out++ = '-';
-	for (int i = 0; i < len; i++) {
-		if (i > 0 && (len - i) % 3 == 0)
+	for (size_t i = 0; number[i] != '\0'; i++) {
+		if (i > sign && i < sign + len && (sign + len - i) % 3 == 0)
 			out = stpcpy(out, space);
-		*out++ = digits[i];
+		*out++ = number[i];
 	}
 	*out = '\0';
+	return text;
+}
+
+static char *format_count(const json_t *value, const struct screen *screen)
+{
+	char *number = json_is_integer(value)
+			       ? text_printf("%" JSON_INTEGER_FORMAT, json_integer_value(value))
+			       : text_printf("%.1f", json_real_value(value));
+	char *text = group_digits(number, screen);
+
+	free(number);
 	return text;
 }
 
@@ -103,8 +113,7 @@ static char *format_number(const json_t *value, enum op_format format, const str
 
 	switch (format) {
 	case OP_COUNT:
-		return whole ? format_count(json_integer_value(value), screen)
-			     : text_printf("%.1f", number);
+		return format_count(value, screen);
 	case OP_BYTES:
 		return format_bytes(number);
 	case OP_BITRATE:

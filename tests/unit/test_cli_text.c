@@ -36,6 +36,8 @@ static void test_formats(void **state)
 	check("1000", OP_COUNT, &utf8, "1\u202f000");
 	check("1234567", OP_COUNT, &ascii, "1 234 567");
 	check("-1234", OP_COUNT, &ascii, "-1 234");
+	check("62979.44", OP_COUNT, &ascii, "62 979.4");
+	check("-0.04", OP_COUNT, &ascii, "-0.0");
 	check("-9223372036854775808", OP_COUNT, &ascii, "-9 223 372 036 854 775 808");
 	check("0", OP_BYTES, &utf8, "0 B");
 	check("1023", OP_BYTES, &utf8, "1023 B");

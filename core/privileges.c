@@ -31,7 +31,8 @@ void privileges_find_user(const char *user, uid_t *uid, gid_t *gid)
 	entry = getpwnam(user);
 	if (!entry)
 		fatalx("there is no user \"%s\" (setting core.user) to become: type\n"
-		       "  useradd --system --user-group --no-create-home --shell /usr/sbin/nologin %s",
+		       "  useradd --system --user-group --no-create-home --shell /usr/sbin/nologin "
+		       "%s",
 			user, user);
 	*uid = entry->pw_uid;
 	*gid = entry->pw_gid;
@@ -42,23 +43,26 @@ static void select_caps(uint64_t caps)
 	capng_clear(CAPNG_SELECT_ALL);
 	for (unsigned cap = 0; cap < 64; cap++) {
 		if (caps >> cap & 1)
-			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, cap);
+			capng_update(CAPNG_ADD,
+				CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, cap);
 	}
 }
 
 void privileges_drop(const char *user, uid_t uid, gid_t gid, uint64_t caps)
 {
-	uint64_t lacking = caps & ~privileges_held();
+	uint64_t held = privileges_held(), lacking = caps & ~held;
 	int rc;
 
 	if (lacking)
 		log_warnx("the capability %s is not ours to keep: expect errors",
 			privileges_name(lacking));
+	/* libcap-ng keeps what is selected here until it applies it: nothing may ask it between */
 	select_caps(caps & ~lacking);
-	/* the bounding set needs a capability of its own, which a container may not give */
-	rc = capng_change_id((int)uid, (int)gid,
-		CAPNG_INIT_SUPP_GRP |
-			(privileges_held() >> CAP_SETPCAP & 1 ? CAPNG_CLEAR_BOUNDING : 0));
+	/* The bounding set needs a capability of its own, which a container may not give. What is
+	 * kept stays in it: a program that we start (nft) can inherit no more than that. */
+	if (held >> CAP_SETPCAP & 1)
+		capng_apply(CAPNG_SELECT_BOUNDS);
+	rc = capng_change_id((int)uid, (int)gid, CAPNG_INIT_SUPP_GRP);
 	if (rc)
 		fatalx("cannot become user \"%s\" (setting core.user; libcap-ng says %d); with "
 		       "\"root\" the daemon stays root",

@@ -44,6 +44,14 @@ def need_namespaces():
         pytest.skip("/dev/net/tun is missing on this machine")
 
 
+def _copy_terminal(master, path):
+    """Until the last holder of the terminal is gone, which Linux tells as EIO."""
+    with open(path, "ab", buffering=0) as log, contextlib.suppress(OSError):
+        while said := os.read(master, 4096):
+            log.write(said)
+    os.close(master)
+
+
 def _setns(fd):
     if _libc.setns(fd, CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "setns")
@@ -133,15 +141,19 @@ class Machine:
             )
         return done
 
-    def start(self, *cmd, name=None, env=None):
-        """Starts in the background; the network's end stops it."""
+    def start(self, *cmd, name=None, env=None, terminal=False):
+        """Starts in the background; the network's end stops it. `terminal`: its standard output is one."""
         name = name or Path(str(cmd[0])).name
         log_path = self.net.dir / f"{self.name}.{name}.{next(self.net.counter)}.log"
         with open(log_path, "wb") as log:
+            master, out = os.openpty() if terminal else (None, log)
             popen = subprocess.Popen(
-                self.enter(cmd), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                self.enter(cmd), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 env={**os.environ, **(env or {})},
             )
+        if terminal:
+            os.close(out)
+            Background(_copy_terminal, master, log_path)
         program = Program(f"{name} on {self.name}", popen, log_path)
         self.net.programs.append(program)
         return program

@@ -6,6 +6,8 @@ configuration that is pasted into wireguard-go.
 """
 
 import json
+import pwd
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,9 @@ from daemon import CLI, DAEMON, ROOT
 from traffic import ping, transfer, wait_ping
 from wait import wait_until
 from wg import from_quick, wireguard_go
+
+# CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, CAP_SYS_NICE (linux/capability.h)
+KEPT_CAPABILITIES = (10, 12, 13, 14, 23)
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def place(net):
 
 
 def start(gw, *args):
-    program = gw.start(DAEMON, *args, name="tailplaned")
+    program = gw.start(DAEMON, *args, name="tailplaned", terminal=True)
     wait_until(lambda: gw.run(CLI, "status", check=False).returncode == 0, "the daemon answers")
     return program
 
@@ -43,11 +48,25 @@ def gateway_address(gw):
     return json.dumps(status).split('"pool4": "')[1].split("/")[0]
 
 
+def test_privileges_are_dropped(place):
+    """Each thread is the user tailplane's, with the capabilities of its plugins and no others."""
+    gw, _, _ = place
+    program = start(gw)
+    kept = sum(1 << bit for bit in KEPT_CAPABILITIES)
+    for task in Path(f"/proc/{program.pid}/task").iterdir():
+        status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
+        assert set(status["Uid"].split()) == {str(pwd.getpwnam("tailplane").pw_uid)}, status["Name"]
+        assert status["NoNewPrivs"] == "1"
+        for which in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb"):
+            assert not int(status[which], 16) & ~kept, (status["Name"], which, status[which])
+
+
 @pytest.mark.parametrize("version", ["debian", "current"])
 def test_first_and_second_start(place, version):
     gw, cl, _ = place
     first = start(gw)
     text = pasted(first)
+    wait_until(lambda: "\u2588\u2588" in first.log(), "a QR code on the terminal")
     inside = gateway_address(gw)
     from_quick(cl, wireguard_go(version), text)
     wait_ping(cl, inside)

@@ -3,6 +3,8 @@
 
 import getpass
 import json
+import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -24,8 +26,11 @@ class Daemon:
         self.socket = folder / "run" / "ctl.sock"
         self.conf = folder / "tailplane.conf"
         self.configure()
-        self.log = open(folder / "log", "w+")
-        self.process = subprocess.Popen([DAEMON, "-c", self.conf], stdout=self.log, stderr=self.log)
+        self.start()
+
+    def start(self):
+        with open(self.folder / "log", "a") as log:
+            self.process = subprocess.Popen([DAEMON, "-c", self.conf], stdout=log, stderr=log)
         wait_until(self.answers, "tailplaned answers on its control socket")
 
     def configure(self, more=""):
@@ -138,12 +143,51 @@ def test_watch(daemon):
     assert "cannot be watched" in daemon.run("reload", "--watch", expect=2).stderr
 
 
-def test_a_daemon_that_stopped(tmp_path):
+class Watch:
+    """`status --watch` on a terminal."""
+
+    def __init__(self, daemon):
+        self.leader, terminal = pty.openpty()
+        self.process = subprocess.Popen([TAILPLANE, "status", "--watch=0.1"], stdout=terminal,
+                                        env=environment(TAILPLANE_SOCKET=str(daemon.socket)))
+        os.close(terminal)
+        self.text = ""
+
+    def wait_frames(self, words, n):
+        def seen():
+            self.text += os.read(self.leader, 65536).decode()
+            return sum(words in frame for frame in self.text.split("\x1b[H")) >= n
+
+        wait_until(seen, f"{n} frames with {words!r}")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(10) == -signal.SIGINT
+        os.close(self.leader)
+
+
+def test_watch_on_a_terminal(daemon):
+    watch = Watch(daemon)
+    watch.wait_frames("version:", 3)
+    watch.stop()
+    assert watch.text.startswith("\x1b[2J\x1b[H") and "\x1b[J" in watch.text
+
+
+def test_a_daemon_that_stops(tmp_path):
     if not DAEMON.exists():
         pytest.skip(f"{DAEMON} is not built")
     folder = Path(tempfile.mkdtemp(prefix="tailplane-"))
     daemon = Daemon(folder)
+    watch = Watch(daemon)
+    watch.wait_frames("version:", 1)
     assert daemon.stop() == 0
     gone = daemon.run("status", expect=3)
     assert "start it with" in gone.stderr
+
+    watch.wait_frames("start it with", 1)
+    daemon.start()
+    watch.text = ""
+    watch.wait_frames("version:", 2)
+    watch.stop()
+    assert daemon.stop() == 0
     shutil.rmtree(folder)

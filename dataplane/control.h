@@ -100,6 +100,8 @@ struct tunnel {
 	struct noise_timestamp timestamp_floor; /* new peers' initiations are later than this */
 	uint64_t timestamp_kept;                /* unix ns, in the state directory */
 
+	uint64_t window_start; /* ns; handshake messages are counted in windows */
+	unsigned window_count;
 	_Atomic uint64_t loaded_until; /* ns: answers with cookies until then */
 	atomic_uint jobs;              /* handshake messages waiting for or in a job */
 	struct tunnel_counters counters;

@@ -21,6 +21,8 @@
 #include "workers.h"
 
 #define LOADED_FOR NS_PER_SEC
+#define LOAD_WINDOW (NS_PER_SEC / 10)
+#define LOAD_WINDOW_MESSAGES 150
 #define TIMESTAMP_KEEP_EVERY (60 * NS_PER_SEC)
 #define HANDSHAKE_TOS 0x88 /* DSCP AF41, as WireGuard in the kernel marks them */
 
@@ -344,6 +346,23 @@ static struct receive_job *receive_job_new(struct tunnel *t, struct rte_mbuf *m)
 	return j;
 }
 
+/*
+ * Under load are we when messages pile up before the jobs, and also when they come faster than
+ * peers that mean well would: a job thread could keep up with many more, but the cores that it takes
+ * for that are the workers' too.
+ */
+static void load_look(struct tunnel *t, unsigned waiting)
+{
+	uint64_t now = core_now();
+
+	if (now - t->window_start > LOAD_WINDOW) {
+		t->window_start = now;
+		t->window_count = 0;
+	}
+	if (++t->window_count > LOAD_WINDOW_MESSAGES || waiting >= HANDSHAKE_JOBS_MAX / 8)
+		atomic_store(&t->loaded_until, now + LOADED_FOR);
+}
+
 void tunnel_punt_handshake(struct rte_mbuf *m)
 {
 	uint32_t index = packet_of(m)->tunnel;
@@ -354,8 +373,7 @@ void tunnel_punt_handshake(struct rte_mbuf *m)
 	if (!t)
 		goto out;
 	waiting = atomic_load(&t->jobs);
-	if (waiting >= HANDSHAKE_JOBS_MAX / 8)
-		atomic_store(&t->loaded_until, core_now() + LOADED_FOR);
+	load_look(t, waiting);
 	if (waiting >= HANDSHAKE_JOBS_MAX) {
 		t->counters.refused_queue_full++;
 		goto out;

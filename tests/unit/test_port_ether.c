@@ -21,7 +21,7 @@
 
 #include <rte_ethdev.h>
 
-#include "control.h"
+#include "fake_loop.h"
 #include "eal.h"
 #include "graph.h"
 #include "port_ether.h"

@@ -22,6 +22,8 @@ struct request {
 	struct nlmsghdr *nlh;
 	char buf[512];
 	char words[160]; /* the kernel's, empty when it said none */
+	mnl_cb_t seen;
+	void *arg;
 };
 
 static void *request_init(struct request *r, uint16_t type, uint16_t flags, size_t header_size)
@@ -60,40 +62,50 @@ static int error_read(const struct nlmsghdr *nlh, void *data)
 	return e->error ? MNL_CB_ERROR : MNL_CB_STOP;
 }
 
-static int answer_read(struct mnl_socket *nl, struct request *r, mnl_cb_t cb, void *arg)
+static int message_read(const struct nlmsghdr *nlh, void *data)
 {
-	mnl_cb_t control[NLMSG_MIN_TYPE] = {[NLMSG_ERROR] = error_read};
+	const struct request *r = data;
+
+	return r->seen ? r->seen(nlh, r->arg) : MNL_CB_OK;
+}
+
+static int answer_read(struct mnl_socket *nl, struct request *r)
+{
+	/* no longer than that, or libmnl leaves the end of a dump to us too */
+	mnl_cb_t control[NLMSG_ERROR + 1] = {[NLMSG_ERROR] = error_read};
 	char buf[32768];
 	ssize_t n;
 	int rc;
 
-	/* `arg` is for the messages; the error's text goes into the request */
 	do {
 		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
 		rc = n < 0 ? -1
 			   : mnl_cb_run2(buf, (size_t)n, r->nlh->nlmsg_seq,
-				     mnl_socket_get_portid(nl), cb, cb ? arg : r, control,
-				     NLMSG_MIN_TYPE);
+				     mnl_socket_get_portid(nl), message_read, r, control,
+				     RTE_DIM(control));
 	} while (rc == MNL_CB_OK);
 	return rc < 0 ? -errno : 0;
 }
 
-static int request_send(struct request *r, mnl_cb_t cb, void *arg)
+/* Asks, and waits for the answer; `seen` gets each message of a dump. */
+static int request_send(struct request *r, mnl_cb_t seen, void *arg)
 {
 	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	int rc, one = 1;
 
 	if (!nl)
 		return -errno;
+	r->seen = seen;
+	r->arg = arg;
 	r->nlh->nlmsg_seq = (uint32_t)time(NULL);
-	if (!cb)
+	if (!seen)
 		r->nlh->nlmsg_flags |= NLM_F_ACK;
 	mnl_socket_setsockopt(nl, NETLINK_EXT_ACK, &one, sizeof(one)); /* else: no words */
 	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
 		mnl_socket_sendto(nl, r->nlh, r->nlh->nlmsg_len) < 0)
 		rc = -errno;
 	else
-		rc = answer_read(nl, r, cb, arg);
+		rc = answer_read(nl, r);
 	mnl_socket_close(nl);
 	return rc;
 }

@@ -359,6 +359,7 @@ static int graph_prepare(struct err *err)
 		graph_register_drops(udp_drops);
 		graph_register_drops(tun_drops);
 		graph_register_drops(ether_drops);
+		graph_register_drops(packet_drops);
 		graph_register_drops(neigh_drops);
 		graph_register_drops(mirror_drops);
 		registered = true;

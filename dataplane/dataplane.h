@@ -100,8 +100,8 @@ const struct dataplane_conf *dataplane_conf(void);
 void dataplane_collect(struct metric_sink *sink);
 void dataplane_status(json_t *status);
 /* Losses of ports, outside of any verdict; NULL-terminated. */
-extern const struct drop_reason udp_drops[], tun_drops[], ether_drops[], neigh_drops[],
-	mirror_drops[];
+extern const struct drop_reason udp_drops[], tun_drops[], ether_drops[], packet_drops[],
+	neigh_drops[], mirror_drops[];
 /* Losses on the control loop, by number of the reason. */
 extern uint64_t control_drops[DROPS_MAX];
 

@@ -3,11 +3,9 @@
 /*
  * DPDK's environment: memory, drivers, its log. Control loop, once per process.
  *
- * Packet memory comes from 2 MiB hugepages when the configuration wants them. The pages that the
- * kernel's pool lacks are reserved before EAL starts and the pool's size is put back right after
- * EAL has mapped them: the kernel then counts them as surplus and takes them back when this process
- * ends, however it ends. So nothing is left behind, and no hugetlbfs needs to be mounted. Without
- * hugepages the same memory comes from ordinary pages, and `tailplane status` says why.
+ * Packet memory comes from 2 MiB hugepages when the configuration wants them (hugepages.c), without
+ * a hugetlbfs and without files. Where there are none the same memory comes from ordinary pages,
+ * and `tailplane status` says why.
  *
  * Of DPDK's drivers only those are loaded that a port asks for (a PCI address asks for all, since
  * only they know their devices): it starts faster, and less foreign code is in the process.
@@ -16,16 +14,12 @@
 
 #include <ctype.h>
 #include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -36,17 +30,14 @@
 #include <rte_mbuf.h>
 
 #include "eal.h"
+#include "hugepages.h"
 #include "port_device.h"
 #include "xdp_pool.h"
 
 #define MIB (1024ull * 1024)
-#define HUGEPAGE (2 * MIB)
 /* For all that is not packets: rings, tables, the drivers' queues. */
 #define OVERHEAD_MIB 64
-/* What stays free for everybody else when hugepages are taken. */
-#define KEEP_FREE_MIB 512
 #define ARGS_MAX 64
-#define NR_HUGEPAGES "/proc/sys/vm/nr_hugepages"
 
 static char memory_text[600] = "not started";
 static char last_error[256]; /* the last line that DPDK logged as an error */
@@ -81,83 +72,6 @@ static void log_redirect(void)
 		return;
 	setvbuf(stream, NULL, _IOFBF, 4096);
 	rte_openlog_stream(stream);
-}
-
-/* ---- hugepages ----------------------------------------------------------------------------- */
-
-static long long meminfo(const char *key)
-{
-	FILE *f = fopen("/proc/meminfo", "re");
-	size_t len = strlen(key);
-	long long value = -1;
-	char line[128];
-
-	if (!f)
-		return -1;
-	while (fgets(line, sizeof line, f))
-		if (strncmp(line, key, len) == 0 && line[len] == ':') {
-			value = strtoll(line + len + 1, NULL, 10);
-			break;
-		}
-	fclose(f);
-	return value;
-}
-
-static int nr_hugepages_write(long long n)
-{
-	FILE *f = fopen(NR_HUGEPAGES, "we");
-	int rc = 0;
-
-	if (!f)
-		return -errno;
-	if (fprintf(f, "%lld\n", n) < 0)
-		rc = -EIO;
-	if (fclose(f) != 0 && rc == 0)
-		rc = -errno;
-	return rc;
-}
-
-/* EAL can't be started a second time after it failed to get its memory, so try first. */
-static bool hugepages_mappable(size_t bytes)
-{
-	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), -1, 0);
-
-	if (at == MAP_FAILED)
-		return false;
-	munmap(at, bytes);
-	return true;
-}
-
-/* Sees to it that `pages` 2 MiB pages are free. *before: the pool's size to put back, or -1. */
-static int hugepages_reserve(long long pages, long long *before, struct err *why)
-{
-	long long total = meminfo("HugePages_Total"), available = meminfo("HugePages_Free");
-	long long surplus = meminfo("HugePages_Surp"), missing, memory = meminfo("MemAvailable");
-	int rc;
-
-	*before = -1;
-	if (total < 0)
-		return err_set(why, -ENOTSUP, "the kernel has none");
-	if (meminfo("Hugepagesize") != 2048)
-		return err_set(why, -ENOTSUP, "the kernel's default size is not 2 MiB");
-	available -= meminfo("HugePages_Rsvd");
-	if (available >= pages)
-		return 0;
-	missing = pages - available;
-	if (memory / 1024 < missing * 2 + KEEP_FREE_MIB)
-		return err_set(why, -ENOMEM,
-			"%lld MiB wanted, only %lld MiB of memory are available", missing * 2,
-			memory / 1024);
-	rc = nr_hugepages_write(total - surplus + missing);
-	if (rc < 0)
-		return err_set(why, rc, "cannot reserve them: %s", strerror(-rc));
-	*before = total - surplus;
-	if (meminfo("HugePages_Free") - meminfo("HugePages_Rsvd") >= pages)
-		return 0;
-	nr_hugepages_write(*before);
-	*before = -1;
-	return err_set(why, -ENOMEM, "the kernel found too few: memory is fragmented");
 }
 
 /* ---- drivers ------------------------------------------------------------------------------- */
@@ -303,26 +217,19 @@ static unsigned xdp_mib(const struct dataplane_conf *conf)
 	return n * queues * XDP_POOL_MIB;
 }
 
-static void args_memory(struct args *a, const struct dataplane_conf *conf, long long *before)
+static void args_memory(struct args *a, const struct dataplane_conf *conf)
 {
 	unsigned long long mib =
 		RTE_ALIGN_CEIL(conf->memory / MIB + OVERHEAD_MIB + xdp_mib(conf), 2);
 	struct err why = {0};
 
-	*before = -1;
 	if (!conf->hugepages)
 		err_set(&why, 0, "not wanted");
-	else if (hugepages_reserve(mib / 2 + numa_nodes(), before, &why) == 0 &&
-		 !hugepages_mappable(mib * MIB))
-		err_set(&why, -EPERM, "not permitted");
-	if (!*why.msg) {
+	else if (hugepages_reserve(mib + 2 * numa_nodes(), &why) == 0) {
 		args_hugepages(a, mib);
 		snprintf(memory_text, sizeof memory_text, "2 MiB hugepages");
 		return;
 	}
-	if (*before >= 0)
-		nr_hugepages_write(*before);
-	*before = -1;
 	arg(a, "--no-huge");
 	arg(a, "--no-shconf");
 	arg(a, "-m");
@@ -340,27 +247,12 @@ static int first_cpu(const cpu_set_t *set)
 	return 0;
 }
 
-/*
- * Another daemon that starts at the same moment must not take the pages between our look and EAL's
- * use of them. The file that the pages are asked for with is the one thing that both see, whatever
- * their namespaces. -1 when it can't be had: then without.
- */
-static int hugepages_lock(void)
-{
-	int fd = open(NR_HUGEPAGES, O_RDONLY | O_CLOEXEC);
-
-	if (fd >= 0)
-		flock(fd, LOCK_EX);
-	return fd;
-}
-
 int eal_start(const struct dataplane_conf *conf, struct err *err)
 {
 	static bool started;
 	static struct args args;
-	long long before;
 	cpu_set_t affinity;
-	int rc, lock;
+	int rc;
 
 	if (started)
 		return 0;
@@ -372,17 +264,13 @@ int eal_start(const struct dataplane_conf *conf, struct err *err)
 	arg(&args, "--no-telemetry");
 	arg(&args, "--file-prefix=tailplane");
 	args_drivers(&args, conf);
-	lock = hugepages_lock();
-	args_memory(&args, conf, &before);
+	args_memory(&args, conf);
 	/* AF_XDP's packet memory counts as locked */
 	setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY});
 	rc = rte_eal_init(args.argc, args.argv);
 	/* EAL pins its main thread; the control loop shall run where the kernel likes */
 	pthread_setaffinity_np(pthread_self(), sizeof affinity, &affinity);
-	if (before >= 0)
-		nr_hugepages_write(before);
-	if (lock >= 0)
-		close(lock);
+	hugepages_settle();
 	if (rc < 0)
 		return err_set(err, -rte_errno, "DPDK did not start: %s",
 			*last_error ? last_error : rte_strerror(rte_errno));

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/ethtool.h>
-#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +23,6 @@
 #include <rte_common.h>
 
 #include "xdp.h"
-
-#define SLOT_ALIGN 64u
 
 static const struct {
 	const char *prefix;
@@ -75,15 +72,6 @@ bool device_option(const char *device, const char *key, char *value, size_t size
 	return false;
 }
 
-static bool device_option_any(const char *device, const char *a, const char *b, const char *c)
-{
-	char value[DEVICE_ARGS_MAX];
-
-	return device_option(device, a, value, sizeof(value)) ||
-	       device_option(device, b, value, sizeof(value)) ||
-	       device_option(device, c, value, sizeof(value));
-}
-
 /* ---- arguments ----------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 4, 5))) static void arg_default(
@@ -103,44 +91,14 @@ __attribute__((format(printf, 4, 5))) static void arg_default(
 	va_end(ap);
 }
 
-/*
- * A slot of the ring holds the kernel's header, up to 80 bytes, and the frame. The driver takes the
- * slots for one array, so they must fill the blocks, which are made of pages, without a rest; and
- * it wants a packet buffer to hold a whole slot, so they are not larger than needed.
- */
-static void af_packet_args(char *args, const struct port_conf *conf, uint16_t n_queues)
-{
-	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE);
-	uint32_t slot = RTE_ALIGN_CEIL((uint32_t)conf->mtu + 14 + 2 * 4 + 80, SLOT_ALIGN);
-	uint32_t block = slot, count;
-
-	while (block % page)
-		block += slot;
-	count = RTE_ALIGN_MUL_CEIL((uint32_t)conf->descriptors, block / slot);
-	arg_default(args, conf->device, "qpairs", "%u", n_queues);
-	if (device_option_any(conf->device, "framesz", "blocksz", "framecnt"))
-		return; /* whoever sets one of them sets those that differ from DPDK's defaults */
-	arg_default(args, conf->device, "framesz", "%u", slot);
-	arg_default(args, conf->device, "blocksz", "%u", block);
-	arg_default(args, conf->device, "framecnt", "%u", count);
-}
-
 int device_args(const struct port_conf *conf, uint16_t n_queues, unsigned channels,
 	char args[static DEVICE_ARGS_MAX], struct err *err)
 {
 	if (strlen(conf->device) > DEVICE_ARGS_MAX / 2)
 		return err_set(err, -ENAMETOOLONG, "the device string is too long");
 	snprintf(args, DEVICE_ARGS_MAX, "%s", conf->device);
-	switch (device_kind(conf->device)) {
-	case DEVICE_AF_PACKET:
-		af_packet_args(args, conf, n_queues);
-		break;
-	case DEVICE_AF_XDP:
+	if (device_kind(conf->device) == DEVICE_AF_XDP)
 		arg_default(args, conf->device, "queue_count", "%u", RTE_MIN(n_queues, channels));
-		break;
-	default:
-		break;
-	}
 	return 0;
 }
 

@@ -30,6 +30,9 @@ bool device_option(const char *device, const char *key, char *value, size_t size
 int device_args(const struct port_conf *conf, uint16_t n_queues, unsigned channels,
 	char args[static DEVICE_ARGS_MAX], struct err *err);
 
+/* The port without what its kind adds to it; heap. */
+struct port *port_ether_new(const struct port_conf *conf, uint16_t n_queues);
+
 /* An interface of the kernel that a port stands on. */
 struct kernel_interface {
 	char name[IF_NAMESIZE]; /* empty: none */

@@ -21,6 +21,7 @@
 #include <rte_ethdev.h>
 
 #include "eal.h"
+#include "port_packet.h"
 #include "xdp_pool.h"
 #include "tailplane/plugin.h"
 
@@ -424,9 +425,10 @@ static void watch_remove(struct ether_port *e)
 
 bool port_ether_lost(const struct port *port)
 {
-	const struct ether_port *e = port->private;
+	/* the first thing in struct ether_port and in struct packet_port */
+	const _Atomic bool *lost = port->private;
 
-	return atomic_load_explicit(&e->lost, memory_order_relaxed);
+	return atomic_load_explicit(lost, memory_order_relaxed);
 }
 
 /* ---- what the operations show --------------------------------------------------------------- */
@@ -527,27 +529,36 @@ static const struct port_ops ether_ops = {
 	.close = ether_close,
 };
 
-static struct ether_port *ether_new(const struct port_conf *conf, uint16_t n_queues)
+struct port *port_ether_new(const struct port_conf *conf, uint16_t n_queues)
 {
-	struct ether_port *e = calloc(1, sizeof(*e));
 	struct port *port = aligned_alloc(
 		RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(sizeof(struct port), RTE_CACHE_LINE_SIZE));
 
-	if (!e || !port) {
-		free(e);
-		free(port);
+	if (!port)
 		return NULL;
-	}
 	memset(port, 0, sizeof(*port));
-	e->port = port;
-	port->ops = &ether_ops;
 	port->type = PORT_ETHER;
 	port->n_queues = n_queues;
 	port->tunnel = TUNNEL_NONE;
+	port->numa = -1;
 	port->mtu = (uint16_t)conf->mtu;
 	port->mirror = conf->mirror != NULL;
-	port->private = e;
 	snprintf(port->name, sizeof(port->name), "%s", conf->name);
+	return port;
+}
+
+static struct ether_port *ether_new(const struct port_conf *conf, uint16_t n_queues)
+{
+	struct ether_port *e = calloc(1, sizeof(*e));
+	struct port *port = e ? port_ether_new(conf, n_queues) : NULL;
+
+	if (!port) {
+		free(e);
+		return NULL;
+	}
+	e->port = port;
+	port->ops = &ether_ops;
+	port->private = e;
 	return e;
 }
 
@@ -579,8 +590,11 @@ static int ether_open(struct ether_port *e, const struct port_conf *conf,
 struct port *port_ether_open(const struct port_conf *conf, uint16_t n_queues,
 	struct rte_mempool *const *pools, struct err *err)
 {
-	struct ether_port *e = ether_new(conf, n_queues);
+	struct ether_port *e;
 
+	if (device_kind(conf->device) == DEVICE_AF_PACKET)
+		return port_packet_open(conf, n_queues, err);
+	e = ether_new(conf, n_queues);
 	if (!e) {
 		err_set(err, -ENOMEM, "out of memory");
 		return NULL;

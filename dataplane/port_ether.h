@@ -36,10 +36,10 @@ struct ether_queue {
 };
 
 struct ether_port {
+	_Atomic bool lost; /* the device is gone: do not touch it (workers: acquire); first */
 	struct port *port;
 	uint16_t dev;         /* DPDK's number */
 	uint16_t n_rx, n_tx;  /* queues that the device has */
-	_Atomic bool lost;    /* the device is gone: do not touch it (workers: acquire) */
 	_Atomic bool removed; /* told by DPDK's interrupt thread */
 	bool open;            /* DPDK's device is not closed yet */
 	struct kernel_interface kernel;

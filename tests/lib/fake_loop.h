@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The control loop's surroundings for files that run on it, with time in the test's hands: what they
- * inject lands in a list, what they retire is freed at once. Goes with packets.h.
+ * The control loop's surroundings for files that run on it, with time in the test's hands: what
+ * they inject lands in a list, what they retire is freed at once. Goes with packets.h.
  */
 #include <ev.h>
 #include <stdarg.h>
@@ -28,15 +28,15 @@ void loop_callback_done(const char *name, uint64_t since)
 	(void)name, (void)since;
 }
 
-#define LOG_TO_STDERR(verb)                                                                        \
-	void verb(const char *fmt, ...)                                                            \
-	{                                                                                          \
-		va_list ap;                                                                        \
-                                                                                                   \
-		va_start(ap, fmt);                                                                 \
-		vfprintf(stderr, fmt, ap);                                                         \
-		va_end(ap);                                                                        \
-		fputc('\n', stderr);                                                               \
+#define LOG_TO_STDERR(verb)                \
+	void verb(const char *fmt, ...)    \
+	{                                  \
+		va_list ap;                \
+                                           \
+		va_start(ap, fmt);         \
+		vfprintf(stderr, fmt, ap); \
+		va_end(ap);                \
+		fputc('\n', stderr);       \
 	}
 
 LOG_TO_STDERR(log_warn)

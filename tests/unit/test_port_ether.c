@@ -198,32 +198,10 @@ static void what_is_no_device(void **state)
 
 static void device_strings_are_completed(void **state)
 {
-	struct port_conf conf = conf_of("net_af_packet0,iface=eth1,framecnt=64");
+	struct port_conf conf = conf_of("net_af_xdp0,iface=eth1");
 	char args[DEVICE_ARGS_MAX], value[16];
 
 	(void)state;
-	assert_int_equal(device_args(&conf, 2, 1, args, NULL), 0);
-	assert_string_equal(args, "net_af_packet0,iface=eth1,framecnt=64,qpairs=2");
-	conf = conf_of("net_af_packet0,iface=eth1");
-	assert_int_equal(device_args(&conf, 1, 1, args, NULL), 0);
-	assert_string_equal(
-		args, "net_af_packet0,iface=eth1,qpairs=1,framesz=1664,blocksz=53248,framecnt=256");
-	/* slots fill their blocks, and the ring has at least one block */
-	for (conf.mtu = 576; conf.mtu < 9200; conf.mtu += 7) {
-		char slot[16], block[16], count[16];
-		unsigned s, b, c;
-
-		assert_int_equal(device_args(&conf, 1, 1, args, NULL), 0);
-		assert_true(device_option(args, "framesz", slot, sizeof(slot)));
-		assert_true(device_option(args, "blocksz", block, sizeof(block)));
-		assert_true(device_option(args, "framecnt", count, sizeof(count)));
-		s = (unsigned)atoi(slot), b = (unsigned)atoi(block), c = (unsigned)atoi(count);
-		assert_in_range(s, conf.mtu + 14 + 4 + 66, conf.mtu + 170);
-		assert_int_equal(b % s, 0);
-		assert_int_equal(b % 4096, 0);
-		assert_true(c >= 256 && c % (b / s) == 0);
-	}
-	conf = conf_of("net_af_xdp0,iface=eth1");
 	assert_int_equal(device_args(&conf, 4, 2, args, NULL), 0);
 	assert_string_equal(args, "net_af_xdp0,iface=eth1,queue_count=2");
 	assert_true(device_option(args, "iface", value, sizeof(value)));
@@ -240,6 +218,12 @@ static void need_root(void)
 		return;
 	printf("skipped: needs root for a network namespace with veth\n");
 	skip();
+}
+
+static void shell(const char *command)
+{
+	if (system(command) != 0)
+		errx(1, "%s", command);
 }
 
 static int raw_socket(const char *ifname)
@@ -314,7 +298,7 @@ static void workers_without_a_queue_send_through_another(void **state)
 
 	(void)state;
 	need_root();
-	port = open_port("net_af_packet0,iface=va,qpairs=1", 3);
+	port = open_port("net_af_xdp3,iface=va", 3);
 	fd = raw_socket("vb");
 	send_one(port, 2, frame_new(3));
 	assert_false(port->ops->arm(&port->queues[0])); /* something waits for it */
@@ -340,6 +324,92 @@ static void workers_without_a_queue_send_through_another(void **state)
 	assert_int_equal(rte_mempool_in_use_count(pools[0]), 0);
 }
 
+/* The descriptor of its queue is readable when there is something, and only then. */
+static void wakes_a_sleeper(struct port *port, const char *theirs)
+{
+	struct pollfd p = {.fd = port->queues[0].fd, .events = POLLIN};
+	int fd = raw_socket(theirs);
+	struct rte_mbuf *pkts[32];
+
+	assert_true(p.fd >= 0);
+	while (!port->ops->arm(&port->queues[0]))
+		rte_pktmbuf_free_bulk(pkts, receive(port, 0, pkts));
+	raw_send(fd, 0, 0x31);
+	assert_int_equal(poll(&p, 1, 2000), 1);
+	pkts[0] = receive_marked(port, 0, 0x31);
+	assert_non_null(pkts[0]);
+	rte_pktmbuf_free(pkts[0]);
+	close(fd);
+}
+
+/* A datagram of `len` bytes from the kernel's own stack on the other end of the link. */
+static void kernel_send(const struct port *port, size_t len)
+{
+	static const uint8_t zeros[4000];
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	char command[256];
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(command, sizeof(command),
+		"ip addr replace 10.5.0.1/24 dev vb && ip neigh replace 10.5.0.2 dev vb lladdr "
+		"%02x:%02x:%02x:%02x:%02x:%02x",
+		port->mac[0], port->mac[1], port->mac[2], port->mac[3], port->mac[4], port->mac[5]);
+	shell(command);
+	inet_pton(AF_INET, "10.5.0.2", &to.sin_addr);
+	if (sendto(fd, zeros, len, 0, (struct sockaddr *)&to, sizeof(to)) < 0)
+		err(1, "sendto");
+	close(fd);
+}
+
+/* The next UDP/IPv4 packet to 10.5.0.2. */
+static struct rte_mbuf *receive_udp(struct port *port, struct ip_info *info)
+{
+	struct rte_mbuf *m;
+
+	for (unsigned i = 0; i < 2000; i++) {
+		struct rte_mbuf *pkts[32];
+		uint16_t n = port->ops->rx(&workers[0], &port->queues[0], pkts, 1);
+
+		m = n ? pkts[0] : NULL;
+		if (m && rte_pktmbuf_mtod(m, uint8_t *)[12] == 8 &&
+			ip_parse(rte_pktmbuf_mtod_offset(m, uint8_t *, 14), m->data_len - 14u, true,
+				info) == IP_SOUND &&
+			info->protocol == IPPROTO_UDP)
+			return m;
+		rte_pktmbuf_free(m);
+		if (!n)
+			poll(NULL, 0, 1);
+	}
+	return NULL;
+}
+
+/* A virtual link leaves checksums to hardware that isn't there; and fragments stay fragments. */
+static void what_the_kernel_left_unfinished(struct port *port)
+{
+	struct ip_info info;
+	struct rte_mbuf *m;
+	uint32_t bytes = 0;
+
+	kernel_send(port, 100);
+	m = receive_udp(port, &info);
+	assert_non_null(m);
+	assert_int_equal(
+		ip_sum_fold(ip_sum(info.source + 8, 108, ip_pseudo_sum(&info, IPPROTO_UDP, 108))),
+		0);
+	rte_pktmbuf_free(m);
+	kernel_send(port, 3000);
+	while (bytes < 3008) {
+		m = receive_udp(port, &info);
+		assert_non_null(m);
+		assert_true(info.fragment);
+		assert_int_equal(info.offset, bytes);
+		assert_in_range(m->data_len, 14 + 20, 1514);
+		bytes += info.total_len - info.header_len;
+		rte_pktmbuf_free(m);
+	}
+	assert_false(info.more);
+}
+
 static bool becomes(struct port *port, bool up)
 {
 	for (unsigned i = 0; i < 300; i++) {
@@ -351,23 +421,19 @@ static bool becomes(struct port *port, bool up)
 	return false;
 }
 
-static void shell(const char *command)
-{
-	if (system(command) != 0)
-		errx(1, "%s", command);
-}
-
 static void af_packet(void **state)
 {
 	struct port *port;
+	struct rte_mbuf *m;
 
 	(void)state;
 	need_root();
 	port = open_port("net_af_packet0,iface=va", 1);
-	assert_int_equal(port->queues[0].fd, -1);
 	assert_true(port->up);
 	frames_both_ways(port, "vb");
 	vlan_tags_stay(port, "vb");
+	wakes_a_sleeper(port, "vb");
+	what_the_kernel_left_unfinished(port);
 	/* the link of the other end, then the whole interface */
 	shell("ip link set vb down");
 	assert_true(becomes(port, false));
@@ -378,7 +444,9 @@ static void af_packet(void **state)
 	assert_true(becomes(port, false));
 	assert_string_equal(port->reason, "its interface is gone");
 	assert_true(port_ether_lost(port));
-	assert_int_equal(receive(port, 0, (struct rte_mbuf *[32]){0}), 0);
+	m = frame_new(1);
+	assert_int_equal(port->ops->tx(&workers[0], &port->queues[0], &m, 1), 0);
+	rte_pktmbuf_free(m);
 	port->ops->close(port);
 	shell("ip link add va type veth peer name vb && ip link set va up && ip link set vb up");
 	port = open_port("net_af_packet0,iface=va", 1);
@@ -434,27 +502,13 @@ static void a_killed_process_leaves_nothing_in_the_way(void **state)
 static void tap(void **state)
 {
 	struct port *port;
-	struct rte_mbuf *m;
-	int fd;
 
 	(void)state;
 	need_root();
 	port = open_port("net_tap0,iface=vt", 1);
 	shell("ip link set vt up");
 	frames_both_ways(port, "vt");
-	/* its descriptor wakes a sleeping worker */
-	assert_true(port->queues[0].fd >= 0);
-	fd = raw_socket("vt");
-	while (!port->ops->arm(&port->queues[0]))
-		if (receive(port, 0, &m))
-			rte_pktmbuf_free(m);
-	raw_send(fd, 0, 0x31);
-	assert_int_equal(
-		poll(&(struct pollfd){.fd = port->queues[0].fd, .events = POLLIN}, 1, 2000), 1);
-	m = receive_marked(port, 0, 0x31);
-	assert_non_null(m);
-	rte_pktmbuf_free(m);
-	close(fd);
+	wakes_a_sleeper(port, "vt");
 	port->ops->close(port);
 }
 
@@ -491,7 +545,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_killed_process_leaves_nothing_in_the_way),
 		cmocka_unit_test(tap),
 	};
-	struct dataplane_conf conf = {.memory = 128 << 20};
+	struct dataplane_conf conf = {.memory = 192 << 20};
 	struct err err = {0};
 
 	(void)argv;
@@ -510,6 +564,7 @@ int main(int argc, char **argv)
 	}
 	pool = pools[0];
 	graph_register_drops(ether_drops);
+	graph_register_drops(packet_drops);
 	if (argc > 1) {
 		hold();
 		return 1;

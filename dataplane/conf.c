@@ -142,9 +142,6 @@ const struct setting dataplane_settings[] = {
 		offsetof(struct dataplane_conf, idle_before_sleep), .def = "50us", .min = 0,
 		.max = NS_PER_SECOND,
 		.help = "How long an adaptive worker polls without a packet before it sleeps."},
-	{"aead", SETTING_STRING, 0, offsetof(struct dataplane_conf, aead), .def = "auto",
-		.help = "Implementation of ChaCha20-Poly1305; \"auto\" takes the best for this "
-			"machine."},
 	{"memory", SETTING_SIZE, SETTING_RESTART, offsetof(struct dataplane_conf, memory),
 		.def = "64MiB", .min = 16 * MIB, .max = 65536 * MIB,
 		.help = "Packet buffers, of all workers together."},

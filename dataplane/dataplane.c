@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "aead.h"
 #include "capture.h"
 #include "control.h"
 #include "eal.h"
@@ -441,10 +440,6 @@ static int dataplane_start(const void *settings, struct err *err)
 
 	dp.conf = conf;
 	ev_timer_init(&dp.punts_again, punts_again, 0., 0.);
-	rc = aead_init(conf->aead);
-	if (rc)
-		return err_set(err, rc, "dataplane.aead: \"%s\" %s", conf->aead,
-			rc == -ENOENT ? "is no implementation" : "cannot run on this machine");
 	rc = eal_start(conf, err);
 	if (!rc)
 		rc = graph_prepare(err);
@@ -550,7 +545,7 @@ static bool same_route(const struct route_conf *a, const struct route_conf *b)
 /* Whether `next` asks for nothing but what a running data plane takes over. */
 static bool absorbable(const struct dataplane_conf *a, const struct dataplane_conf *b)
 {
-	if (workers_wanted(a) != workers_wanted(b) || !same_text(a->aead, b->aead) ||
+	if (workers_wanted(a) != workers_wanted(b) ||
 		!same_cores(&a->cores, &b->cores) || frame_max_of(a) != frame_max_of(b))
 		return false;
 	SAME_EACH(a, b, tunnels, tunnel_conf, same_tunnel);

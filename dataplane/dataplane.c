@@ -417,6 +417,7 @@ static void dataplane_stop(void)
 	workers_stop();
 	reassemble_stop();
 	fragment_stop();
+	ether_unprepare();
 	xdp_pools_free();
 	peers_fini();
 	pools_close();
@@ -425,11 +426,23 @@ static void dataplane_stop(void)
 	dp.started = false;
 }
 
+/* Memory and some devices need root; EAL's own threads lose its rights with ours. */
 static int dataplane_init(const void *settings, struct err *err)
 {
-	(void)err;
-	uapi_init(settings);
-	return 0;
+	const struct dataplane_conf *conf = settings;
+	int rc = eal_start(conf, err);
+
+	if (!rc)
+		rc = ether_prepare(conf, (uint16_t)workers_wanted(conf), err);
+	if (!rc)
+		uapi_init(settings);
+	return rc;
+}
+
+static void dataplane_fini(void)
+{
+	ether_unprepare();
+	uapi_fini();
 }
 
 static int dataplane_start(const void *settings, struct err *err)
@@ -440,9 +453,7 @@ static int dataplane_start(const void *settings, struct err *err)
 
 	dp.conf = conf;
 	ev_timer_init(&dp.punts_again, punts_again, 0., 0.);
-	rc = eal_start(conf, err);
-	if (!rc)
-		rc = graph_prepare(err);
+	rc = graph_prepare(err);
 	if (!rc)
 		rc = pools_open(conf, n, err);
 	if (!rc)
@@ -608,7 +619,7 @@ __attribute__((visibility("default"))) const struct plugin tailplane_plugin = {
 		1ull << CAP_IPC_LOCK | 1ull << CAP_SYS_NICE,
 	.validate = dataplane_validate,
 	.init = dataplane_init,
-	.fini = uapi_fini,
+	.fini = dataplane_fini,
 	.start = dataplane_start,
 	.stop = dataplane_stop,
 	.check = dataplane_check,

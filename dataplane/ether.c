@@ -35,6 +35,9 @@ static struct {
 	struct ether_place places[PORT_MAX]; /* by index of the port */
 } eth;
 
+/* Opened before there was a data plane to take them. */
+static struct port *prepared[PORT_MAX];
+
 struct fib *ether_fib(void)
 {
 	return eth.fib;
@@ -158,11 +161,52 @@ static int place_open(struct port *port, const struct port_conf *conf, struct er
 	return rc;
 }
 
+int ether_prepare(const struct dataplane_conf *conf, uint16_t n_queues, struct err *err)
+{
+	const struct port_conf *list = conf->ports.items;
+
+	for (size_t i = 0; i < conf->ports.count && i < PORT_MAX; i++) {
+		if (device_kind(list[i].device) != DEVICE_AF_XDP)
+			continue;
+		/* such a port has pools of its own */
+		prepared[i] = port_ether_open(&list[i], n_queues, NULL, err);
+		if (!prepared[i]) {
+			ether_unprepare();
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+void ether_unprepare(void)
+{
+	for (size_t i = 0; i < PORT_MAX; i++) {
+		if (prepared[i])
+			prepared[i]->ops->close(prepared[i]);
+		prepared[i] = NULL;
+	}
+}
+
+static struct port *prepared_take(const struct port_conf *conf, uint16_t n_queues)
+{
+	for (size_t i = 0; i < PORT_MAX; i++) {
+		struct port *port = prepared[i];
+
+		if (!port || strcmp(port->name, conf->name) != 0 || port->n_queues != n_queues)
+			continue;
+		prepared[i] = NULL;
+		return port;
+	}
+	return NULL;
+}
+
 int ether_port_add(const struct port_conf *conf, uint16_t n_queues,
 	struct rte_mempool *const *pools, struct err *err)
 {
-	struct port *port = port_ether_open(conf, n_queues, pools, err);
+	struct port *port = prepared_take(conf, n_queues);
 
+	if (!port)
+		port = port_ether_open(conf, n_queues, pools, err);
 	return port ? place_open(port, conf, err) : -EINVAL;
 }
 
@@ -266,6 +310,7 @@ int ether_start(struct err *err)
 	int rc;
 
 	memset(&eth, 0, sizeof(eth));
+	port_ether_numbers();
 	eth.fib = fib_new(control_retire, err);
 	if (!eth.fib)
 		return -ENOMEM;

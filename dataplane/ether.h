@@ -8,6 +8,12 @@
 #include "dataplane.h"
 #include "fib.h"
 
+/* While the daemon is root: opens what it could not open later (AF_XDP loads a program into the
+ * kernel); ether_port_add then takes these ports as they are. */
+int ether_prepare(const struct dataplane_conf *conf, uint16_t n_queues, struct err *err);
+/* Closes those that nobody took. */
+void ether_unprepare(void);
+
 /* FIB, neighbours and the watch on the kernel; publishes the FIB. Only when there are ports. */
 int ether_start(struct err *err);
 /* Closes the ports, then the rest. */

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/ethtool.h>
+#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,6 +172,30 @@ int kernel_interface_take(struct kernel_interface *k, const char *device, struct
 		joining_off(k->name);
 	rc = kind == DEVICE_AF_XDP ? xdp_detach_stale(k->name, k->index, err) : 0;
 	return rc < 0 ? rc : interface_up(k->name, err);
+}
+
+int kernel_interface_listen(struct kernel_interface *k, bool promiscuous)
+{
+	struct packet_mreq mreq = {.mr_ifindex = (int)k->index,
+		.mr_type = promiscuous ? PACKET_MR_PROMISC : PACKET_MR_ALLMULTI};
+
+	if (!*k->name)
+		return -ENOTSUP;
+	k->listening = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (k->listening < 0) {
+		k->listening = 0;
+		return -errno;
+	}
+	if (setsockopt(k->listening, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0)
+		return -errno;
+	return 0;
+}
+
+void kernel_interface_release(struct kernel_interface *k)
+{
+	if (k->listening > 0)
+		close(k->listening);
+	k->listening = 0;
 }
 
 unsigned kernel_interface_channels(const struct kernel_interface *k)

@@ -37,11 +37,16 @@ struct port *port_ether_new(const struct port_conf *conf, uint16_t n_queues);
 struct kernel_interface {
 	char name[IF_NAMESIZE]; /* empty: none */
 	unsigned index;
+	int listening; /* socket that makes it take in more than its own frames; 0: none */
 };
 
 /* Finds the interface of a device that stands on one, brings it up, switches off what would make
  * frames larger than its MTU, and takes a left-over AF_XDP program of ours off it. */
 int kernel_interface_take(struct kernel_interface *k, const char *device, struct err *err);
+/* Makes the interface take in all multicast, or everything, until it is released or the process
+ * ends. */
+int kernel_interface_listen(struct kernel_interface *k, bool promiscuous);
+void kernel_interface_release(struct kernel_interface *k);
 unsigned kernel_interface_channels(const struct kernel_interface *k);
 /* NULL while it is there and has a carrier, else why not. *gone: it is another one or none now. */
 const char *kernel_interface_fault(const struct kernel_interface *k, bool *gone);

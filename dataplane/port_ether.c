@@ -170,11 +170,15 @@ static int device_mtu(struct ether_port *e, const struct port_conf *conf, struct
 		err, rc, "device %s refuses an MTU of %d: %s", e->device, (int)conf->mtu, why(rc));
 }
 
-/* IPv6 lives from multicast; who cannot receive all of it must receive everything. */
-static void device_filters(const struct ether_port *e, const struct port_conf *conf)
+/* IPv6 lives from multicast; who cannot receive all of it must receive everything. On an interface
+ * of the kernel that is asked for in a way that ends with us. */
+static void device_filters(struct ether_port *e, const struct port_conf *conf)
 {
-	bool all = rte_eth_allmulticast_enable(e->dev) == 0;
+	bool all;
 
+	if (kernel_interface_listen(&e->kernel, conf->promiscuous) == 0)
+		return;
+	all = rte_eth_allmulticast_enable(e->dev) == 0;
 	if ((conf->promiscuous || !all) && rte_eth_promiscuous_enable(e->dev) < 0 &&
 		conf->promiscuous)
 		log_info("port %s: the device has no promiscuous mode", conf->name);
@@ -224,6 +228,7 @@ static int device_open(struct ether_port *e, const struct port_conf *conf,
 struct leftover {
 	uint16_t dev;
 	struct xdp_sockets sockets;
+	struct xdp_program program;
 };
 
 static void device_close(struct leftover *left)
@@ -236,6 +241,12 @@ static void device_close(struct leftover *left)
 	if (rc == 0 && rte_dev_remove(info.device) < 0)
 		log_debug("DPDK keeps device %u", left->dev);
 	xdp_sockets_close(&left->sockets);
+	xdp_program_detach(&left->program);
+}
+
+static struct leftover leftover_of(const struct ether_port *e)
+{
+	return (struct leftover){.dev = e->dev, .sockets = e->sockets, .program = e->program};
 }
 
 static int xdp_pools_make(
@@ -259,6 +270,7 @@ static int xdp_open(struct ether_port *e, const struct port_conf *conf, struct e
 	uint16_t n = (uint16_t)RTE_MIN(e->port->n_queues, kernel_interface_channels(&e->kernel));
 	struct rte_mempool *pools[PORT_QUEUES_MAX] = {0};
 
+	xdp_messages_redirect();
 	for (unsigned tries = AF_XDP_TRIES;; tries--) {
 		struct err failed = {0};
 		int rc = xdp_pools_make(conf, n, pools, &failed);
@@ -268,6 +280,7 @@ static int xdp_open(struct ether_port *e, const struct port_conf *conf, struct e
 		if (rc == 0) {
 			for (uint16_t i = 0; i < n; i++)
 				e->queues[i].pool = pools[i];
+			xdp_program_note(&e->program, e->kernel.index);
 			return 0;
 		}
 		if (e->open)
@@ -348,7 +361,7 @@ static void device_lost(struct ether_port *e, const char *reason)
 	atomic_store_explicit(&e->lost, true, memory_order_release);
 	if (!left)
 		return; /* stays open, untouched */
-	*left = (struct leftover){.dev = e->dev, .sockets = e->sockets};
+	*left = leftover_of(e);
 	e->open = false;
 	control_retire(left, device_close_later);
 }
@@ -423,6 +436,14 @@ static void watch_remove(struct ether_port *e)
 	}
 }
 
+void port_ether_numbers(void)
+{
+	for (unsigned i = 0; i < ETHER_DROPS; i++)
+		ether_drop_numbers[i] = graph_drop_number(ether_drops[i].name);
+	for (unsigned i = 0; i < PACKET_DROPS; i++)
+		packet_drop_numbers[i] = graph_drop_number(packet_drops[i].name);
+}
+
 bool port_ether_lost(const struct port *port)
 {
 	/* the first thing in struct ether_port and in struct packet_port */
@@ -490,11 +511,12 @@ static void describe(struct port *port, json_t *row)
 /* The device, if it is open, then the rest. */
 static void ether_free(struct ether_port *e)
 {
-	struct leftover left = {.dev = e->dev, .sockets = e->sockets};
+	struct leftover left = leftover_of(e);
 	struct rte_mbuf *m;
 
 	if (e->open)
 		device_close(&left);
+	kernel_interface_release(&e->kernel);
 
 	for (unsigned i = 0; i < PORT_QUEUES_MAX; i++) {
 		struct rte_ring *ring = e->queues[i].shared;
@@ -583,7 +605,7 @@ static int ether_open(struct ether_port *e, const struct port_conf *conf,
 	e->port->numa = rte_eth_dev_socket_id(e->dev);
 	mac_fill(e, e->port);
 	for (uint16_t i = 0; rc == 0 && i < n_queues; i++)
-		rc = queue_open(e, i, pools[i], err);
+		rc = queue_open(e, i, pools ? pools[i] : NULL, err);
 	return rc;
 }
 
@@ -599,8 +621,6 @@ struct port *port_ether_open(const struct port_conf *conf, uint16_t n_queues,
 		err_set(err, -ENOMEM, "out of memory");
 		return NULL;
 	}
-	for (unsigned i = 0; i < ETHER_DROPS; i++)
-		ether_drop_numbers[i] = graph_drop_number(ether_drops[i].name);
 	if (ether_open(e, conf, pools, err) < 0) {
 		ether_free(e);
 		return NULL;

@@ -44,6 +44,7 @@ struct ether_port {
 	bool open;            /* DPDK's device is not closed yet */
 	struct kernel_interface kernel;
 	struct xdp_sockets sockets;   /* AF_XDP: what its queues opened */
+	struct xdp_program program;   /* AF_XDP: what DPDK attached */
 	char device[DEVICE_ARGS_MAX]; /* as it was opened */
 	char driver[32];
 	unsigned link_speed;     /* Mbit/s */
@@ -57,5 +58,7 @@ uint16_t ether_rx(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts
 uint16_t ether_tx(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t n);
 bool ether_arm(struct port_queue *q);
 
+/* Looks up the numbers of the losses that ports count; when the graph knows them. */
+void port_ether_numbers(void);
 /* Whether the device of the port is gone, so that only opening it anew brings it back. */
 bool port_ether_lost(const struct port *port);

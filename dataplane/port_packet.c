@@ -70,16 +70,6 @@ static int ring_map(struct packet_queue *pq, const struct port_conf *conf)
 	return 0;
 }
 
-/* The driver can't filter what it doesn't know that we want: all multicast, or everything. */
-static int membership(int fd, unsigned ifindex, bool promiscuous)
-{
-	struct packet_mreq mreq = {.mr_ifindex = (int)ifindex,
-		.mr_type = promiscuous ? PACKET_MR_PROMISC : PACKET_MR_ALLMULTI};
-
-	return setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mreq, sizeof(mreq)) < 0 ? -errno
-											  : 0;
-}
-
 static int rx_open(struct packet_queue *pq, const struct port_conf *conf, unsigned ifindex)
 {
 	int rc;
@@ -94,8 +84,6 @@ static int rx_open(struct packet_queue *pq, const struct port_conf *conf, unsign
 		rc = option(pq->rx, PACKET_IGNORE_OUTGOING, 1);
 	if (rc == 0)
 		rc = ring_map(pq, conf);
-	if (rc == 0)
-		rc = membership(pq->rx, ifindex, conf->promiscuous);
 	return rc == 0 ? interface_bind(pq->rx, ifindex, ETH_P_ALL) : rc;
 }
 
@@ -219,6 +207,7 @@ static void packet_free(struct packet_port *pp)
 {
 	for (uint16_t i = 0; i < pp->port->n_queues; i++)
 		queue_close(&pp->queues[i]);
+	kernel_interface_release(&pp->kernel);
 	free(pp->port);
 	free(pp);
 }
@@ -273,6 +262,8 @@ static int packet_open(struct packet_port *pp, const struct port_conf *conf, str
 	}
 	if (rc == 0)
 		rc = group_join(pp, port->n_queues);
+	if (rc == 0)
+		rc = kernel_interface_listen(&pp->kernel, conf->promiscuous);
 	if (rc < 0)
 		return err_set(err, rc, "cannot open AF_PACKET sockets on %s: %s", pp->kernel.name,
 			strerror(-rc));
@@ -287,8 +278,6 @@ struct port *port_packet_open(const struct port_conf *conf, uint16_t n_queues, s
 		err_set(err, -ENOMEM, "out of memory");
 		return NULL;
 	}
-	for (unsigned i = 0; i < PACKET_DROPS; i++)
-		packet_drop_numbers[i] = graph_drop_number(packet_drops[i].name);
 	if (packet_open(pp, conf, err) < 0) {
 		packet_free(pp);
 		return NULL;

@@ -6,12 +6,15 @@
 #include "xdp.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -139,6 +142,47 @@ int xdp_detach_stale(const char *ifname, unsigned ifindex, struct err *err)
 			strerror(-rc));
 	log_info("%s: detached the XDP program that a killed process had left", ifname);
 	return 0;
+}
+
+void xdp_program_note(struct xdp_program *program, unsigned ifindex)
+{
+	struct xdp_state state;
+
+	program->ifindex = ifindex;
+	program->id = xdp_query(ifindex, &state) == 0 ? state.id : 0;
+}
+
+void xdp_program_detach(const struct xdp_program *program)
+{
+	struct xdp_state state;
+
+	if (program->id && xdp_query(program->ifindex, &state) == 0 && state.id == program->id)
+		xdp_detach(program->ifindex, &state);
+}
+
+/* Their levels start with warnings, which are about what they try in vain before what works. */
+static int message_take(int level, const char *fmt, va_list ap)
+{
+	char text[256];
+	int len = vsnprintf(text, sizeof(text), fmt, ap);
+
+	(void)level;
+	if (len > 0)
+		log_debug("xdp: %.*s", (int)strcspn(text, "\n"), text);
+	return len;
+}
+
+void xdp_messages_redirect(void)
+{
+	static const char *const setters[] = {"libbpf_set_print", "libxdp_set_print"};
+
+	for (size_t i = 0; i < sizeof(setters) / sizeof(setters[0]); i++) {
+		/* there when the driver that uses them is */
+		void *(*set)(int (*)(int, const char *, va_list)) = dlsym(RTLD_DEFAULT, setters[i]);
+
+		if (set)
+			set(message_take);
+	}
 }
 
 static bool is_xdp_socket(int fd)

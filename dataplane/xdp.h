@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include <stdint.h>
+
 #include "tailplane/err.h"
 
 /* Control loop. Takes an XDP program that a killed process of DPDK's left on the interface off it.
  * 0 also when there is none; -EBUSY when the program is somebody else's. */
 int xdp_detach_stale(const char *ifname, unsigned ifindex, struct err *err);
+
+/* What libbpf and libxdp would print goes to the log. After their driver was loaded. */
+void xdp_messages_redirect(void);
 
 /*
  * DPDK's driver leaves the socket of each queue open when its device is closed, and the queue busy
@@ -22,3 +27,15 @@ struct xdp_sockets {
 void xdp_sockets_list(struct xdp_sockets *list, const struct xdp_sockets *but);
 /* Closes those that are open still. */
 void xdp_sockets_close(struct xdp_sockets *list);
+
+/*
+ * The program that DPDK attached for a device. To detach it again DPDK needs more privileges than
+ * the daemon keeps, so what is left of it after closing is detached by its number.
+ */
+struct xdp_program {
+	unsigned ifindex;
+	uint32_t id; /* 0: none */
+};
+
+void xdp_program_note(struct xdp_program *program, unsigned ifindex);
+void xdp_program_detach(const struct xdp_program *program);

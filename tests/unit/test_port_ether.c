@@ -565,6 +565,7 @@ int main(int argc, char **argv)
 	pool = pools[0];
 	graph_register_drops(ether_drops);
 	graph_register_drops(packet_drops);
+	port_ether_numbers();
 	if (argc > 1) {
 		hold();
 		return 1;

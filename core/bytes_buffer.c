@@ -23,7 +23,8 @@ static void grow(struct bytes_buffer *buffer, size_t len)
 	*buffer = (struct bytes_buffer){bytes, 0, used, size};
 }
 
-/* A new place also where the front has left more room than is used: each byte moves twice at most. */
+/* A new place also where the front has left more room than is used: each byte moves twice at most.
+ */
 void bytes_buffer_add(struct bytes_buffer *buffer, const void *bytes, size_t len)
 {
 	if (!len)

@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-/* Bytes that come in behind and leave in front; all memory that held some is zeroed. Zero-initialize.
- * Aborts without memory: its users bound what they put in. */
+/* Bytes that come in behind and leave in front; all memory that held some is zeroed.
+ * Zero-initialize. Aborts without memory: its users bound what they put in. */
 struct bytes_buffer {
 	char *bytes;
 	size_t from, to, size;

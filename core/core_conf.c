@@ -48,7 +48,8 @@ const struct setting core_settings[] = {
 		.flags = SETTING_RESTART,
 		.offset = FIELD(user),
 		.def = "tailplane",
-		.help = "User that a daemon started as root becomes when everything that needs root "
+		.help = "User that a daemon started as root becomes when everything that needs "
+			"root "
 			"is set up; the capabilities that its plugins need stay. With \"root\" it "
 			"stays root."},
 	{.name = "jobs",
@@ -59,7 +60,8 @@ const struct setting core_settings[] = {
 		.min = 1,
 		.max = 64,
 		.unit = "threads",
-		.help = "Threads for work that would hold the control loop: handshakes, file writes, "
+		.help = "Threads for work that would hold the control loop: handshakes, file "
+			"writes, "
 			"look-ups. More help where thousands of peers shake hands at once."},
 	{.name = "log_level",
 		.type = SETTING_ENUM,
@@ -101,8 +103,9 @@ static void check_dir(struct setting_errors *errs, char *const *dir)
 	if ((*dir)[0] != '/')
 		setting_error(errs, dir, "\"%s\" is not an absolute path", *dir);
 	else if (strlen(*dir) > 80)
-		setting_error(errs, dir, "longer than 80 bytes, with which a socket's name has no "
-					 "room for itself");
+		setting_error(errs, dir,
+			"longer than 80 bytes, with which a socket's name has no "
+			"room for itself");
 }
 
 static bool is_loopback(const struct net_addr *addr)

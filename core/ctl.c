@@ -75,7 +75,8 @@ static void put_line(struct conn *conn, const char *key, json_t *value)
 	}
 	/* one answer may be long; a client that does not take the ones before gets no more */
 	if (bytes_buffer_used(&conn->out) > BACKLOG_MAX_BYTES) {
-		log_warnx("ctl: process %d does not read what it asked for: closed", conn->peer.pid);
+		log_warnx(
+			"ctl: process %d does not read what it asked for: closed", conn->peer.pid);
 		doom(conn);
 	} else {
 		bytes_buffer_add(&conn->out, text, strlen(text));
@@ -141,7 +142,8 @@ static void audit(const struct conn *conn, const char *name)
 	const struct op *op = op_find(name, &owner);
 
 	if (op && op->scope == OP_WRITE)
-		log_debug("ctl: %s by user %u, process %d", op->name, conn->peer.uid, conn->peer.pid);
+		log_debug(
+			"ctl: %s by user %u, process %d", op->name, conn->peer.uid, conn->peer.pid);
 }
 
 static void run_request(struct conn *conn, json_t *request)

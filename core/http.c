@@ -70,7 +70,8 @@ static void answer(struct conn *conn, unsigned status, const char *type, char *b
 	int n = snprintf(head, sizeof(head),
 		"HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
 		"Connection: %s\r\n%s\r\n",
-		status, http_status_str(status), type, len, conn->close_after ? "close" : "keep-alive",
+		status, http_status_str(status), type, len,
+		conn->close_after ? "close" : "keep-alive",
 		status == 405 ? "Allow: GET, HEAD\r\n" : "");
 
 	conn->out = malloc((size_t)n + len);
@@ -295,8 +296,8 @@ static int listen_at(const char *address, struct err *err)
 	int fd, on = 1;
 
 	if (net_endpoint_parse(&ep, address) != 0)
-		return err_set(err, -EINVAL, "core.metrics.listen: \"%s\" is not ADDRESS:PORT",
-			address);
+		return err_set(
+			err, -EINVAL, "core.metrics.listen: \"%s\" is not ADDRESS:PORT", address);
 	len = net_endpoint_to_sockaddr(&ep, &ss);
 	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd >= 0)

@@ -43,7 +43,7 @@ struct job_kind {
 };
 
 static struct {
-	pthread_mutex_t lock; /* guards all down to n_kinds */
+	pthread_mutex_t lock;    /* guards all down to n_kinds */
 	pthread_cond_t work;     /* for threads: ready or stopping */
 	pthread_cond_t finished; /* for jobs_drain */
 	struct job_queue ready, done;
@@ -216,8 +216,8 @@ void job_submit(struct job *job)
 
 /* ---- back on the loop ---- */
 
-/* With the lock, which is off while `done` runs. A `done` that drains does not wait for its own job:
- * that has left the count. */
+/* With the lock, which is off while `done` runs. A `done` that drains does not wait for its own
+ * job: that has left the count. */
 static void finish_one(struct job *job)
 {
 	const char *name = job->name;
@@ -332,12 +332,12 @@ void jobs_collect(struct metric_sink *sink)
 {
 	static const struct metric queued = {"tailplane_jobs_queued", METRIC_GAUGE,
 		"Jobs that wait for a thread, or for an earlier one of their lane."};
-	static const struct metric running = {"tailplane_jobs_running", METRIC_GAUGE,
-		"Jobs that a thread works on."};
-	static const struct metric count = {"tailplane_jobs_total", METRIC_COUNTER,
-		"Jobs that ran, by name."};
-	static const struct metric seconds = {"tailplane_jobs_seconds_total", METRIC_COUNTER,
-		"Time that jobs ran, by name."};
+	static const struct metric running = {
+		"tailplane_jobs_running", METRIC_GAUGE, "Jobs that a thread works on."};
+	static const struct metric count = {
+		"tailplane_jobs_total", METRIC_COUNTER, "Jobs that ran, by name."};
+	static const struct metric seconds = {
+		"tailplane_jobs_seconds_total", METRIC_COUNTER, "Time that jobs ran, by name."};
 	struct job_kind kinds[NAMES_MAX + 1];
 	double waiting, active;
 

@@ -35,10 +35,10 @@ static const double bounds[] = {0.0001, 0.001, 0.005, 0.02, 0.1, 0.5, 2};
 static struct {
 	ev_prepare before_wait;
 	ev_check after_wait;
-	uint64_t turn_since;          /* 0: no turn was seen yet */
-	struct span done[DONE_MAX];   /* callbacks of this turn, outermost only */
+	uint64_t turn_since;        /* 0: no turn was seen yet */
+	struct span done[DONE_MAX]; /* callbacks of this turn, outermost only */
 	unsigned n_done;
-	uint64_t blamed_ns;           /* of this turn, in warnings */
+	uint64_t blamed_ns;                   /* of this turn, in warnings */
 	struct holder holders[NAMES_MAX + 1]; /* the last stands for all further names */
 	unsigned n_holders;
 	uint64_t counts[N_BOUNDS + 1], sum_ns, max_ns;
@@ -148,7 +148,8 @@ void loop_lag_collect(struct metric_sink *sink)
 	static const struct metric seconds = {"tailplane_loop_held_seconds_total", METRIC_COUNTER,
 		"Time that callbacks held the control loop in turns of more than 20 ms."};
 
-	metric_histogram(sink, &turns, NULL, 0, bounds, lag.counts, N_BOUNDS, (double)lag.sum_ns / 1e9);
+	metric_histogram(
+		sink, &turns, NULL, 0, bounds, lag.counts, N_BOUNDS, (double)lag.sum_ns / 1e9);
 	metric_add(sink, &max, NULL, 0, (double)lag.max_ns / 1e9);
 	lag.max_ns = 0;
 	for (unsigned i = 0; i <= NAMES_MAX && lag.holders[i].name; i++) {

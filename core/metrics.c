@@ -134,7 +134,8 @@ void metric_histogram(struct metric_sink *sink, const struct metric *metric,
 		double le = i < n_bounds ? bounds[i] : INFINITY;
 
 		total += counts[i];
-		put_sample(sink->out, metric->name, "_bucket", labels, n_labels, &le, (double)total);
+		put_sample(
+			sink->out, metric->name, "_bucket", labels, n_labels, &le, (double)total);
 	}
 	put_sample(sink->out, metric->name, "_sum", labels, n_labels, NULL, sum);
 	put_sample(sink->out, metric->name, "_count", labels, n_labels, NULL, (double)total);

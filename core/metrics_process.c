@@ -50,8 +50,8 @@ static void count_fds(double counts[static N_FD_KINDS])
 
 static void collect_fds(struct metric_sink *sink)
 {
-	static const struct metric fds = {"tailplane_process_open_fds", METRIC_GAUGE,
-		"Open file descriptors by kind."};
+	static const struct metric fds = {
+		"tailplane_process_open_fds", METRIC_GAUGE, "Open file descriptors by kind."};
 	static const struct metric max = {"tailplane_process_max_fds", METRIC_GAUGE,
 		"The most file descriptors that the process may have open."};
 	double counts[N_FD_KINDS] = {0};
@@ -106,8 +106,8 @@ static void collect_cpu(struct metric_sink *sink)
 
 void metrics_process_collect(struct metric_sink *sink)
 {
-	static const struct metric build = {"tailplane_build_info", METRIC_GAUGE,
-		"1; the labels say what was built."};
+	static const struct metric build = {
+		"tailplane_build_info", METRIC_GAUGE, "1; the labels say what was built."};
 	const struct metric_label labels[] = {{"version", TAILPLANE_VERSION}};
 
 	metric_add(sink, &build, labels, 1, 1);

@@ -19,7 +19,7 @@
 struct op_call {
 	struct op_call *next, **prev;
 	const struct op *op;
-	struct instance *owner; /* NULL: the core's */
+	struct instance *owner;     /* NULL: the core's */
 	const struct op_sink *sink; /* NULL: nobody waits */
 	void *ctx;
 	json_t *args;
@@ -114,8 +114,8 @@ static void fail_unknown(const char *name, const struct op_sink *sink, void *ctx
 	sink->error(ctx, text);
 }
 
-struct op_call *op_start(const char *name, json_t *args, int fd, const struct op_sink *sink,
-	void *ctx)
+struct op_call *op_start(
+	const char *name, json_t *args, int fd, const struct op_sink *sink, void *ctx)
 {
 	struct instance *owner;
 	const struct op *op = op_find(name, &owner);

@@ -18,8 +18,8 @@ struct op_sink {
  * (NULL: none) and the descriptor `fd` (-1: none). The answer may come before this returns: then
  * NULL; else the call that is under way.
  */
-struct op_call *op_start(const char *name, json_t *args, int fd, const struct op_sink *sink,
-	void *ctx);
+struct op_call *op_start(
+	const char *name, json_t *args, int fd, const struct op_sink *sink, void *ctx);
 /* Whoever waits for it has gone: nothing more goes to its sink. */
 void op_abandon(struct op_call *call);
 

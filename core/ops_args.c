@@ -33,14 +33,12 @@ static const char *json_word(const json_t *value)
 static int complain_type(
 	const struct op_arg *arg, const char *wanted, const json_t *value, struct err *err)
 {
-	return err_set(
-		err, -EINVAL, "%s takes %s, not %s", arg->name, wanted, json_word(value));
+	return err_set(err, -EINVAL, "%s takes %s, not %s", arg->name, wanted, json_word(value));
 }
 
 static int check_text(const struct op_arg *arg, const json_t *value, struct err *err)
 {
-	const struct setting form = {
-		.name = arg->name, .type = arg->type, .choices = arg->choices};
+	const struct setting form = {.name = arg->name, .type = arg->type, .choices = arg->choices};
 	struct err why = {0};
 
 	if (!json_is_string(value))
@@ -74,8 +72,8 @@ static int check_arg(const struct op_arg *arg, const json_t *value, bool has_fd,
 	int rc = 0;
 
 	if ((arg->flags & OP_ARG_FILE) && !has_fd)
-		return err_set(err, -EINVAL, "%s: its file's descriptor did not come along",
-			arg->name);
+		return err_set(
+			err, -EINVAL, "%s: its file's descriptor did not come along", arg->name);
 	if (!(arg->flags & OP_ARG_LIST))
 		return check_one(arg, value, err);
 	if (!json_is_array(value))
@@ -125,8 +123,8 @@ int op_check_args(const struct op *op, const json_t *args, bool has_fd, struct e
 	}
 	for (const struct op_arg *arg = op->args; arg && arg->name; arg++) {
 		if ((arg->flags & OP_ARG_REQUIRED) && !json_object_get(args, arg->name))
-			return err_set(err, -EINVAL, "%s needs the argument %s", op->name,
-				arg->name);
+			return err_set(
+				err, -EINVAL, "%s needs the argument %s", op->name, arg->name);
 	}
 	return 0;
 }

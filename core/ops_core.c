@@ -83,16 +83,16 @@ static json_t *status_of(const struct instance *inst)
 static void run_status(struct op_call *call, const json_t *args)
 {
 	const struct configuration *active = plugins_active();
-	json_t *status = json_pack("{s:s, s:i, s:I, s:s, s:s, s:s, s:s}", "version",
-		TAILPLANE_VERSION, "pid", (int)getpid(), "uptime",
-		(json_int_t)(core_now() - daemon_since()), "state_dir", core_state_dir(),
-		"runtime_dir", core_runtime_dir(), "log_level", log_level_names[log_level_get()],
-		"aead", aead_chosen()->name);
+	json_t *status =
+		json_pack("{s:s, s:i, s:I, s:s, s:s, s:s, s:s}", "version", TAILPLANE_VERSION,
+			"pid", (int)getpid(), "uptime", (json_int_t)(core_now() - daemon_since()),
+			"state_dir", core_state_dir(), "runtime_dir", core_runtime_dir(),
+			"log_level", log_level_names[log_level_get()], "aead", aead_chosen()->name);
 
 	(void)args;
 	for (size_t i = 0; i < active->n; i++)
-		json_object_set_new(status, active->plugins[i]->plugin->name,
-			status_of(active->plugins[i]));
+		json_object_set_new(
+			status, active->plugins[i]->plugin->name, status_of(active->plugins[i]));
 	op_reply(call, status);
 }
 
@@ -177,7 +177,8 @@ const struct op core_ops[] = {
 		.columns = plugins_columns,
 		.run = run_plugins},
 	{.name = "reload",
-		.help = "Read the configuration again, and change over to it as a whole or not at all.",
+		.help = "Read the configuration again, and change over to it as a whole or not at "
+			"all.",
 		.scope = OP_WRITE,
 		.run = run_reload},
 	{.name = "metrics", .help = "Show all metrics as Prometheus text.", .run = run_metrics},

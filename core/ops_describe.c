@@ -78,9 +78,9 @@ static json_t *columns_of(const struct op_column *column)
 	json_t *list = json_array();
 
 	for (; column && column->key; column++)
-		json_array_append_new(list,
-			json_pack("{s:s, s:s, s:s}", "key", column->key, "title", column->title,
-				"format", format_names[column->format]));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s}", "key", column->key, "title",
+				      column->title, "format", format_names[column->format]));
 	return list;
 }
 

@@ -57,8 +57,8 @@ static void hold(struct instance *inst, struct configuration *configuration, con
 }
 
 /* The plugin's reason, under its name; one that gave none failed with a number. */
-static int fail(struct instance *inst, const char *step, int rc, const struct err *why,
-	struct err *err)
+static int fail(
+	struct instance *inst, const char *step, int rc, const struct err *why, struct err *err)
 {
 	const char *reason = *why->msg ? why->msg : strerror(-rc);
 

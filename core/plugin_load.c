@@ -77,9 +77,11 @@ static int check_ops(const struct plugin *plugin, struct err *err)
 {
 	for (const struct op *op = plugin->ops; op && op->name; op++) {
 		if (op_is_core(op->name))
-			return err_set(err, -EINVAL, "its operation \"%s\" is the core's", op->name);
+			return err_set(
+				err, -EINVAL, "its operation \"%s\" is the core's", op->name);
 		for (const struct instance *i = instances; i; i = i->next) {
-			for (const struct op *other = i->plugin->ops; other && other->name; other++) {
+			for (const struct op *other = i->plugin->ops; other && other->name;
+				other++) {
 				if (strcmp(op->name, other->name) == 0)
 					return err_set(err, -EINVAL,
 						"its operation \"%s\" is that of plugin \"%s\"",
@@ -101,10 +103,11 @@ static int check(const struct plugin *plugin, const char *name, struct err *err)
 			"its struct plugin has %u bytes, this daemon's %zu: build it again",
 			plugin->size, sizeof(*plugin));
 	if (!plugin->name || strcmp(plugin->name, name) != 0)
-		return err_set(err, -EINVAL, "it calls itself \"%s\"",
-			plugin->name ? plugin->name : "");
+		return err_set(
+			err, -EINVAL, "it calls itself \"%s\"", plugin->name ? plugin->name : "");
 	if (strcmp(name, "core") == 0 || strcmp(name, "plugins") == 0)
-		return err_set(err, -EINVAL, "the group \"%s\" of the configuration is taken", name);
+		return err_set(
+			err, -EINVAL, "the group \"%s\" of the configuration is taken", name);
 	return check_ops(plugin, err);
 }
 
@@ -167,8 +170,8 @@ struct instance *plugin_load(
 	each_dir(plugin_path, look_in, &search);
 	if (!search.found) {
 		err_set(err, -ENOENT,
-			"there is no plugin \"%s\": no %s.so in %s; see core.plugin_path", name, name,
-			search.tried);
+			"there is no plugin \"%s\": no %s.so in %s; see core.plugin_path", name,
+			name, search.tried);
 		return NULL;
 	}
 	plugin = open_object(search.found, name, err);

@@ -54,7 +54,8 @@ static int place(struct ordering *o, size_t i)
 
 		if (j == o->n)
 			return err_set(o->err, -EINVAL,
-				"plugin \"%s\" needs \"%s\", which is not loaded: add it to plugins",
+				"plugin \"%s\" needs \"%s\", which is not loaded: add it to "
+				"plugins",
 				plugin->name, *need);
 		if (place(o, j) != 0)
 			return -EINVAL;

@@ -68,7 +68,8 @@ static enum plugin_change welcome(struct reload *r, const struct instance *inst)
 
 	if (lacking) {
 		fprintf(r->errors,
-			"plugin %s: it needs the capability %s, which was given up: restart the daemon\n",
+			"plugin %s: it needs the capability %s, which was given up: restart the "
+			"daemon\n",
 			inst->plugin->name, privileges_name(lacking));
 		r->refused = true;
 	}
@@ -127,9 +128,9 @@ static void plan(struct reload *r)
 static bool is_needed_by_a_start(const struct configuration *next, size_t i)
 {
 	for (size_t j = i + 1; j < next->n; j++) {
-		if (starts(next->plugins[j]) && plugin_needs(next->plugins, next->n,
-							next->plugins[j]->plugin,
-							next->plugins[i]->plugin))
+		if (starts(next->plugins[j]) &&
+			plugin_needs(next->plugins, next->n, next->plugins[j]->plugin,
+				next->plugins[i]->plugin))
 			return true;
 	}
 	return false;
@@ -210,7 +211,7 @@ static void stop_with_dependents(struct reload *r, struct instance *inst)
 
 		if (other->state != STATE_UP ||
 			(other != inst && !plugin_needs(r->old->plugins, r->old->n, other->plugin,
-						 inst->plugin)))
+						  inst->plugin)))
 			continue;
 		instance_stop(other);
 		other->change = CHANGE_RESTART;

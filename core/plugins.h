@@ -28,7 +28,7 @@ struct instance {
 	const void *conf;
 	enum plugin_state state;
 	char reason[sizeof(((struct err *)0)->msg)]; /* of the last change of state */
-	int64_t since;                                /* unix time, s */
+	int64_t since;                               /* unix time, s */
 	bool inited;
 	enum plugin_change change; /* while a reload is planned and carried out */
 };

@@ -11,12 +11,12 @@
 
 static void collect_daemon(struct metric_sink *sink)
 {
-	static const struct metric uptime = {"tailplane_uptime_seconds", METRIC_GAUGE,
-		"Time since the daemon started."};
+	static const struct metric uptime = {
+		"tailplane_uptime_seconds", METRIC_GAUGE, "Time since the daemon started."};
 	static const struct metric lost = {"tailplane_log_lost_total", METRIC_COUNTER,
 		"Log lines that found the log's queue full."};
-	static const struct metric up = {"tailplane_plugin_up", METRIC_GAUGE,
-		"1 for a plugin that runs, by name."};
+	static const struct metric up = {
+		"tailplane_plugin_up", METRIC_GAUGE, "1 for a plugin that runs, by name."};
 
 	metric_add(sink, &uptime, NULL, 0, (double)(core_now() - daemon_since()) / 1e9);
 	metric_add(sink, &lost, NULL, 0, (double)log_lost());

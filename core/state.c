@@ -69,8 +69,8 @@ static int explain_open(const char *path, int error, struct err *err)
 {
 	if (error == EACCES && geteuid() != 0)
 		return err_set(err, -error,
-			"%s: the daemon, as user %u, may not read it: chown %u %s", path,
-			geteuid(), geteuid(), path);
+			"%s: the daemon, as user %u, may not read it: chown %u %s", path, geteuid(),
+			geteuid(), path);
 	return err_set(err, -error, "%s: %s", path, strerror(error));
 }
 
@@ -87,8 +87,7 @@ static int open_regular(const char *path, struct stat *st, struct err *err)
 	return fd;
 }
 
-static ssize_t read_file(
-	const char *name, void *buf, size_t size, mode_t refused, struct err *err)
+static ssize_t read_file(const char *name, void *buf, size_t size, mode_t refused, struct err *err)
 {
 	char *path = state_path(name);
 	struct stat st;
@@ -161,7 +160,8 @@ static int make_parents(char *path)
 
 	if (strncmp(path, core_state_dir(), len) != 0 || path[len] != '/')
 		return 0;
-	for (char *slash = strchr(path + len + 1, '/'); slash && !rc; slash = strchr(slash + 1, '/')) {
+	for (char *slash = strchr(path + len + 1, '/'); slash && !rc;
+		slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		if (mkdir(path, 0700) == 0)
 			rc = state_hand_over(AT_FDCWD, path);

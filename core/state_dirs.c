@@ -94,8 +94,8 @@ static int hand_over_tree(struct err *err)
 			state_dir, st.st_uid, owner, owner, state_dir);
 	rc = nftw(state_dir, hand_over_entry, WALK_DEPTH_FDS, FTW_PHYS | FTW_MOUNT);
 	if (rc)
-		return err_set(err, rc > 0 ? -rc : -errno, "cannot give %s to user %u: %s", state_dir,
-			owner, strerror(rc > 0 ? rc : errno));
+		return err_set(err, rc > 0 ? -rc : -errno, "cannot give %s to user %u: %s",
+			state_dir, owner, strerror(rc > 0 ? rc : errno));
 	return 0;
 }
 
@@ -107,8 +107,8 @@ static int make_dir(char *dir, mode_t mode, const char *setting, struct err *err
 	for (char *slash = strchr(dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		if (mkdir(dir, 0755) != 0 && errno != EEXIST) {
-			err_set(err, -errno, "cannot make %s: %s (setting %s)", dir, strerror(errno),
-				setting);
+			err_set(err, -errno, "cannot make %s: %s (setting %s)", dir,
+				strerror(errno), setting);
 			*slash = '/';
 			return -EIO;
 		}
@@ -172,6 +172,7 @@ int state_dirs_lock(struct err *err)
 		return refuse_locked(fd, err);
 	n = snprintf(pid, sizeof(pid), "%d\n", getpid());
 	if (ftruncate(fd, 0) != 0 || write(fd, pid, (size_t)n) != n || state_hand_over(fd, NULL))
-		return err_set(err, -EIO, "cannot write the lock of %s: %s", state_dir, strerror(errno));
+		return err_set(
+			err, -EIO, "cannot write the lock of %s: %s", state_dir, strerror(errno));
 	return 0; /* the descriptor stays open: it is the lock */
 }

@@ -8,7 +8,8 @@
 /* Where the state is, and to whom its files belong; UID -1 leaves them to whoever writes. The
  * strings are copied. */
 void state_dirs_set(const char *state_dir, const char *runtime_dir, uid_t uid, gid_t gid);
-/* Makes both directories and hands them, and what root left in the state directory, to that user. */
+/* Makes both directories and hands them, and what root left in the state directory, to that user.
+ */
 int state_dirs_make(struct err *err);
 /* One daemon per state directory: refuses with the process that has it. Held until the end of the
  * process, however that comes. */

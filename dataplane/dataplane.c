@@ -556,8 +556,8 @@ static bool same_route(const struct route_conf *a, const struct route_conf *b)
 /* Whether `next` asks for nothing but what a running data plane takes over. */
 static bool absorbable(const struct dataplane_conf *a, const struct dataplane_conf *b)
 {
-	if (workers_wanted(a) != workers_wanted(b) ||
-		!same_cores(&a->cores, &b->cores) || frame_max_of(a) != frame_max_of(b))
+	if (workers_wanted(a) != workers_wanted(b) || !same_cores(&a->cores, &b->cores) ||
+		frame_max_of(a) != frame_max_of(b))
 		return false;
 	SAME_EACH(a, b, tunnels, tunnel_conf, same_tunnel);
 	SAME_EACH(a, b, ports, port_conf, same_port);

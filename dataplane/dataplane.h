@@ -63,7 +63,7 @@ struct dataplane_conf {
 	struct setting_list cores;  /* int64_t: where workers are pinned; empty: the last ones */
 	int poll;                   /* enum poll_mode */
 	uint64_t idle_before_sleep; /* ns */
-	uint64_t memory; /* bytes of packet buffers */
+	uint64_t memory;            /* bytes of packet buffers */
 	int64_t max_peers;
 	bool hugepages;
 	bool mss_clamp;

@@ -348,8 +348,8 @@ static struct receive_job *receive_job_new(struct tunnel *t, struct rte_mbuf *m)
 
 /*
  * Under load are we when messages pile up before the jobs, and also when they come faster than
- * peers that mean well would: a job thread could keep up with many more, but the cores that it takes
- * for that are the workers' too.
+ * peers that mean well would: a job thread could keep up with many more, but the cores that it
+ * takes for that are the workers' too.
  */
 static void load_look(struct tunnel *t, unsigned waiting)
 {

@@ -107,8 +107,8 @@ static void check_group(const struct join_burst *j, const struct join_group *g, 
 /* Packets with two bytes of length before each. */
 static void fuzz_join(const uint8_t *data, size_t size, bool udp)
 {
-	uint8_t *packets[JOIN_BURST_MAX], *before[JOIN_BURST_MAX];
-	uint16_t lens[JOIN_BURST_MAX];
+	uint8_t *packets[JOIN_BURST_MAX] = {0}, *before[JOIN_BURST_MAX] = {0};
+	uint16_t lens[JOIN_BURST_MAX] = {0};
 	struct join_burst j;
 	unsigned n = 0, seen = 0;
 

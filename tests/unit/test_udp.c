@@ -546,6 +546,25 @@ static void a_lost_source_address_is_no_stop(void **state)
 	assert_int_equal(t.q->counters.tx_dropped, 0);
 }
 
+static void each_path_is_tried_again_in_its_time(void **state)
+{
+	struct packet_path first = path4("192.0.2.77"), second = path4("192.0.2.78");
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = peer_open(AF_INET, (struct sockaddr *)&at, sizeof(at));
+
+	second.remote_port = at.sin_port;
+	check_burst_arrives(&first, t.peer4, 2, 700);
+	worker.now += 6 * 1000000000ull;
+	check_burst_arrives(&second, fd, 2, 700);
+	assert_int_equal(queue()->tx_retried, 2);
+	worker.now += 6 * 1000000000ull;
+	check_burst_arrives(&second, fd, 2, 700);
+	assert_int_equal(queue()->tx_retried, 2);
+	check_burst_arrives(&first, t.peer4, 2, 700);
+	assert_int_equal(queue()->tx_retried, 3);
+	close(fd);
+}
+
 /* UDP_SEGMENT refuses segments above the device's MTU; the kernel fragments them one by one. */
 static void too_large_for_the_path_is_fragmented(void **state)
 {
@@ -720,6 +739,7 @@ int main(void)
 		ON_A_PAIR(tos_is_of_each_message),
 		ON_A_PAIR(the_answer_comes_from_the_address_asked),
 		ON_A_PAIR(a_lost_source_address_is_no_stop),
+		ON_A_PAIR(each_path_is_tried_again_in_its_time),
 		ON_A_PAIR(too_large_for_the_path_is_fragmented),
 		ON_A_PAIR(the_unreachable_holds_nobody_up),
 		ON_A_PAIR(a_closed_port_is_no_error_of_ours),

@@ -7,12 +7,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <jansson.h>
 
 #include "control.h"
 
-#define FILE_MAX (64u << 20)
+#define FILE_MAX (64 << 20)
 
 static char *file_of(const char *tunnel)
 {
@@ -66,9 +67,20 @@ static int entry_parse(struct peers_state_entry *e, const json_t *row)
 	return entry_allowed_ips(&e->spec, ips);
 }
 
+/* Bytes to read it whole; a file beyond FILE_MAX is refused when it is read. */
+static size_t file_room(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) || st.st_size < 0)
+		return 1;
+	return st.st_size < FILE_MAX ? (size_t)st.st_size + 1 : FILE_MAX;
+}
+
 static json_t *file_read(const char *path, struct err *err)
 {
-	char *text = malloc(FILE_MAX);
+	size_t room = file_room(path);
+	char *text = malloc(room);
 	ssize_t len;
 	json_error_t where;
 	json_t *rows = NULL;
@@ -77,7 +89,7 @@ static json_t *file_read(const char *path, struct err *err)
 		err_set(err, -ENOMEM, "out of memory");
 		return NULL;
 	}
-	len = state_read_secret(path, text, FILE_MAX, err);
+	len = state_read_secret(path, text, room, err);
 	if (len == -ENOENT) {
 		memset(err, 0, sizeof(*err));
 		rows = json_array();

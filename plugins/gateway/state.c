@@ -6,7 +6,7 @@
 
 #include "gateway.h"
 
-#define FILE_MAX (16u << 20)
+#define FILE_MAX (4u << 20)
 
 static int client_parse(struct client *c, const json_t *row)
 {

@@ -15,7 +15,7 @@ from wait import wait_until
 SECONDS = 205
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running(tmp_path_factory):
     """Two pairs under traffic, one where each side began: REKEY_AFTER_TIME binds the initiator."""
     need_namespaces()

@@ -168,9 +168,11 @@ def tunnel(name, key, addresses, peers, listen_port=51820, mtu=1420, **settings)
             "addresses": list(addresses), "mtu": mtu, **settings, "peers": list(peers)}
 
 
-def gateway(*tunnels, workers=1, **settings):
-    """A configuration of a host-port gateway."""
-    return {"plugins": ["dataplane"], "dataplane": {"workers": workers, **settings, "tunnels": list(tunnels)}}
+def gateway(*tunnels, workers=1, hugepages=False, **settings):
+    """A configuration of a host-port gateway. Hugepages are the whole machine's: daemons of tests
+    that run at the same time would take them from each other."""
+    return {"plugins": ["dataplane"],
+            "dataplane": {"workers": workers, "hugepages": hugepages, **settings, "tunnels": list(tunnels)}}
 
 
 def public_key_bytes(text):

@@ -2,6 +2,7 @@
 """Bad input on the WireGuard port, on the topology of pair.py: the daemon lives, counts, stays
 silent to what does not authenticate, and the established tunnel works on."""
 
+import itertools
 import random
 
 import hostile
@@ -107,26 +108,25 @@ def test_replayed_initiation(net):
 
 def test_flood_leaves_the_tunnel_its_throughput(net):
     """A handshake flood costs an established tunnel less than a tenth of what it carries. The yardstick is
-    the same flood at a port where nobody listens, so the sender's own cost is in both figures."""
-    pair = make_pair(net)
+    the same flood at a port where nobody listens, so the sender's own cost is in both figures.
+    A machine that does other things as well disturbs single runs: one good run of five proves it."""
+    pair = make_pair(net, "current")
     pair.gw.sysctl("net.ipv4.icmp_ratemask", "0")
     wait_ping(pair.cl, "10.9.0.1")
-
-    def make():
-        return hostile.initiation(pair.gw_key.public_bytes)
+    messages = [hostile.initiation(pair.gw_key.public_bytes) for _ in range(5000)]
 
     def throughput(port):
+        make = itertools.cycle(messages).__next__
         with hostile.Flood(pair.cl, CLIENT, (GATEWAY, port), make, per_second=3000) as flood:
             flow = iperf3(pair.cl, pair.gw, "10.9.0.1", seconds=3)
-        assert flood.sent > 6000
-        return flow.bits_per_second, flood.answers
+        return flow.bits_per_second, flood
 
     ratios = []
-    for _ in range(5):
+    while len(ratios) < 5 and max(ratios, default=0) < 0.9:
         quiet, _ = throughput(9)
-        flooded, answers = throughput(PORT)
+        flooded, flood = throughput(PORT)
         ratios.append(flooded / quiet)
-        if ratios[-1] >= 0.9:
-            break
-    assert answers.get(hostile.COOKIE_REPLY, 0) > 1000, "cookie replies are how a flood is met"
     assert max(ratios) >= 0.9, f"of the yardstick's throughput: {ratios}"
+    assert flood.sent > 6000 and hostile.RESPONSE not in flood.answers
+    counters = pair.daemon.call("tunnels")[0]["handshakes"]
+    assert refused(pair) + counters["cookies_sent"] >= 0.95 * len(ratios) * flood.sent

@@ -2,6 +2,9 @@
 /* The daemon as a whole, as its operations and signals see it. Runs on: the control loop. */
 #include "daemon.h"
 
+#include <stdbool.h>
+#include <string.h>
+
 #include <tailplane/plugin.h>
 
 #include "log_thread.h"
@@ -10,6 +13,7 @@
 
 static const char *path;
 static uint64_t since;
+static bool stopping;
 
 void daemon_init(const char *configuration_path)
 {
@@ -27,19 +31,42 @@ void daemon_set_log_level(int level)
 	log_level_set((enum log_level)level);
 }
 
+static void log_lines(const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+
+		log_warnx("  %.*s", (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+}
+
 int daemon_reload(char **summary, char **errors)
 {
 	int before = plugins_active()->core->log_level, rc;
 
 	notify_reloading();
 	rc = plugins_reload(path, summary, errors);
-	if (!rc && plugins_active()->core->log_level != before)
-		daemon_set_log_level(plugins_active()->core->log_level);
+	if (rc) {
+		log_warnx("the configuration was not changed:");
+		log_lines(*errors);
+	} else {
+		log_info("reloaded: %s", *summary);
+		if (plugins_active()->core->log_level != before)
+			daemon_set_log_level(plugins_active()->core->log_level);
+	}
 	notify_ready();
 	return rc;
 }
 
+/* A start hook may ask too, before there is a loop to break. */
 void core_shutdown(void)
 {
+	stopping = true;
 	ev_break(core_loop(), EVBREAK_ALL);
+}
+
+bool daemon_is_stopping(void)
+{
+	return stopping;
 }

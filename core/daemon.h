@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include <stdbool.h>
+
 /* What the operations of the core ask of the daemon as a whole. Control loop. */
 
-/* As SIGHUP does; the answers as plugins_reload gives them. */
+/* As SIGHUP does; the answers as plugins_reload gives them. Logs what came of it. */
 int daemon_reload(char **summary, char **errors);
 /* Nanoseconds, as core_now, of the start. */
 unsigned long long daemon_since(void);
+/* core_shutdown was called. */
+bool daemon_is_stopping(void);
 /* The level as given by operation; until the next reload that changes the setting. */
 void daemon_set_log_level(int level);
 

@@ -85,6 +85,9 @@ void loop_callback_done(const char *name, uint64_t since)
 {
 	uint64_t took = core_now() - since, inside = 0;
 
+	/* before the loop runs and after it, nobody waits */
+	if (!lag.turn_since)
+		return;
 	while (lag.n_done && lag.done[lag.n_done - 1].since >= since)
 		inside += lag.done[--lag.n_done].took;
 	if (lag.n_done < DONE_MAX)

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,15 +40,17 @@ static ev_signal on_term, on_int, on_hup;
 
 /* ---- signals ---- */
 
+static void leave_at_once(int signal_number)
+{
+	_exit(128 + signal_number);
+}
+
+/* A second interrupt finds no loop that would take it: it ends the process where it is. */
 LOOP_CALLBACK(signal_stop, ev_signal)
 {
-	static bool asked;
-
 	(void)loop, (void)revents;
-	if (asked && watcher->signum == SIGINT)
-		_exit(1); /* a second time: whoever waits has had enough */
-	asked = true;
-	log_info("stopping");
+	log_info("stopping (%s)", strsignal(watcher->signum));
+	signal(SIGINT, leave_at_once);
 	core_shutdown();
 }
 
@@ -56,10 +59,7 @@ LOOP_CALLBACK(signal_reload, ev_signal)
 	char *summary = NULL, *errors = NULL;
 
 	(void)loop, (void)watcher, (void)revents;
-	if (daemon_reload(&summary, &errors))
-		log_warnx("reload refused, everything is as before:\n%s", errors ? errors : "");
-	else
-		log_info("reloaded: %s", summary && *summary ? summary : "nothing changed");
+	daemon_reload(&summary, &errors); /* has logged what came of it */
 	free(summary);
 	free(errors);
 }
@@ -165,7 +165,6 @@ static void start_privileged(struct configuration *configuration)
 	int rc;
 
 	privileges_find_user(core->user, &uid, &gid);
-	privileges_coredumps(core->coredumps);
 	state_dirs_set(core->state_dir, core->runtime_dir, uid, gid);
 	if (state_dirs_make(&err) || state_dirs_lock(&err))
 		fatalx("%s", err.msg);
@@ -177,6 +176,7 @@ static void start_privileged(struct configuration *configuration)
 	if (plugins_init(configuration, &err))
 		fatalx("%s", err.msg);
 	privileges_drop(core->user, uid, gid, plugins_caps(configuration));
+	privileges_coredumps(core->coredumps);
 }
 
 static int start_rest(const struct core_conf *core, struct err *err)
@@ -190,12 +190,13 @@ static int start_rest(const struct core_conf *core, struct err *err)
 	if (rc)
 		return rc;
 	http_commit();
-	rc = plugins_start(err);
-	if (rc)
-		return rc;
+	/* before the plugins: a second daemon ends here, and takes nothing from the first */
 	rc = ctl_start(err);
 	if (rc)
-		plugins_stop();
+		return rc;
+	rc = plugins_start(err);
+	if (rc)
+		ctl_stop();
 	return rc;
 }
 
@@ -223,7 +224,8 @@ static int run(struct configuration *configuration)
 	log_info("tailplaned " TAILPLANE_VERSION " is up, pid %d", getpid());
 	notify_ready();
 	notify_watchdog_start();
-	ev_run(core_loop(), 0);
+	if (!daemon_is_stopping())
+		ev_run(core_loop(), 0);
 	notify_stopping();
 	notify_watchdog_stop();
 	ctl_close_socket();
@@ -233,10 +235,19 @@ static int run(struct configuration *configuration)
 	return 0;
 }
 
+/* Keys pass through JSON on their way to a file or a client. */
+static void free_zeroed(void *p)
+{
+	if (p)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
+}
+
 int main(int argc, char **argv)
 {
 	struct configuration *configuration;
 
+	json_set_alloc_funcs(malloc, free_zeroed);
 	options_read(argc, argv);
 	daemon_init(options.path);
 	if (options.manual_settings || options.manual_ops)

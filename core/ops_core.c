@@ -118,8 +118,7 @@ static void run_reload(struct op_call *call, const json_t *args)
 	if (daemon_reload(&summary, &errors) == 0) {
 		op_reply(call, json_string(summary));
 	} else {
-		errors[strcspn(errors, "") - (*errors ? 1 : 0)] = '\0';
-		op_fail(call, "%s", errors);
+		op_fail(call, "%.*s", (int)strlen(errors) - 1, errors); /* less its last newline */
 	}
 	free(summary);
 	free(errors);

@@ -30,8 +30,8 @@ void privileges_find_user(const char *user, uid_t *uid, gid_t *gid)
 		return;
 	entry = getpwnam(user);
 	if (!entry)
-		fatalx("there is no user \"%s\" (setting core.user) to become: type\n"
-		       "  useradd --system --user-group --no-create-home --shell /usr/sbin/nologin "
+		fatalx("there is no user \"%s\" (setting core.user) to become; type: "
+		       "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin "
 		       "%s",
 			user, user);
 	*uid = entry->pw_uid;
@@ -53,6 +53,12 @@ void privileges_drop(const char *user, uid_t uid, gid_t gid, uint64_t caps)
 	uint64_t held = privileges_held(), lacking = caps & ~held;
 	int rc;
 
+	if (uid == (uid_t)-1) {
+		if (geteuid() != 0)
+			log_info("not started as root: goes on as user %u, with what that may",
+				geteuid());
+		return;
+	}
 	if (lacking)
 		log_warnx("the capability %s is not ours to keep: expect errors",
 			privileges_name(lacking));

@@ -8,7 +8,8 @@
 /* Whom the daemon becomes; (uid_t)-1: it stays who it is. Ends the process with the line to type
  * when there is no such user. */
 void privileges_find_user(const char *user, uid_t *uid, gid_t *gid);
-/* Becomes that user for good, with those capabilities (1ULL << CAP_*) and no way to get more. */
+/* (uid_t)-1: does nothing. Else becomes that user for good, with those capabilities (1ULL << CAP_*)
+ * and no way to get more. */
 void privileges_drop(const char *user, uid_t uid, gid_t gid, uint64_t caps);
 /* No core dumps, unless wanted: packets and settings would be in them. */
 void privileges_coredumps(bool wanted);

@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#pragma GCC visibility push(default)
+
 /*
  * A job is work that would hold the loop: handshake crypto, file writes with fsync, look-ups.
  * `run` executes on a thread of the pool, then `done` on the control loop. The struct is the
@@ -23,3 +25,5 @@ struct job {
 void job_submit(struct job *job);
 /* Runs until each job that was submitted so far has had its `done`; for stop hooks. */
 void jobs_drain(void);
+
+#pragma GCC visibility pop

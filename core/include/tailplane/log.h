@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#pragma GCC visibility push(default)
+
 /*
  * Four verbs, after OpenBGPD. Any thread but a worker may log: lines go through a bounded queue to
  * a thread of its own, so a stuck terminal or journal never holds the loop (lost lines are counted
@@ -19,3 +21,5 @@ void log_present(const char *text);
 /* Only while starting: prints and exits 1. */
 _Noreturn void fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void fatalx(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#pragma GCC visibility pop

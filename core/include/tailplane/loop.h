@@ -4,6 +4,8 @@
 #include <ev.h>
 #include <stdint.h>
 
+#pragma GCC visibility push(default)
+
 /* The control loop. All plugin hooks, operations, timers and completions run on its thread. */
 struct ev_loop *core_loop(void);
 /* Nanoseconds, CLOCK_MONOTONIC. */
@@ -30,3 +32,5 @@ uint64_t core_now(void);
 	static void fn##_timed(struct ev_loop *loop, watcher_type *watcher, int revents)
 
 void loop_callback_done(const char *name, uint64_t since);
+
+#pragma GCC visibility pop

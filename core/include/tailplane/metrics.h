@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#pragma GCC visibility push(default)
+
 /* What one scrape fills; OpenMetrics/Prometheus text is made from it. */
 struct metric_sink;
 
@@ -29,3 +31,5 @@ void metric_add(struct metric_sink *sink, const struct metric *metric,
 void metric_histogram(struct metric_sink *sink, const struct metric *metric,
 	const struct metric_label *labels, unsigned n_labels, const double *bounds,
 	const uint64_t *counts, unsigned n_bounds, double sum);
+
+#pragma GCC visibility pop

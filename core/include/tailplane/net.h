@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#pragma GCC visibility push(default)
+
 /* An IP address; `family` is AF_INET (first 4 bytes used, rest zero), AF_INET6, or 0 when unset. */
 struct net_addr {
 	uint16_t family;
@@ -52,3 +54,5 @@ struct net_prefix net_prefix_masked(const struct net_prefix *prefix); /* host bi
 
 socklen_t net_endpoint_to_sockaddr(const struct net_endpoint *ep, struct sockaddr_storage *ss);
 int net_endpoint_from_sockaddr(struct net_endpoint *ep, const struct sockaddr *sa);
+
+#pragma GCC visibility pop

@@ -5,6 +5,8 @@
 
 #include "settings.h"
 
+#pragma GCC visibility push(default)
+
 /*
  * One table of operations feeds the CLI, bash completion and the manual (later REST and Lua).
  * An operation runs on the control loop and answers exactly once, now or later, by op_reply or
@@ -75,3 +77,5 @@ void op_on_close(struct op_call *call, void (*closed)(void *arg), void *arg);
  * taken), `done` on the loop with either a result or an error text (both borrowed). */
 void op_invoke(const char *name, json_t *args,
 	void (*done)(void *arg, const json_t *result, const char *error), void *arg);
+
+#pragma GCC visibility pop

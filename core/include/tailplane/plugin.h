@@ -28,6 +28,8 @@
 #include "snapshot.h"
 #include "state.h"
 
+#pragma GCC visibility push(default)
+
 #define TAILPLANE_ABI 1
 
 enum plugin_reload {
@@ -81,3 +83,5 @@ const void *core_service(const char *name);
 void core_each_plugin(void (*fn)(void *arg, const char *name, const char *dir), void *arg);
 /* Asks the daemon to stop in order, as SIGTERM does. */
 void core_shutdown(void);
+
+#pragma GCC visibility pop

@@ -8,6 +8,8 @@
 #include "err.h"
 #include "net.h"
 
+#pragma GCC visibility push(default)
+
 /*
  * Settings are declared as data. The core parses libconfig text into the plugin's own struct (by
  * offset), checks type and bounds with file and line, documents (tailplane.conf(5)) and prints it
@@ -75,3 +77,5 @@ const char *setting_format_duration(uint64_t ns, char buf[static 32]);
 const char *setting_format_size(uint64_t bytes, char buf[static 32]);
 const char *setting_format_rate(uint64_t bits, char buf[static 32]);
 const char *setting_format_key(const uint8_t key[static 32], char buf[static 45]);
+
+#pragma GCC visibility pop

@@ -3,6 +3,8 @@
 
 #include <stdatomic.h>
 
+#pragma GCC visibility push(default)
+
 /*
  * Immutable state built on the control loop and read by workers once per burst. Written by: control
  * loop (release store). Read by: workers (acquire load), valid until the end of their burst. Freed:
@@ -28,3 +30,5 @@ void snapshot_retire(void *object, void (*free_fn)(void *));
 /* The data plane tells how to wait: `retire` must call free_fn later, on the loop. NULL: free at
  * once. */
 void snapshot_set_retire(void (*retire)(void *object, void (*free_fn)(void *)));
+
+#pragma GCC visibility pop

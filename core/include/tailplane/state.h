@@ -8,6 +8,8 @@
 
 #include "err.h"
 
+#pragma GCC visibility push(default)
+
 /* Directories, absolute, without a slash at the end; valid from `init` on. */
 const char *core_state_dir(void);   /* /var/lib/tailplane: kept over restarts */
 const char *core_runtime_dir(void); /* /run/tailplane: sockets */
@@ -28,3 +30,5 @@ int state_write(const char *path, const void *buf, size_t len, mode_t mode, stru
  * one path keep their order. */
 void state_write_later(const char *path, const void *buf, size_t len, mode_t mode,
 	void (*done)(void *arg, int error, const struct err *err), void *arg);
+
+#pragma GCC visibility pop

@@ -460,5 +460,5 @@ void allowedips_fini(struct allowedips *table)
 	for (uint32_t value = 0; value < table->n_prefixes; value++)
 		allowedips_remove_value(table, value);
 	free(table->prefixes);
-	*table = (struct allowedips){0};
+	*table = (struct allowedips){.retire = NULL};
 }

@@ -154,11 +154,6 @@ void noise_peer_forget(struct noise_peer *peer)
 	static_assert(NOISE_ZEROED == 0, "a zeroed handshake is none");
 }
 
-static bool peer_can_handshake(const struct noise_peer *peer)
-{
-	return !secret_is_zero(&peer->static_static, sizeof(peer->static_static));
-}
-
 /* ---- timestamps ------------------------------------------------------------------------------ */
 
 static struct noise_timestamp timestamp_make(uint64_t seconds, uint32_t ns)
@@ -213,8 +208,6 @@ enum noise_result noise_create_initiation(struct message_initiation *message,
 	struct public_key ephemeral;
 	struct symmetric_key key;
 
-	if (!peer_can_handshake(peer))
-		return NOISE_NOT_AUTHENTIC;
 	start(&h.transcript, &peer->remote_static);
 	memset(message, 0, sizeof(*message));
 	message->type = le32_make(MESSAGE_INITIATION);
@@ -294,7 +287,8 @@ enum noise_result noise_accept_initiation(struct noise_peer *peer,
 	struct noise_timestamp timestamp;
 	struct symmetric_key key;
 
-	if (!peer_can_handshake(peer))
+	/* else whoever likes could compute ss */
+	if (secret_is_zero(&peer->static_static, sizeof(peer->static_static)))
 		goto out;
 	/* ss */
 	mix_secret(&initiation->transcript, &key, &peer->static_static);

@@ -91,10 +91,8 @@ void wg_timers_confirmed(struct wg_timers *t)
 static uint64_t run_silence(
 	struct wg_timers *t, const struct wg_timers_facts *facts, uint64_t now, uint32_t jitter)
 {
-	if (!facts->data_sent_since) {
-		t->silence_since = 0;
+	if (!facts->data_sent_since)
 		return WG_TIMERS_NEVER;
-	}
 	if (facts->data_sent_since != t->silence_since) {
 		t->silence_since = facts->data_sent_since;
 		t->silence_at = facts->data_sent_since + NEW_HANDSHAKE_TIME + jitter;

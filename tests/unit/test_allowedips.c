@@ -135,7 +135,7 @@ static struct net_addr random_addr(uint16_t family)
 	unsigned len = family == AF_INET ? 4 : 16;
 
 	for (unsigned i = 0; i < len; i++)
-		addr.bytes[i] = bytes[random_next() % (i % 4 == 3 ? 6 : 2)];
+		addr.bytes[i] = bytes[random_next() % (i % 4 == 3 || i == 8 ? 6 : 2)];
 	if (random_next() % 4 == 0)
 		addr.bytes[random_next() % len] ^= 1u << random_next() % 8;
 	return addr;
@@ -362,16 +362,18 @@ static struct allowedips shared;
 static _Atomic bool writer_done;
 static _Atomic unsigned long reads;
 
-/* 10.0.x.0/24 stays with value x while all around comes and goes. */
+/* 10.0.x.0/24 stays with value x, 10.0.x.1 with another; all around comes and goes. */
 static void *read_stable(void *arg)
 {
 	while (!atomic_load_explicit(&writer_done, memory_order_relaxed)) {
-		uint32_t addrs[STABLE_HOSTS], out[STABLE_HOSTS];
+		uint32_t addrs[2 * STABLE_HOSTS], out[2 * STABLE_HOSTS];
 
-		for (uint32_t i = 0; i < STABLE_HOSTS; i++)
-			addrs[i] = htonl(0x0a000001 | i << 8);
-		allowedips_lookup_burst4(&shared, addrs, out, STABLE_HOSTS);
-		for (uint32_t i = 0; i < STABLE_HOSTS; i++)
+		for (uint32_t i = 0; i < STABLE_HOSTS; i++) {
+			addrs[i] = htonl(0x0a000000 | i << 8);
+			addrs[STABLE_HOSTS + i] = htonl(0x0a000001 | i << 8);
+		}
+		allowedips_lookup_burst4(&shared, addrs, out, 2 * STABLE_HOSTS);
+		for (uint32_t i = 0; i < 2 * STABLE_HOSTS; i++)
 			if (out[i] != i || allowedips_lookup4(&shared, addrs[i]) != i)
 				return (void *)(uintptr_t)(i + 1);
 		atomic_fetch_add_explicit(&reads, 1, memory_order_relaxed);
@@ -389,14 +391,16 @@ static void readers_see_before_or_after(void **state)
 		struct net_prefix prefix = {.addr = {AF_INET, {10, 0, i, 0}}, .len = 24};
 
 		assert_int_equal(allowedips_insert(&shared, &prefix, i, NULL), 0);
+		prefix.addr.bytes[3] = 1;
+		prefix.len = 32;
+		assert_int_equal(allowedips_insert(&shared, &prefix, STABLE_HOSTS + i, NULL), 0);
 	}
 	assert_int_equal(pthread_create(&thread, NULL, read_stable, NULL), 0);
 	for (unsigned i = 0; i < 20000 || (reads < 20 && i < 1000000); i++) {
 		/* shorter prefixes above, hosts outside, forks between: none covers what is read */
 		uint8_t x = random_next(), y = random_next();
 		struct net_prefix above = {.addr = {AF_INET, {10, 0, x, 0}}, .len = 8 + y % 16};
-		struct net_prefix host = {
-			.addr = {AF_INET, {10, 0, x, 128 | y}}, .len = 25 + y % 8};
+		struct net_prefix host = {.addr = {AF_INET, {10, 0, x, 2 | y}}, .len = 31 + y % 2};
 		uint32_t value = 1000 + x % 4;
 
 		assert_int_equal(allowedips_insert(&shared, &above, value, NULL), 0);

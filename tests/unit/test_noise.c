@@ -488,6 +488,17 @@ static void low_order_points(void **state)
 		NOISE_NOT_AUTHENTIC);
 	assert_int_equal(peer.handshake.state, NOISE_ZEROED);
 
+	/* ... in whose name everybody could speak, since ss is known */
+	struct pair q;
+	pair_init(&q, NULL);
+	q.i.local.static_public = zero;
+	memset(&q.i.peer.static_static, 0, sizeof(q.i.peer.static_static));
+	initiate(&q, &q.i, &first, 1);
+	assert_false(noise_peer_init(&peer, &q.r.local, &zero, NULL));
+	assert_int_equal(noise_open_initiation(&in, &first, &q.r.local), NOISE_OK);
+	assert_memory_equal(&in.remote_static, &peer.remote_static, 32);
+	assert_int_equal(noise_accept_initiation(&peer, &in, &first, q.now), NOISE_NOT_AUTHENTIC);
+
 	/* an attacker whose ephemeral makes es zero, so that anyone could compute what follows */
 	attacker = true;
 	initiate(&p, &p.i, &first, 2);

@@ -107,6 +107,9 @@ static const struct scenario scenarios[] = {
 		{{0, RESPONSE_IN}, {10000, KEEPALIVE_IN}, {11000, PERSIST_25}, {40000, PERSIST_OFF},
 			{100000, END}},
 		"11K 36K"},
+	{"persistent keep-alive turned on again comes at once",
+		{{0, PERSIST_25}, {10000, PERSIST_OFF}, {20000, PERSIST_25}, {40000, END}},
+		"0K 20K"},
 	{"our initiation keeps its distance from our response",
 		{{0, RESPONSE_OUT}, {1000, WANT}, {5100, RESPONSE_IN}, {100000, END}}, "5I"},
 	{"... and is not sent when the session came to be meanwhile",
@@ -290,6 +293,8 @@ static void jitter(void **state)
 {
 	static const struct scenario cases[] = {
 		{"retransmission", {{0, WANT}, {12000, END}}, "0I 5.3I 10.6I"},
+		{"wanted again meanwhile", {{0, WANT}, {1000, WANT}, {12000, END}},
+			"0I 5.3I 10.6I"},
 		{"silence", {{0, RESPONSE_IN}, {10000, DATA_OUT}, {30000, END}}, "25.3I"},
 		{"keep-alive", {{0, RESPONSE_IN}, {10000, DATA_IN}, {30000, END}}, "20K"},
 		{"persistent", {{0, PERSIST_25}, {30000, END}}, "0K 25K"},
@@ -328,11 +333,25 @@ static void late_run(void **state)
 	assert_false(actions.zero_keys || actions.send_initiation || actions.send_keepalive);
 }
 
+/* Nobody has to look in between: each deadline answered is that of the next action. */
+static void deadlines_are_enough(void **state)
+{
+	static const struct scenario lonely = {.name = "nobody answers"};
+	struct sim s = {.scenario = &lonely, .now = START};
+	uint64_t next;
+
+	wg_timers_want_handshake(&s.timers, START);
+	while ((next = run(&s, 0)) != WG_TIMERS_NEVER)
+		s.now = next;
+	assert_string_equal(s.actions, scenarios[0].actions);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_scenarios),
 		cmocka_unit_test(jitter),
+		cmocka_unit_test(deadlines_are_enough),
 		cmocka_unit_test(late_run),
 	};
 

@@ -62,7 +62,7 @@ static bool give_cookie(struct pair *p, const struct net_endpoint *source, uint6
 static void vectors(void **state)
 {
 	static struct noise_vector all[NOISE_VECTORS_MAX];
-	unsigned n = noise_vectors_read(all);
+	unsigned n = noise_vectors_read(NOISE_VECTORS, all);
 
 	for (unsigned i = 0; i < n; i++) {
 		const struct noise_vector *v = &all[i];

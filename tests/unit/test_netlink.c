@@ -17,10 +17,7 @@ static struct port *tun, *other;
 
 static bool no_namespace(void)
 {
-	if (private_namespace)
-		return false;
-	print_message("skipped: needs a network namespace (root)\n");
-	return true;
+	return !private_namespace;
 }
 
 static int setup(void **state)
@@ -79,6 +76,7 @@ static void a_link_goes_up_with_its_mtu(void **state)
 	struct err err = {0};
 
 	if (no_namespace()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -93,6 +91,7 @@ static void the_kernels_words_are_passed_on(void **state)
 	struct err err = {0};
 
 	if (no_namespace()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -107,6 +106,7 @@ static void addresses_come_and_go(void **state)
 	struct err err = {0};
 
 	if (no_namespace()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -142,6 +142,7 @@ static void check_route(const char *text, const char *list)
 static void routes_come_and_go(void **state)
 {
 	if (no_namespace()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -158,6 +159,7 @@ static void our_own_route_moves(void **state)
 	struct err err = {0};
 
 	if (no_namespace()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -179,6 +181,7 @@ static void anothers_route_is_named_and_left(void **state)
 	struct err err = {0};
 
 	if (no_namespace()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -202,6 +205,7 @@ static void the_interfaces_own_route_will_do(void **state)
 	struct err err = {0};
 
 	if (no_namespace()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}

@@ -135,7 +135,7 @@ int eal_driver_load(const char *device, struct err *err)
 /* ---- start --------------------------------------------------------------------------------- */
 
 struct args {
-	char *argv[ARGS_MAX]; /* EAL keeps pointers into it: never freed */
+	char *argv[ARGS_MAX]; /* EAL keeps pointers to the texts: never freed */
 	int argc;
 };
 
@@ -251,6 +251,7 @@ int eal_start(const struct dataplane_conf *conf, struct err *err)
 {
 	static bool started;
 	static struct args args;
+	char *argv[ARGS_MAX];
 	cpu_set_t affinity;
 	int rc;
 
@@ -267,7 +268,9 @@ int eal_start(const struct dataplane_conf *conf, struct err *err)
 	args_memory(&args, conf);
 	/* AF_XDP's packet memory counts as locked */
 	setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY});
-	rc = rte_eal_init(args.argc, args.argv);
+	/* a copy: EAL moves the array's entries about */
+	memcpy(argv, args.argv, sizeof(argv));
+	rc = rte_eal_init(args.argc, argv);
 	/* EAL pins its main thread; the control loop shall run where the kernel likes */
 	pthread_setaffinity_np(pthread_self(), sizeof affinity, &affinity);
 	hugepages_settle();

@@ -56,7 +56,6 @@ static bool no_namespaces(void)
 {
 	if (namespaces[B] >= 0)
 		return false;
-	print_message("skipped: needs network namespaces (root)\n");
 	return true;
 }
 
@@ -310,6 +309,7 @@ static void transfers_run(struct transfer *ts, unsigned n)
 static void a_stream_arrives(void **state)
 {
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -338,6 +338,7 @@ static void many_streams_arrive(void **state)
 	struct transfer ts[6];
 
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -354,6 +355,7 @@ static void a_nearly_empty_pool_only_slows(void **state)
 	struct transfer t = {.from = A, .bytes = TRANSFER / 8};
 
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -403,6 +405,7 @@ static void datagrams_check(bool v6, unsigned n, size_t size, size_t less)
 static void datagrams_arrive(void **state)
 {
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -428,6 +431,7 @@ static void a_name_taken_is_told(void **state)
 	char want[64];
 
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -446,6 +450,7 @@ static void names_that_are_none_are_refused(void **state)
 	static const char *const names[] = {"", "a-name-of-16-chrs", "a%d", "a/b", "a b"};
 
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -463,6 +468,7 @@ static void several_queues_are_one_interface(void **state)
 	struct port *p;
 
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -518,6 +524,7 @@ static void a_link_down_drops_by_name(void **state)
 	uint64_t before = drops_of("tun_tx_down");
 
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -538,6 +545,7 @@ static void a_deleted_interface_falls_silent(void **state)
 	json_t *row;
 
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -566,6 +574,7 @@ static void too_big_is_dropped_by_name(void **state)
 	int fd;
 
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}
@@ -589,6 +598,7 @@ static void nonsense_is_refused_by_name(void **state)
 	uint64_t before = drops_of("tun_tx_refused");
 
 	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
 		skip();
 		return;
 	}

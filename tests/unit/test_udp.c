@@ -86,7 +86,6 @@ static bool no_ipv6(void)
 {
 	if (t.peer6 >= 0)
 		return false;
-	print_message("skipped: no IPv6 on this machine\n");
 	return true;
 }
 
@@ -172,6 +171,7 @@ static void a_datagram_over_ipv6_too(void **state)
 	const struct packet *p;
 
 	if (no_ipv6()) {
+		print_message("skipped: no IPv6 on this machine\n");
 		skip();
 		return;
 	}
@@ -325,6 +325,7 @@ static void both_families_get_their_turn(void **state)
 	unsigned of6 = 0;
 
 	if (no_ipv6()) {
+		print_message("skipped: no IPv6 on this machine\n");
 		skip();
 		return;
 	}
@@ -445,6 +446,7 @@ static void a_burst_over_ipv6_too(void **state)
 	struct packet_path path = path6();
 
 	if (no_ipv6()) {
+		print_message("skipped: no IPv6 on this machine\n");
 		skip();
 		return;
 	}

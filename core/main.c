@@ -164,6 +164,7 @@ static void start_privileged(struct configuration *configuration)
 	gid_t gid;
 	int rc;
 
+	privileges_gain_none();
 	privileges_find_user(core->user, &uid, &gid);
 	state_dirs_set(core->state_dir, core->runtime_dir, uid, gid);
 	if (state_dirs_make(&err) || state_dirs_lock(&err))

@@ -20,6 +20,12 @@
 
 #include <tailplane/log.h>
 
+void privileges_gain_none(void)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		fatal("cannot give up new privileges");
+}
+
 void privileges_find_user(const char *user, uid_t *uid, gid_t *gid)
 {
 	const struct passwd *entry;
@@ -73,8 +79,6 @@ void privileges_drop(const char *user, uid_t uid, gid_t gid, uint64_t caps)
 		fatalx("cannot become user \"%s\" (setting core.user; libcap-ng says %d); with "
 		       "\"root\" the daemon stays root",
 			user, rc);
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		fatal("cannot give up new privileges");
 	log_debug("became user %s (%u) with capabilities %#llx", user, uid,
 		(unsigned long long)privileges_held());
 }

@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Neither this process nor a program that it starts gains a privilege from now on. Before the first
+ * thread: each inherits it. */
+void privileges_gain_none(void);
 /* Whom the daemon becomes; (uid_t)-1: it stays who it is. Ends the process with the line to type
  * when there is no such user. */
 void privileges_find_user(const char *user, uid_t *uid, gid_t *gid);

@@ -9,8 +9,7 @@
  * while, without asking again for each packet). On a port with a mirror the kernel resolves: we ask
  * it to, and take over what it finds; the kernel ages those.
  *
- * Bounds: neighbours, unanswered ones, packets that wait for one of them, and for all. An
- * unsolicited answer changes what is known, it never adds.
+ * Bounds: neighbours, unanswered ones, packets that wait for one of them, and for all.
  */
 #include "neigh.h"
 
@@ -25,12 +24,11 @@
 #include "icmp.h"
 #include "ip_parse.h"
 #include "mirror.h"
-#include "neigh_packet.h"
+#include "neigh_private.h"
 #include "tailplane/plugin.h"
 
 #define NEIGHBOURS_MAX 8192
 #define INCOMPLETE_MAX 512
-#define HELD_PER_NEIGHBOUR 16
 #define HELD_MAX 1024
 #define SECOND 1000000000ull
 #define HELD_NS SECOND
@@ -43,11 +41,7 @@
 #define TICK_S 0.25
 #define ERRORS_PER_TICK 25
 
-enum neigh_state { INCOMPLETE, REACHABLE, STALE, PROBE, FAILED };
-
 static const char *const state_names[] = {"incomplete", "reachable", "stale", "probe", "failed"};
-
-enum { DROP_TOO_MANY, DROP_HELD_FULL, DROP_UNRESOLVED, DROP_MALFORMED, DROPS };
 
 const struct drop_reason neigh_drops[] = {
 	{"neigh_too_many", "more neighbours, or unanswered questions, than the table holds"},
@@ -57,33 +51,16 @@ const struct drop_reason neigh_drops[] = {
 	{NULL, NULL},
 };
 
-struct held {
-	struct rte_mbuf *m;
-	uint64_t since;
-};
-
-struct neigh {
-	struct neigh_entry entry; /* what workers see; first */
-	struct neigh *next, **at; /* in the list of all */
-	uint8_t state;            /* enum neigh_state */
-	uint8_t probes;
-	bool kernel;     /* found by the kernel behind a mirror */
-	uint64_t since;  /* ns: when it came into this state */
-	uint64_t ask_at; /* ns: next question, when one is due */
-	unsigned n_held;
-	struct held held[HELD_PER_NEIGHBOUR];
-};
-
 static struct {
 	struct neighbours *table;
 	struct fib *fib;
 	struct neigh *all;
 	unsigned n, n_incomplete, n_held, errors;
-	unsigned drops[DROPS];
+	unsigned drops[NEIGH_DROPS];
 	ev_timer tick;
 } nb;
 
-static void drop(struct rte_mbuf *m, unsigned reason)
+void neigh_drop(struct rte_mbuf *m, unsigned reason)
 {
 	control_drops[nb.drops[reason]]++;
 	rte_pktmbuf_free(m);
@@ -100,12 +77,12 @@ static void state_set(struct neigh *n, enum neigh_state state)
 	n->ask_at = n->since + PROBE_NS;
 }
 
-static struct neigh *neigh_get(const struct neigh_key *key)
+struct neigh *neigh_get(const struct neigh_key *key)
 {
 	return (struct neigh *)neigh_find(nb.table, key);
 }
 
-static struct neigh *neigh_new(const struct neigh_key *key)
+struct neigh *neigh_new(const struct neigh_key *key)
 {
 	_Atomic(struct neigh_entry *) *bucket = &nb.table->buckets[neigh_hash(nb.table, key)];
 	struct neigh *n;
@@ -134,7 +111,7 @@ static void held_drop(struct neigh *n, unsigned reason)
 {
 	nb.n_held -= n->n_held;
 	while (n->n_held)
-		drop(n->held[--n->n_held].m, reason);
+		neigh_drop(n->held[--n->n_held].m, reason);
 }
 
 /* Workers may still hold the entry: they got it from the chain before it left. */
@@ -143,7 +120,7 @@ static void neigh_remove(struct neigh *n)
 	_Atomic(struct neigh_entry *) *at = &nb.table->buckets[neigh_hash(nb.table, &n->entry.key)];
 	struct neigh_entry *e;
 
-	held_drop(n, DROP_UNRESOLVED);
+	held_drop(n, NEIGH_DROP_UNRESOLVED);
 	while ((e = atomic_load_explicit(at, memory_order_relaxed)) != &n->entry)
 		at = &e->next;
 	atomic_store_explicit(
@@ -158,29 +135,11 @@ static void neigh_remove(struct neigh *n)
 
 /* ---- sending ------------------------------------------------------------------------------- */
 
-static unsigned worker_of(const struct neigh_key *key)
+unsigned neigh_worker(const struct neigh_key *key)
 {
 	unsigned n = control_workers();
 
 	return n ? key->port % n : 0;
-}
-
-static void frame_send(const struct neigh_key *key, const struct neigh_frame *f)
-{
-	uint8_t bytes[NEIGH_FRAME_MAX];
-	size_t len = neigh_frame_build(f, bytes);
-	struct rte_mbuf *m = control_mbuf_alloc();
-	char *to = m ? rte_pktmbuf_append(m, (uint16_t)len) : NULL;
-
-	if (!to) {
-		rte_pktmbuf_free(m);
-		return;
-	}
-	memcpy(to, bytes, len);
-	packet_of(m)->kind = PACKET_ETHER;
-	packet_of(m)->out_port = key->port;
-	packet_of(m)->vlan = key->vlan;
-	control_inject(worker_of(key), INJECT_ETHER, m);
 }
 
 /* Asks who has the address: the one that we believe in, or everybody. */
@@ -196,7 +155,7 @@ static void ask(const struct neigh_key *key, const uint8_t mac[6])
 	memcpy(f.target, key->addr, 16);
 	if (mac)
 		memcpy(f.target_mac, mac, 6);
-	frame_send(key, &f);
+	neigh_frame_send(key, &f);
 }
 
 static void solicit(struct neigh *n)
@@ -222,12 +181,12 @@ static void held_send(struct neigh *n, const uint8_t mac[static 6])
 									  : RTE_ETHER_TYPE_IPV6;
 
 		if (!port || !ether_prepend(m, mac, port->mac, n->entry.key.vlan, type)) {
-			drop(m, DROP_UNRESOLVED);
+			neigh_drop(m, NEIGH_DROP_UNRESOLVED);
 			continue;
 		}
 		p->kind = PACKET_ETHER;
 		p->out_port = n->entry.key.port;
-		control_inject(worker_of(&n->entry.key), INJECT_ETHER, m);
+		control_inject(neigh_worker(&n->entry.key), INJECT_ETHER, m);
 	}
 	nb.n_held -= n->n_held;
 	n->n_held = 0;
@@ -235,7 +194,7 @@ static void held_send(struct neigh *n, const uint8_t mac[static 6])
 
 /* ---- what becomes of a neighbour ------------------------------------------------------------ */
 
-static void learned(struct neigh *n, const uint8_t mac[static 6], enum neigh_state state)
+void neigh_learned(struct neigh *n, const uint8_t mac[static 6], enum neigh_state state)
 {
 	uint64_t value = 0;
 
@@ -257,7 +216,7 @@ static void tell_unreachable(struct rte_mbuf *m)
 	uint32_t hop = v4 ? fib_lookup4(nb.fib, ip + 12) : fib_lookup6(nb.fib, ip + 8);
 
 	error.source = source;
-	control_drops[nb.drops[DROP_UNRESOLVED]]++;
+	control_drops[nb.drops[NEIGH_DROP_UNRESOLVED]]++;
 	if (p->flags & PACKET_LOCAL || nb.errors >= ERRORS_PER_TICK ||
 		!fib_source_for(nb.fib, hop, v4 ? AF_INET : AF_INET6, source) ||
 		icmp_error_make(m, &error) != ICMP_MADE) {
@@ -282,12 +241,12 @@ static void failed(struct neigh *n)
 static void hold(struct neigh *n, struct rte_mbuf *m)
 {
 	if (nb.n_held >= HELD_MAX) {
-		drop(m, DROP_HELD_FULL);
+		neigh_drop(m, NEIGH_DROP_HELD_FULL);
 		return;
 	}
 	if (n->n_held == HELD_PER_NEIGHBOUR) {
-		drop(n->held[0].m,
-			DROP_HELD_FULL); /* the newest are wanted most (RFC 4861, 7.2.2) */
+		neigh_drop(n->held[0].m,
+			NEIGH_DROP_HELD_FULL); /* the newest are wanted most (RFC 4861, 7.2.2) */
 		memmove(n->held, n->held + 1, (HELD_PER_NEIGHBOUR - 1) * sizeof(n->held[0]));
 		n->n_held--;
 		nb.n_held--;
@@ -311,7 +270,7 @@ static void unknown(struct rte_mbuf *m)
 	if (!n) {
 		n = neigh_new(&key);
 		if (!n) {
-			drop(m, DROP_TOO_MANY);
+			neigh_drop(m, NEIGH_DROP_TOO_MANY);
 			return;
 		}
 		hold(n, m);
@@ -329,132 +288,14 @@ static void unknown(struct rte_mbuf *m)
 		held_send(n, mac);
 }
 
-/* ---- ARP and ND ---------------------------------------------------------------------------- */
-
-static bool is_ours(const struct neigh_key *key)
-{
-	uint32_t hop = key->family == AF_INET ? fib_lookup4(nb.fib, key->addr)
-					      : fib_lookup6(nb.fib, key->addr);
-	const struct fib_next_hop *h = fib_next_hop(nb.fib, hop);
-
-	return h && h->type == FIB_LOCAL && h->port == key->port && h->vlan == key->vlan;
-}
-
-static void answer(const struct neigh_key *to, const struct neigh_packet *in)
-{
-	const struct port *port = control_port(to->port);
-	struct neigh_frame f = {.op = NEIGH_REPLY, .family = to->family, .vlan = to->vlan};
-	static const uint8_t zero[16];
-
-	if (!port)
-		return;
-	memcpy(f.our_mac, port->mac, 6);
-	memcpy(f.our_addr, in->target, 16);
-	memcpy(f.target, in->sender, 16);
-	/* IPv6: a probe for duplicates is answered to all */
-	if (to->family == AF_INET || memcmp(in->sender, zero, 16) != 0)
-		memcpy(f.target_mac, in->mac, 6);
-	frame_send(to, &f);
-}
-
-static void request_take(struct neigh_key *key, const struct neigh_packet *in)
-{
-	struct neigh_key asked = *key;
-	struct neigh *n;
-
-	memcpy(asked.addr, in->target, 16);
-	if (!is_ours(&asked))
-		return;
-	if (in->has_mac && !ip_is_unspecified(in->family, in->sender)) {
-		n = neigh_get(key);
-		if (!n)
-			n = neigh_new(key);
-		if (n && !n->kernel)
-			learned(n, in->mac, STALE);
-	}
-	if (!in->has_mac) {
-		n = neigh_get(key);
-		if (!n && !ip_is_unspecified(in->family, in->sender))
-			return; /* asked without saying whom to answer: it will ask again */
-	}
-	answer(key, in);
-}
-
-static void reply_take(const struct neigh_key *key, const struct neigh_packet *in)
-{
-	struct neigh *n = neigh_get(key);
-	uint64_t value = 0;
-
-	if (!n || n->kernel || !in->has_mac)
-		return;
-	memcpy(&value, in->mac, 6);
-	value |= NEIGH_MAC_KNOWN;
-	if (in->solicited)
-		learned(n, in->mac, REACHABLE);
-	else if (atomic_load_explicit(&n->entry.mac, memory_order_relaxed) != value &&
-		 (in->override || n->state == INCOMPLETE))
-		learned(n, in->mac, STALE);
-}
-
-static bool frame_parse(const struct rte_mbuf *m, struct neigh_packet *in)
-{
-	const struct packet *p = rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
-	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
-	uint32_t len = m->data_len;
-
-	if (p->l2_len < 14 || len < p->l2_len)
-		return false;
-	if (frame[p->l2_len - 2] == 0x08 && frame[p->l2_len - 1] == 0x06)
-		return arp_parse(frame + p->l2_len, len - p->l2_len, in);
-	return nd_parse(frame + p->l2_len, len - p->l2_len, in);
-}
-
-static void frame_take(struct rte_mbuf *m)
-{
-	const struct packet *p = packet_of(m);
-	struct neigh_key key = {.port = p->in_port, .vlan = p->vlan};
-	struct neigh_packet in;
-
-	if (!frame_parse(m, &in)) {
-		drop(m, DROP_MALFORMED);
-		return;
-	}
-	key.family = in.family;
-	memcpy(key.addr, in.sender, 16);
-	if (is_ours(&key))
-		log_debug("another machine on port %u uses an address of ours", key.port);
-	else if (in.op == NEIGH_REQUEST)
-		request_take(&key, &in);
-	else
-		reply_take(&key, &in);
-	rte_pktmbuf_free(m);
-}
-
 void neigh_punt(struct rte_mbuf *m)
 {
 	if (!nb.table)
 		rte_pktmbuf_free(m);
 	else if (packet_of(m)->kind == PACKET_ETHER)
-		frame_take(m);
+		neigh_frame_take(nb.fib, m);
 	else
 		unknown(m);
-}
-
-void neigh_announce(uint16_t port_index, uint16_t vlan, const struct net_addr *addr)
-{
-	const struct port *port = control_port(port_index);
-	struct neigh_key key = {.port = port_index, .vlan = vlan, .family = addr->family};
-	struct neigh_frame f = {
-		.op = addr->family == AF_INET ? NEIGH_REQUEST : NEIGH_REPLY,
-		.family = addr->family,
-		.vlan = vlan,
-	};
-
-	if (!port)
-		return;
-	memcpy(f.our_mac, port->mac, 6);
-	memcpy(f.our_addr, addr->bytes, 16);
-	frame_send(&key, &f);
 }
 
 void neigh_kernel(const struct neigh_key *key, const uint8_t mac[6])
@@ -475,7 +316,7 @@ void neigh_kernel(const struct neigh_key *key, const uint8_t mac[6])
 	if (!n)
 		return;
 	n->kernel = true;
-	learned(n, mac, REACHABLE);
+	neigh_learned(n, mac, REACHABLE);
 }
 
 /* ---- time ---------------------------------------------------------------------------------- */
@@ -534,17 +375,22 @@ static void age(struct neigh *n, uint64_t now)
 		neigh_remove(n);
 }
 
-LOOP_CALLBACK(neigh_tick, ev_timer)
+void neigh_age(void)
 {
 	uint64_t now = core_now();
 	struct neigh *next;
 
-	(void)loop, (void)watcher, (void)revents;
 	nb.errors = 0;
 	for (struct neigh *n = nb.all; n; n = next) {
 		next = n->next;
 		age(n, now);
 	}
+}
+
+LOOP_CALLBACK(neigh_tick, ev_timer)
+{
+	(void)loop, (void)watcher, (void)revents;
+	neigh_age();
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -556,7 +402,7 @@ int neigh_start(struct fib *fib, struct err *err)
 		return err_set(err, -ENOMEM, "no memory for neighbours");
 	nb.table->seed = (uint32_t)rte_rand();
 	nb.fib = fib;
-	for (unsigned i = 0; i < DROPS; i++)
+	for (unsigned i = 0; i < NEIGH_DROPS; i++)
 		nb.drops[i] = graph_drop_number(neigh_drops[i].name);
 	ev_timer_init(&nb.tick, neigh_tick, TICK_S, TICK_S);
 	ev_timer_start(core_loop(), &nb.tick);

@@ -87,6 +87,8 @@ struct neighbours *neigh_table(void);
 
 /* A neighbour that the kernel resolved on a mirror interface; mac NULL: it is gone or failed. */
 void neigh_kernel(const struct neigh_key *key, const uint8_t mac[6]);
+/* What time does to neighbours; by a timer, four times a second. */
+void neigh_age(void);
 /* Forgets all of a port. */
 void neigh_flush(uint16_t port);
 /* Tells the link of an address of ours (gratuitous ARP, unsolicited NA). */

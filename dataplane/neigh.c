@@ -251,7 +251,6 @@ static void hold(struct neigh *n, struct rte_mbuf *m)
 		n->n_held--;
 		nb.n_held--;
 	}
-	packet_of(m)->flags |= PACKET_HELD;
 	n->held[n->n_held++] = (struct held){.m = m, .since = core_now()};
 	nb.n_held++;
 }

@@ -473,6 +473,7 @@ static void af_xdp(void **state)
 /* Another process has the port and is killed: its program stays on the interface. */
 static void a_killed_process_leaves_nothing_in_the_way(void **state)
 {
+	struct xdp_program stale, fresh;
 	int said[2];
 	struct port *port;
 	char byte;
@@ -493,8 +494,11 @@ static void a_killed_process_leaves_nothing_in_the_way(void **state)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	assert_int_equal(system("ip link show va | grep -q prog/xdp"), 0);
+	xdp_program_note(&stale, if_nametoindex("va"));
 	port = open_port("net_af_xdp1,iface=va", 1);
 	frames_both_ways(port, "vb");
+	xdp_program_note(&fresh, if_nametoindex("va"));
+	assert_int_not_equal(fresh.id, stale.id);
 	port->ops->close(port);
 	assert_int_not_equal(system("ip link show va | grep -q prog/xdp"), 0);
 }

@@ -14,6 +14,7 @@
 
 #include <ctype.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <pthread.h>
 #include <sched.h>
@@ -34,6 +35,7 @@
 #include "port_device.h"
 #include "xdp_pool.h"
 
+#define NO_HUGEPAGES "TAILPLANE_NO_HUGEPAGES" /* in the environment: why not */
 #define MIB (1024ull * 1024)
 /* For all that is not packets: rings, tables, the drivers' queues. */
 #define OVERHEAD_MIB 64
@@ -217,7 +219,8 @@ static unsigned xdp_mib(const struct dataplane_conf *conf)
 	return n * queues * XDP_POOL_MIB;
 }
 
-static void args_memory(struct args *a, const struct dataplane_conf *conf)
+/* True: in hugepages. */
+static bool args_memory(struct args *a, const struct dataplane_conf *conf)
 {
 	unsigned long long mib =
 		RTE_ALIGN_CEIL(conf->memory / MIB + OVERHEAD_MIB + xdp_mib(conf), 2);
@@ -225,10 +228,12 @@ static void args_memory(struct args *a, const struct dataplane_conf *conf)
 
 	if (!conf->hugepages)
 		err_set(&why, 0, "not wanted");
+	else if (getenv(NO_HUGEPAGES))
+		err_set(&why, -ENOMEM, "%s", getenv(NO_HUGEPAGES));
 	else if (hugepages_reserve(mib + 2 * numa_nodes(), &why) == 0) {
 		args_hugepages(a, mib);
 		snprintf(memory_text, sizeof memory_text, "2 MiB hugepages");
-		return;
+		return true;
 	}
 	arg(a, "--no-huge");
 	arg(a, "--no-shconf");
@@ -237,6 +242,7 @@ static void args_memory(struct args *a, const struct dataplane_conf *conf)
 	snprintf(memory_text, sizeof memory_text, "no hugepages: %s", why.msg);
 	if (conf->hugepages)
 		log_info("packet memory without hugepages: %s", why.msg);
+	return false;
 }
 
 static int first_cpu(const cpu_set_t *set)
@@ -247,12 +253,37 @@ static int first_cpu(const cpu_set_t *set)
 	return 0;
 }
 
+/*
+ * The pages that we saw free can still go to somebody else before EAL maps them, and EAL cannot be
+ * started twice in a process. So the process starts anew, once, without hugepages: nothing but this
+ * hook has run yet. Returns only when that fails.
+ */
+static void start_again_without(void)
+{
+	char cmdline[4096], *argv[64];
+	int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC), argc = 0;
+	ssize_t len = fd >= 0 ? read(fd, cmdline, sizeof(cmdline) - 1) : -1;
+
+	if (fd >= 0)
+		close(fd);
+	if (len <= 0 || getenv(NO_HUGEPAGES) || setenv(NO_HUGEPAGES, "they were taken at start", 1))
+		return;
+	cmdline[len] = '\0';
+	for (char *at = cmdline; at < cmdline + len && argc < 63; at += strlen(at) + 1)
+		argv[argc++] = at;
+	argv[argc] = NULL;
+	log_warnx("the hugepages were taken in the meantime: starting again without");
+	close_range(3, ~0u, 0); /* what EAL has opened would keep pages */
+	execv("/proc/self/exe", argv);
+}
+
 int eal_start(const struct dataplane_conf *conf, struct err *err)
 {
 	static bool started;
 	static struct args args;
 	char *argv[ARGS_MAX];
 	cpu_set_t affinity;
+	bool hugepages;
 	int rc;
 
 	if (started)
@@ -265,7 +296,7 @@ int eal_start(const struct dataplane_conf *conf, struct err *err)
 	arg(&args, "--no-telemetry");
 	arg(&args, "--file-prefix=tailplane");
 	args_drivers(&args, conf);
-	args_memory(&args, conf);
+	hugepages = args_memory(&args, conf);
 	/* AF_XDP's packet memory counts as locked */
 	setrlimit(RLIMIT_MEMLOCK, &(struct rlimit){RLIM_INFINITY, RLIM_INFINITY});
 	/* a copy: EAL moves the array's entries about */
@@ -274,6 +305,8 @@ int eal_start(const struct dataplane_conf *conf, struct err *err)
 	/* EAL pins its main thread; the control loop shall run where the kernel likes */
 	pthread_setaffinity_np(pthread_self(), sizeof affinity, &affinity);
 	hugepages_settle();
+	if (rc < 0 && hugepages)
+		start_again_without();
 	if (rc < 0)
 		return err_set(err, -rte_errno, "DPDK did not start: %s",
 			*last_error ? last_error : rte_strerror(rte_errno));

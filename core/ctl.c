@@ -446,3 +446,11 @@ void ctl_stop(void)
 		conn_close(ctl.conns);
 	}
 }
+
+void ctl_collect(struct metric_sink *sink)
+{
+	static const struct metric open = {
+		"tailplane_ctl_connections", METRIC_GAUGE, "Connections to the control socket."};
+
+	metric_add(sink, &open, NULL, 0, ctl.n_conns);
+}

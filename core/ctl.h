@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tailplane/err.h>
+#include <tailplane/metrics.h>
 
 /* Makes RUNTIME_DIR/ctl.sock, in the place of one that nobody answers; refuses where a daemon does,
  * with its pid. */
@@ -10,3 +11,4 @@ int ctl_start(struct err *err);
 void ctl_close_socket(void);
 /* Ends the connections, with what can be written at once. */
 void ctl_stop(void);
+void ctl_collect(struct metric_sink *sink);

@@ -109,7 +109,10 @@ static void route(struct conn *conn)
 	char *text;
 
 	conn->url[conn->url_len] = '\0';
-	if (conn->parser.method != HTTP_GET && conn->parser.method != HTTP_HEAD) {
+	if (conn->parser.http_major != 1) {
+		conn->close_after = true;
+		answer_text(conn, 505, "versions 1.0 and 1.1 only");
+	} else if (conn->parser.method != HTTP_GET && conn->parser.method != HTTP_HEAD) {
 		answer_text(conn, 405, "GET and HEAD only");
 	} else if (is_path(conn, "/metrics")) {
 		text = metrics_scrape(&len);
@@ -359,6 +362,14 @@ void http_abandon(void)
 	http.next_fd = -1;
 	free(http.next_address);
 	http.next_address = NULL;
+}
+
+void http_collect(struct metric_sink *sink)
+{
+	static const struct metric open = {"tailplane_http_connections", METRIC_GAUGE,
+		"Connections to the listener for metrics."};
+
+	metric_add(sink, &open, NULL, 0, http.n_conns);
 }
 
 void http_stop(void)

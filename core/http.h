@@ -2,6 +2,7 @@
 #pragma once
 
 #include <tailplane/err.h>
+#include <tailplane/metrics.h>
 #include <tailplane/net.h>
 
 /*
@@ -14,3 +15,4 @@ int http_prepare(const char *listen, struct err *err);
 void http_commit(void);
 void http_abandon(void);
 void http_stop(void);
+void http_collect(struct metric_sink *sink);

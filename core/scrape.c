@@ -2,7 +2,9 @@
 /* One scrape of everything that counts. Runs on: the control loop. */
 #include <tailplane/loop.h>
 
+#include "ctl.h"
 #include "daemon.h"
+#include "http.h"
 #include "job_pool.h"
 #include "log_thread.h"
 #include "loop_lag.h"
@@ -36,6 +38,8 @@ char *metrics_scrape(size_t *len)
 	metrics_process_collect(sink);
 	loop_lag_collect(sink);
 	jobs_collect(sink);
+	ctl_collect(sink);
+	http_collect(sink);
 	collect_daemon(sink);
 	for (struct instance *inst = plugin_first(); inst; inst = inst->next) {
 		uint64_t since = core_now();

@@ -280,7 +280,7 @@ int mirror_open(struct port *port, const struct port_conf *conf, struct err *err
 	mirrors[port->index] = mirror;
 	ev_io_init(&mirror->io, mirror_readable, mirror->fd, EV_READ);
 	ev_io_start(core_loop(), &mirror->io);
-	netlink_watch_add(if_nametoindex(mirror->name), port->index);
+	netlink_watch_add(if_nametoindex(mirror->name), port->index, mirror->mtu);
 	return 0;
 }
 

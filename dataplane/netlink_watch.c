@@ -26,7 +26,8 @@
 
 #define INTERFACES_MAX 512
 #define RECEIVE_BUFFER (4 << 20)
-#define READS_PER_CALL 32
+#define READS_PER_CALL 256
+#define PATIENCE_S 3.
 #define LOOK_AFTER_S 0.02 /* changes of links come in groups */
 
 static const uint16_t dumps[] = {RTM_GETLINK, RTM_GETADDR, RTM_GETNEIGH, RTM_GETROUTE};
@@ -35,9 +36,10 @@ static struct {
 	struct mnl_socket *nl;
 	ev_io io;
 	ev_timer look_soon;
-	unsigned dump;   /* which of dumps is running; RTE_DIM(dumps): none */
-	uint32_t seq;    /* of that dump */
-	bool look_again; /* what the running look saw is not all */
+	ev_timer patience; /* while a dump runs: its answer may have been lost */
+	unsigned dump;     /* which of dumps is running; RTE_DIM(dumps): none */
+	uint32_t seq;      /* of that dump */
+	bool look_again;   /* what the running look saw is not all */
 	unsigned n;
 	struct kernel_interface_of_port interfaces[INTERFACES_MAX];
 } watch;
@@ -52,8 +54,10 @@ static struct kernel_interface_of_port *interface_find(unsigned ifindex)
 
 static void look_soon(void)
 {
-	if (watch.nl && !ev_is_active(&watch.look_soon))
-		ev_timer_start(core_loop(), &watch.look_soon);
+	if (!watch.nl || ev_is_active(&watch.look_soon))
+		return;
+	ev_timer_set(&watch.look_soon, LOOK_AFTER_S, 0.);
+	ev_timer_start(core_loop(), &watch.look_soon);
 }
 
 static void interface_remove(struct kernel_interface_of_port *k)
@@ -321,10 +325,9 @@ static void dump_request(void)
 	nlh->nlmsg_seq = ++watch.seq;
 	gen = mnl_nlmsg_put_extra_header(nlh, sizeof(*gen));
 	gen->rtgen_family = AF_UNSPEC;
-	if (mnl_socket_sendto(watch.nl, nlh, nlh->nlmsg_len) < 0) {
-		watch.dump = RTE_DIM(dumps);
-		look_soon();
-	}
+	ev_timer_again(core_loop(), &watch.patience);
+	if (mnl_socket_sendto(watch.nl, nlh, nlh->nlmsg_len) < 0)
+		log_debug("cannot ask the kernel: %s", strerror(errno)); /* again, in time */
 }
 
 static void look_start(void)
@@ -345,6 +348,7 @@ static void dump_done(void)
 		dump_request();
 		return;
 	}
+	ev_timer_stop(core_loop(), &watch.patience);
 	if (watch.look_again)
 		look_soon(); /* nothing is forgotten by half a look */
 	else
@@ -367,6 +371,8 @@ static void messages_take(const void *buf, size_t size)
 		} else {
 			message_seen(nlh, NULL);
 		}
+		if (of_dump && watch.dump < RTE_DIM(dumps))
+			ev_timer_again(core_loop(), &watch.patience);
 	}
 }
 
@@ -384,8 +390,10 @@ LOOP_CALLBACK(watch_readable, ev_io)
 		}
 		if (n < 0 && errno == ENOBUFS) {
 			log_debug("the kernel's news came too fast: looking at everything again");
-			watch.dump = RTE_DIM(dumps);
-			look_soon();
+			/* a dump that runs goes on: the kernel would refuse another beside it */
+			watch.look_again = true;
+			if (watch.dump == RTE_DIM(dumps))
+				look_soon();
 			continue;
 		}
 		return;
@@ -398,14 +406,22 @@ LOOP_CALLBACK(look_timer, ev_timer)
 	look_start();
 }
 
+LOOP_CALLBACK(patience_timer, ev_timer)
+{
+	(void)revents;
+	ev_timer_stop(loop, watcher);
+	watch.dump = RTE_DIM(dumps);
+	look_soon();
+}
+
 /* ---- for the rest of the Ethernet side ------------------------------------------------------- */
 
-void netlink_watch_add(unsigned ifindex, uint16_t port)
+void netlink_watch_add(unsigned ifindex, uint16_t port, uint16_t mtu)
 {
 	if (watch.n == INTERFACES_MAX)
 		return;
 	watch.interfaces[watch.n++] =
-		(struct kernel_interface_of_port){.ifindex = ifindex, .port = port};
+		(struct kernel_interface_of_port){.ifindex = ifindex, .port = port, .mtu = mtu};
 	look_soon();
 }
 
@@ -480,7 +496,8 @@ int netlink_watch_start(struct fib *fib, struct err *err)
 	watch.dump = RTE_DIM(dumps);
 	ev_io_init(&watch.io, watch_readable, mnl_socket_get_fd(watch.nl), EV_READ);
 	ev_io_start(core_loop(), &watch.io);
-	ev_timer_init(&watch.look_soon, look_timer, LOOK_AFTER_S, 0.);
+	ev_init(&watch.look_soon, look_timer);
+	ev_timer_init(&watch.patience, patience_timer, 0., PATIENCE_S);
 	return 0;
 }
 
@@ -490,6 +507,7 @@ void netlink_watch_stop(void)
 		return;
 	ev_io_stop(core_loop(), &watch.io);
 	ev_timer_stop(core_loop(), &watch.look_soon);
+	ev_timer_stop(core_loop(), &watch.patience);
 	mnl_socket_close(watch.nl);
 	watch.nl = NULL;
 	kernel_view_stop();

@@ -9,7 +9,7 @@
 int netlink_watch_start(struct fib *fib, struct err *err);
 void netlink_watch_stop(void);
 /* The interface stands for the port; VLAN interfaces on top of it are found by themselves. */
-void netlink_watch_add(unsigned ifindex, uint16_t port);
+void netlink_watch_add(unsigned ifindex, uint16_t port, uint16_t mtu);
 void netlink_watch_remove(uint16_t port);
 /* Asks the kernel to find or check a neighbour; false: no interface stands for that port and VLAN.
  */

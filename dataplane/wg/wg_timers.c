@@ -181,6 +181,9 @@ uint64_t wg_timers_run(struct wg_timers *t, const struct wg_timers_facts *facts,
 	next = min64(next, run_persistent(t, facts, now, actions));
 	if (actions->give_up) /* the zeroing that this started */
 		next = min64(next, t->zero_at);
+	/* another fact may come unannounced, with a deadline before that of the one seen */
+	if (facts->data_sent_since || facts->data_received_since)
+		next = min64(next, now + KEEPALIVE_TIMEOUT);
 	return next;
 }
 

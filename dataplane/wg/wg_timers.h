@@ -6,9 +6,9 @@
  * actions and the next deadline out. Protocol library; the caller (control loop) serializes calls
  * for one peer.
  *
- * Workers only publish facts, four relaxed time stamps per peer. Each fact's own deadline lies
- * KEEPALIVE_TIMEOUT or more after it, so running a peer at the deadline last answered, and else at
- * any period below that timeout (or when a worker says that its peer became active), is never late.
+ * Workers only publish facts, four relaxed time stamps per peer. Run a peer at the deadline last
+ * answered, and when a `since` becomes set while neither was at the last run. While one is set, the
+ * deadlines are so close together that what is set meanwhile needs no word.
  *
  * Times are monotonic ns, never 0: a 0 means "never" or "none".
  */
@@ -19,7 +19,11 @@
 
 #define WG_TIMERS_NEVER UINT64_MAX
 
-/* What the data path did. Keep-alives and handshake messages are authentic, but not data. */
+/*
+ * What the data path did. Keep-alives and handshake messages are authentic, but not data: what
+ * control sends and receives counts too, and clears the `since` of the other direction. It must, or
+ * a silence that a handshake ended would go on.
+ */
 struct wg_timers_facts {
 	uint64_t data_sent_since; /* first data sent since anything authentic came in; 0: none */
 	uint64_t data_received_since; /* first data received since anything authentic went out; 0:

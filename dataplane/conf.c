@@ -168,6 +168,12 @@ const struct setting dataplane_settings[] = {
 	{0},
 };
 
+static void validate_peer(const struct peer_conf *p, struct setting_errors *errs)
+{
+	if (p->name && strlen(p->name) > 63)
+		setting_error(errs, &p->name, "a peer's name has at most 63 bytes");
+}
+
 static void validate_tunnel(
 	const struct dataplane_conf *conf, const struct tunnel_conf *t, struct setting_errors *errs)
 {
@@ -222,6 +228,8 @@ void dataplane_validate(const void *settings, struct setting_errors *errs)
 			(long long)conf->workers);
 	for (size_t i = 0; i < conf->tunnels.count; i++) {
 		validate_tunnel(conf, &tunnels[i], errs);
+		for (size_t k = 0; k < tunnels[i].peers.count; k++)
+			validate_peer((const struct peer_conf *)tunnels[i].peers.items + k, errs);
 		for (size_t k = 0; k < i; k++)
 			if (tunnels[i].listen_port &&
 				tunnels[i].listen_port == tunnels[k].listen_port &&

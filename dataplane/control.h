@@ -149,6 +149,7 @@ struct peer *peer_new(
 void peer_update(
 	struct peer *p, const struct peer_spec *spec, enum peer_origin origin, json_t *taken);
 void peer_remove(struct peer *p);
+void peer_claim(struct peer *p); /* those of its allowed IPs that nobody has */
 struct peer *peer_find(struct tunnel *t, const struct public_key *key);
 struct peer *peer_find_text(struct tunnel *t, const char *key_or_name);
 struct peer *peer_by_index(uint32_t index);     /* NULL: none */
@@ -207,9 +208,15 @@ struct peers_state_entry {
 int peers_state_load(
 	const char *tunnel, struct peers_state_entry **entries, size_t *n, struct err *err);
 void peers_state_free(struct peers_state_entry *entries, size_t n);
-/* `removed` or the spec; done on the loop when it is on disk. */
-void peers_state_put(const char *tunnel, const struct peer_spec *spec, bool removed,
-	void (*done)(void *arg, int error, const struct err *err), void *arg);
+enum peers_state_change {
+	PEERS_STATE_KEEP,   /* the whole spec */
+	PEERS_STATE_REMOVE, /* the settings name the key: it is not wanted all the same */
+	PEERS_STATE_FORGET, /* nothing else names the key */
+};
+/* Done on the loop when it is on disk. */
+void peers_state_put(const char *tunnel, const struct peer_spec *spec,
+	enum peers_state_change change, void (*done)(void *arg, int error, const struct err *err),
+	void *arg);
 
 void peers_state_forget(void); /* what is kept in memory of the files; before stop ends */
 

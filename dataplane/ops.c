@@ -11,6 +11,8 @@
 #include "neigh.h"
 #include "workers.h"
 
+#define KEEPALIVE_MAX (65535 * NS_PER_SEC)
+
 static const char *arg_text(const json_t *args, const char *name)
 {
 	return json_string_value(json_object_get(args, name));
@@ -109,7 +111,7 @@ static void change_done(void *arg, int error, const struct err *err)
 
 /* Answers now, or when the change is on disk. */
 static void change_keep(struct op_call *call, struct tunnel *t, const struct peer_spec *spec,
-	bool removed, bool keep, json_t *result)
+	enum peers_state_change what, bool keep, json_t *result)
 {
 	struct change *change;
 
@@ -125,7 +127,7 @@ static void change_keep(struct op_call *call, struct tunnel *t, const struct pee
 	}
 	change->call = call;
 	change->result = result;
-	peers_state_put(t->name, spec, removed, change_done, change);
+	peers_state_put(t->name, spec, what, change_done, change);
 }
 
 static const char *spec_allowed_ips(struct peer_spec *spec, const json_t *list)
@@ -154,12 +156,15 @@ static const char *spec_from_args(struct peer_spec *spec, const json_t *args)
 	const json_t *ips = json_object_get(args, "allowed-ips");
 	char text[64];
 
+	if (name && strlen(name) >= sizeof(spec->name))
+		return "the name is too long: at most 63 bytes";
 	if (name)
 		snprintf(spec->name, sizeof(spec->name), "%s", name);
 	if (endpoint)
 		snprintf(spec->endpoint, sizeof(spec->endpoint), "%s", endpoint);
-	if (keepalive && setting_parse_duration(&spec->persistent_keepalive, keepalive, NULL))
-		return "persistent-keepalive is a duration such as 25s, or 0s";
+	if (keepalive && (setting_parse_duration(&spec->persistent_keepalive, keepalive, NULL) ||
+				 spec->persistent_keepalive > KEEPALIVE_MAX))
+		return "persistent-keepalive is a duration such as 25s, at most 65535s; 0s: off";
 	if (psk) {
 		snprintf(text, sizeof(text), "%.*s", (int)strcspn(psk, "\r\n"), psk);
 		if (setting_parse_key(spec->preshared_key.bytes, text, NULL)) {
@@ -209,7 +214,7 @@ static void peer_put_run(struct op_call *call, struct tunnel *t, struct peer *p,
 		return;
 	}
 	peer_update(p, spec, origin, taken);
-	change_keep(call, t, &p->spec, false, keep, change_result(p, taken));
+	change_keep(call, t, &p->spec, PEERS_STATE_KEEP, keep, change_result(p, taken));
 }
 
 static void peers_add_run(struct op_call *call, const json_t *args)
@@ -266,6 +271,17 @@ static void peers_set_run(struct op_call *call, const json_t *args)
 	peer_spec_fini(&spec);
 }
 
+static bool configured(const struct tunnel *t, const struct public_key *key)
+{
+	const struct tunnel_conf *conf = dataplane_conf()->tunnels.items;
+	const struct peer_conf *list = conf[t->index].peers.items;
+
+	for (size_t i = 0; i < conf[t->index].peers.count; i++)
+		if (!memcmp(list[i].public_key, key, sizeof(*key)))
+			return true;
+	return false;
+}
+
 static void peers_remove_run(struct op_call *call, const json_t *args)
 {
 	bool keep = !json_is_true(json_object_get(args, "volatile"));
@@ -280,7 +296,9 @@ static void peers_remove_run(struct op_call *call, const json_t *args)
 	keep = keep && p->origin != PEER_VOLATILE;
 	row = peer_row(p);
 	peer_remove(p);
-	change_keep(call, t, &spec, true, keep, row);
+	change_keep(call, t, &spec,
+		configured(t, &spec.public_key) ? PEERS_STATE_REMOVE : PEERS_STATE_FORGET, keep,
+		row);
 }
 
 /* ---- tunnels, ports, graph, drops -------------------------------------------------------------

@@ -449,6 +449,19 @@ static void allowed_ips_apply(struct peer *p, const struct peer_spec *spec, json
 	}
 }
 
+void peer_claim(struct peer *p)
+{
+	struct allowedips *table = &p->tunnel->allowed_ips;
+
+	for (size_t i = 0; i < p->spec.n_allowed_ips; i++) {
+		const struct net_prefix *prefix = &p->spec.allowed_ips[i];
+
+		if (allowedips_get(table, prefix) == ALLOWEDIPS_NONE &&
+			!allowedips_insert(table, prefix, p->index, NULL))
+			tunnel_route_add(p->tunnel, prefix);
+	}
+}
+
 void peer_update(
 	struct peer *p, const struct peer_spec *spec, enum peer_origin origin, json_t *taken)
 {
@@ -553,6 +566,11 @@ struct peer *peer_new(
 	if (!all.n_free) {
 		err_set(err, -ENOSPC, "there are %u peers already: raise dataplane.max_peers",
 			peers.max);
+		return NULL;
+	}
+	if (!memcmp(&spec->public_key, &t->local.static_public, sizeof(spec->public_key))) {
+		err_set(err, -EINVAL, "this is the own key of tunnel %s: name the other end's",
+			t->name);
 		return NULL;
 	}
 	p = control_zalloc(sizeof(*p));

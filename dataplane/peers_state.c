@@ -139,13 +139,13 @@ void peers_state_free(struct peers_state_entry *entries, size_t n)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static json_t *entry_json(const struct peer_spec *spec, bool removed)
+static json_t *entry_json(const struct peer_spec *spec, enum peers_state_change change)
 {
 	char key[45], prefix[NET_PREFIX_STRLEN];
 	json_t *ips = json_array(), *row;
 
 	setting_format_key(spec->public_key.bytes, key);
-	if (removed) {
+	if (change == PEERS_STATE_REMOVE) {
 		json_decref(ips);
 		return json_pack("{ss sb}", "public_key", key, "removed", 1);
 	}
@@ -163,6 +163,7 @@ static json_t *entry_json(const struct peer_spec *spec, bool removed)
 	return row;
 }
 
+/* The newest row is the last: at a start prefixes go to whom they were given last. */
 static void rows_replace(json_t *rows, const struct public_key *key, json_t *row)
 {
 	char text[45];
@@ -173,11 +174,12 @@ static void rows_replace(json_t *rows, const struct public_key *key, json_t *row
 		const char *its = json_string_value(json_object_get(old, "public_key"));
 
 		if (its && !strcmp(its, text)) {
-			json_array_set_new(rows, i, row);
-			return;
+			json_array_remove(rows, i);
+			break;
 		}
 	}
-	json_array_append_new(rows, row);
+	if (row)
+		json_array_append_new(rows, row);
 }
 
 /* What the file holds or, while a write is on its way, will hold. */
@@ -213,8 +215,9 @@ static json_t *rows_of(const char *tunnel, struct err *err)
 	return c->rows;
 }
 
-void peers_state_put(const char *tunnel, const struct peer_spec *spec, bool removed,
-	void (*done)(void *arg, int error, const struct err *err), void *arg)
+void peers_state_put(const char *tunnel, const struct peer_spec *spec,
+	enum peers_state_change change, void (*done)(void *arg, int error, const struct err *err),
+	void *arg)
 {
 	struct err err = {0};
 	json_t *rows = rows_of(tunnel, &err);
@@ -224,7 +227,8 @@ void peers_state_put(const char *tunnel, const struct peer_spec *spec, bool remo
 		done(arg, -EINVAL, &err);
 		return;
 	}
-	rows_replace(rows, &spec->public_key, entry_json(spec, removed));
+	rows_replace(rows, &spec->public_key,
+		change == PEERS_STATE_FORGET ? NULL : entry_json(spec, change));
 	text = json_dumps(rows, JSON_INDENT(1));
 	path = file_of(tunnel);
 	if (text && path)

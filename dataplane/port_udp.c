@@ -370,7 +370,7 @@ struct port *port_udp_open(
 	int rc = 0;
 
 	if (!udp) {
-		err_set(err, -ENOMEM, "out of memory");
+		errno = -err_set(err, -ENOMEM, "out of memory");
 		return NULL;
 	}
 	udp->listen_port = htons(*listen_port);
@@ -383,6 +383,7 @@ struct port *port_udp_open(
 	}
 	if (rc) {
 		udp_close(&udp->port);
+		errno = -rc;
 		return NULL;
 	}
 	opened_replace(NULL, udp);

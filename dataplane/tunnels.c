@@ -207,6 +207,29 @@ int tunnel_peers_check(const struct tunnel_conf *conf, struct err *err)
 	return rc;
 }
 
+static void claim(struct tunnel *t, const void *key)
+{
+	struct public_key public;
+	struct peer *p;
+
+	memcpy(public.bytes, key, sizeof(public.bytes));
+	p = peer_find(t, &public);
+	if (p)
+		peer_claim(p);
+}
+
+/* What those who are gone had taken goes to its owner: from the last, who wins over the first. */
+static void claims_renew(struct tunnel *t, const struct tunnel_conf *conf,
+	const struct peers_state_entry *entries, size_t n)
+{
+	const struct peer_conf *list = conf->peers.items;
+
+	while (n--)
+		claim(t, entries[n].spec.public_key.bytes);
+	for (size_t i = conf->peers.count; i--;)
+		claim(t, list[i].public_key);
+}
+
 void tunnel_peers_apply(struct tunnel *t, const struct tunnel_conf *conf)
 {
 	const struct peer_conf *list = conf->peers.items;
@@ -234,6 +257,7 @@ void tunnel_peers_apply(struct tunnel *t, const struct tunnel_conf *conf)
 		if (!entries[i].removed)
 			peer_want(t, &entries[i].spec, PEER_FROM_STATE);
 	unwanted_remove(t);
+	claims_renew(t, conf, entries, n);
 	peers_state_free(entries, n);
 }
 
@@ -491,6 +515,9 @@ void tunnel_set_private_key(struct tunnel *t, const struct private_key *key)
 {
 	struct noise_local local;
 
+	/* `wg syncconf` gives it every time, and sessions are to live on */
+	if (secret_equal(&t->local.static_private, key, sizeof(*key)))
+		return;
 	noise_local_init(&local, key);
 	pthread_rwlock_wrlock(&t->lock);
 	t->local = local;
@@ -528,15 +555,24 @@ int tunnel_rebind(struct tunnel *t, uint16_t listen_port, uint32_t fwmark, struc
 {
 	struct port *udp, *old = t->udp;
 	struct dp_tunnel *dp, *old_dp = t->dp;
+	int rc;
 
 	if (!old)
 		return err_set(err, -EOPNOTSUPP,
 			"the port of a tunnel over Ethernet ports is changed in the configuration");
 	dp = malloc(sizeof(*dp));
 	udp = port_udp_open(&listen_port, (uint16_t)workers_count(), t->index, fwmark, err);
-	if (!dp || !udp || control_port_add(udp)) {
+	if (!udp) {
+		rc = -errno;
+	} else if (!dp) {
+		udp->ops->close(udp);
+		rc = err_set(err, -ENOMEM, "out of memory");
+	} else {
+		rc = control_port_add(udp);
+	}
+	if (rc) {
 		free(dp);
-		return err_set(err, -ENOMEM, "out of memory");
+		return err_set(err, rc, "no more than %d ports", PORT_MAX);
 	}
 	*dp = *old_dp;
 	t->udp = udp;

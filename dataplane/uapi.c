@@ -233,7 +233,8 @@ static void request_answer(struct connection *c)
 			tunnel_print(out, t);
 		else if (!rc)
 			rc = request_set(t, &request);
-		fprintf(out, "errno=%d\n\n", -rc);
+		/* `wg` takes a number without sign from get, and one of the kernel's from set */
+		fprintf(out, "errno=%d\n\n", request.get ? -rc : rc);
 		fclose(out);
 	}
 	uapi_request_fini(&request);

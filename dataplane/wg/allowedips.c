@@ -355,6 +355,17 @@ static int lists_grow(struct allowedips *table, uint32_t value)
 	return 0;
 }
 
+uint32_t allowedips_get(struct allowedips *table, const struct net_prefix *prefix)
+{
+	const struct allowedips_node *nearest;
+	struct bits bits;
+
+	if (prefix_bits(prefix, &bits) < 0)
+		return ALLOWEDIPS_NONE;
+	nearest = node_nearest(table, prefix->addr.family, bits, prefix->len);
+	return nearest && nearest->len == prefix->len ? node_value(nearest) : ALLOWEDIPS_NONE;
+}
+
 int allowedips_insert(struct allowedips *table, const struct net_prefix *prefix, uint32_t value,
 	uint32_t *taken_from)
 {

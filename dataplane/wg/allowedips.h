@@ -46,6 +46,8 @@ int allowedips_insert(struct allowedips *table, const struct net_prefix *prefix,
 	uint32_t *taken_from);
 /* 0, or -ENOENT when the prefix is not there or has another value. */
 int allowedips_remove(struct allowedips *table, const struct net_prefix *prefix, uint32_t value);
+/* The value of exactly this prefix. */
+uint32_t allowedips_get(struct allowedips *table, const struct net_prefix *prefix);
 /* All prefixes of one value, in time proportional to their number. */
 void allowedips_remove_value(struct allowedips *table, uint32_t value);
 /* Calls fn for each prefix of a value, newest first. fn must not change the table. */

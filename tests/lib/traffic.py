@@ -5,6 +5,7 @@ import hashlib
 import json
 import random
 import re
+import signal
 import socket
 from dataclasses import dataclass
 
@@ -37,6 +38,39 @@ def ping(machine, to, count=3, interval=0.2, size=56, whole=False, timeout=1, so
 def wait_ping(machine, to, timeout=15, **kwargs):
     """The first answer may take a handshake."""
     wait_until(lambda: ping(machine, to, count=1, **kwargs).received, f"{to} answers {machine.name}", timeout)
+
+
+class PingStream:
+    """Pings that flow while the block does something; none of them may be lost."""
+
+    def __init__(self, machine, to, interval=0.01):
+        self.program = machine.start("ping", "-n", "-i", interval, to, name="ping")
+
+    def answered(self):
+        return self.program.log().count(" bytes from ")
+
+    def __enter__(self):
+        self.wait_more(3)
+        return self
+
+    def wait_more(self, count):
+        """Until so many more are answered: what was done before them has had its effect."""
+        have = self.answered()
+        wait_until(lambda: self.answered() >= have + count, f"{count} more pings are answered")
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.wait_more(20)
+        self.program.signal(signal.SIGINT)
+        self.program.wait(10)
+        if kind is not None:
+            return
+        log = self.program.log()
+        got = [int(n) for n in re.findall(r"icmp_seq=(\d+) ttl", log)]
+        sent = int(re.search(r"(\d+) packets transmitted", log).group(1))
+        # the one under way when it was stopped has no answer yet
+        lost = sorted(set(range(1, sent)) - set(got))
+        assert not lost, f"lost {len(lost)} of {sent}: {lost[:20]}"
 
 
 @dataclass

@@ -401,10 +401,17 @@ static bool buffers_new(void)
 
 void capture_op(struct op_call *call, const json_t *args)
 {
-	const json_t *count = json_object_get(args, "count");
+	const json_t *count = json_object_get(args, "count"),
+		     *snaplen = json_object_get(args, "snaplen");
 	struct capture_filter *f;
 	int fd;
 
+	if ((count && json_integer_value(count) < 1) ||
+		(snaplen && json_integer_value(snaplen) < 1)) {
+		op_fail(call, "%s is at least 1",
+			count && json_integer_value(count) < 1 ? "count" : "snaplen");
+		return;
+	}
 	if (capture.filling.bytes) {
 		op_fail(call, "another capture is running: end that one first");
 		return;

@@ -11,6 +11,7 @@ from machine import Network, need_namespaces
 from pair import make_pair
 from traffic import wait_ping
 from wait import wait_until
+from wg import newest
 
 SECONDS = 205
 
@@ -25,7 +26,7 @@ def running(tmp_path_factory):
     pairs = {}
     try:
         for initiator, net in network.items():
-            pair = pairs[initiator] = make_pair(net, "current", initiator=initiator)
+            pair = pairs[initiator] = make_pair(net, newest(), initiator=initiator)
             machine, to = (pair.cl, "10.9.0.1") if initiator == "client" else (pair.gw, "10.9.0.2")
             wait_ping(machine, to)
             pair.first_handshake = pair.at_client().latest_handshake
@@ -52,6 +53,6 @@ def test_rekey(running, initiator):
     assert time.monotonic() - began >= 200
     found = re.search(r"(\d+) packets transmitted, (\d+) received", pair.ping.log())
     sent, received = map(int, found.groups())
-    assert sent > 1500 and received == sent
+    assert sent > 1500 and received >= sent - 1  # the last one may be under way at the end
     assert 115 <= pair.at_client().latest_handshake - pair.first_handshake <= 195
     assert abs(pair.at_gateway()["latest_handshake"] - pair.at_client().latest_handshake) <= 2

@@ -48,16 +48,28 @@ def _go_version():
     return tuple(int(n or 0) for n in found.groups()) if found else (0, 0, 0)
 
 
+def _current_lacks():
+    """Why the current version can't be built here; None: it can."""
+    if not shutil.which("go"):
+        return f"Go is not installed; wireguard-go {CURRENT_VERSION} is built with it"
+    if _go_version() < CURRENT_NEEDS_GO:
+        need = ".".join(map(str, CURRENT_NEEDS_GO))
+        return f"Go is older than {need}, which wireguard-go {CURRENT_VERSION} needs"
+    return None
+
+
+def newest():
+    """The newest version that this machine can have."""
+    return "debian" if _current_lacks() else "current"
+
+
 @functools.cache
 def _current():
     binary = CACHE / f"wireguard-go-{CURRENT_VERSION}" / "wireguard"
     if binary.exists():
         return binary
-    if not shutil.which("go"):
-        pytest.skip(f"Go is not installed; wireguard-go {CURRENT_VERSION} is built with it")
-    if _go_version() < CURRENT_NEEDS_GO:
-        need = ".".join(map(str, CURRENT_NEEDS_GO))
-        pytest.skip(f"Go is older than {need}, which wireguard-go {CURRENT_VERSION} needs")
+    if lacks := _current_lacks():
+        pytest.skip(lacks)
     binary.parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         ["go", "install", "-trimpath", "-ldflags=-s -w", f"golang.zx2c4.com/wireguard@{CURRENT_VERSION}"],

@@ -10,6 +10,7 @@ from middlebox import TO_SERVER, Middlebox
 from pair import CLIENT, GATEWAY, PORT, make_pair
 from traffic import iperf3, ping, transfer, wait_ping
 from wait import wait_until
+from wg import newest
 
 
 def counted(pair, word=""):
@@ -110,7 +111,7 @@ def test_flood_leaves_the_tunnel_its_throughput(net):
     """A handshake flood costs an established tunnel less than a tenth of what it carries. The yardstick is
     the same flood at a port where nobody listens, so the sender's own cost is in both figures.
     A machine that does other things as well disturbs single runs: one good run of five proves it."""
-    pair = make_pair(net, "current")
+    pair = make_pair(net, newest())
     pair.gw.sysctl("net.ipv4.icmp_ratemask", "0")
     wait_ping(pair.cl, "10.9.0.1")
     messages = [hostile.initiation(pair.gw_key.public_bytes) for _ in range(5000)]

@@ -369,37 +369,61 @@ static void a_nearly_empty_pool_only_slows(void **state)
 	ports_setup(NULL);
 }
 
-/* `n` datagrams of `size` bytes, the last `less` shorter, leave a socket in one call: the port cuts
- * them, joins them again, and the far kernel cuts them for its socket. */
-static void datagrams_check(bool v6, unsigned n, size_t size, size_t less)
+struct datagrams {
+	int from, at;
+	const uint8_t *data;
+	unsigned n;
+	size_t size, less;
+};
+
+/* How many of one send arrived, each as it was, within a tenth of the deadline. */
+static unsigned datagrams_send(const struct datagrams *d, const union address *to)
 {
-	static uint8_t data[65536];
-	int from = socket_at(A, v6, SOCK_DGRAM, 0), at = socket_at(B, v6, SOCK_DGRAM, PORT);
-	int segment = (int)size;
-	union address to = address_of(B, v6, PORT);
-	double end = seconds_now() + DEADLINE;
-	struct prng prng = {.state = size};
+	double end = seconds_now() + DEADLINE / 10;
 	uint8_t buf[2000];
 	unsigned i = 0;
 
-	prng_fill(&prng, data, n * size);
-	assert_int_equal(setsockopt(from, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment)), 0);
+	while (recv(d->at, buf, sizeof(buf), MSG_DONTWAIT) >= 0)
+		; /* of a send before */
 	assert_int_equal(
-		sendto(from, data, n * size - less, 0, &to.sa, sizeof(to)), n * size - less);
-	while (i < n && seconds_now() < end) {
-		ssize_t got = recv(at, buf, sizeof(buf), MSG_DONTWAIT);
+		sendto(d->from, d->data, d->n * d->size - d->less, 0, &to->sa, sizeof(*to)),
+		d->n * d->size - d->less);
+	while (i < d->n && seconds_now() < end) {
+		ssize_t got = recv(d->at, buf, sizeof(buf), MSG_DONTWAIT);
 
 		if (got < 0) {
 			forward(A);
 			forward(B);
 			continue;
 		}
-		assert_int_equal(got, i == n - 1 ? size - less : size);
-		assert_memory_equal(buf, data + i++ * size, (size_t)got);
+		assert_int_equal(got, i == d->n - 1 ? d->size - d->less : d->size);
+		assert_memory_equal(buf, d->data + i++ * d->size, (size_t)got);
 	}
-	assert_int_equal(i, n);
-	close(from);
-	close(at);
+	return i;
+}
+
+/* `n` datagrams of `size` bytes, the last `less` shorter, leave a socket in one call: the port cuts
+ * them, joins them again, and the far kernel cuts them for its socket. A kernel may lose what it
+ * sends before an address or route has settled, so a send is tried again; what arrives is right
+ * the first time. */
+static void datagrams_check(bool v6, unsigned n, size_t size, size_t less)
+{
+	static uint8_t data[65536];
+	struct datagrams d = {socket_at(A, v6, SOCK_DGRAM, 0), socket_at(B, v6, SOCK_DGRAM, PORT),
+		data, n, size, less};
+	int segment = (int)size;
+	union address to = address_of(B, v6, PORT);
+	struct prng prng = {.state = size};
+	unsigned arrived = 0;
+
+	prng_fill(&prng, data, n * size);
+	assert_int_equal(
+		setsockopt(d.from, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment)), 0);
+	for (unsigned i = 0; i < 3 && arrived < n; i++)
+		arrived = datagrams_send(&d, &to);
+	assert_int_equal(arrived, n);
+	close(d.from);
+	close(d.at);
 }
 
 static void datagrams_arrive(void **state)

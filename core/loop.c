@@ -46,7 +46,15 @@ static struct {
 
 struct ev_loop *core_loop(void)
 {
-	return ev_default_loop(EVFLAG_AUTO | EVFLAG_NOENV);
+	static struct ev_loop *loop; /* made by the first call: the control loop's thread */
+
+	/* libev's default loop would reap every child of the process, also one that a job waits for
+	 */
+	if (!loop)
+		loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+	if (!loop)
+		fatalx("libev has no loop for us: no memory or no descriptors");
+	return loop;
 }
 
 uint64_t core_now(void)

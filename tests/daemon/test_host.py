@@ -142,6 +142,15 @@ def test_notifications(daemon):
         assert daemon.process.wait(10) == 0
 
 
+# --- programs that plugins start ---
+
+
+def test_a_plugin_waits_for_its_own_children(daemon):
+    daemon.configure("calls")
+    daemon.start()
+    assert daemon.call("child") == 1
+
+
 # --- privileges ---
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up privileges")

@@ -6,7 +6,8 @@
 
 #pragma GCC visibility push(default)
 
-/* The control loop. All plugin hooks, operations, timers and completions run on its thread. */
+/* The control loop. All plugin hooks, operations, timers and completions run on its thread. It is
+ * not libev's default loop: ev_child does not work on it, who starts a program waits for it. */
 struct ev_loop *core_loop(void);
 /* Nanoseconds, CLOCK_MONOTONIC. */
 uint64_t core_now(void);

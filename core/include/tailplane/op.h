@@ -59,6 +59,7 @@ struct op {
 	 * becomes "title: value" lines; NULL: keys in order of appearance. A string is printed as
 	 * it is. */
 	const struct op_column *columns;
+	/* `args` was checked against the table, and stays until the answer. */
 	void (*run)(struct op_call *call, const json_t *args);
 };
 
@@ -74,7 +75,8 @@ int op_take_fd(struct op_call *call);
 void op_on_close(struct op_call *call, void (*closed)(void *arg), void *arg);
 
 /* For a plugin that uses another's operation: arguments as the CLI would pass them (reference
- * taken), `done` on the loop with either a result or an error text (both borrowed). */
+ * taken), `done` on the loop, maybe before this returns, with either a result or an error text
+ * (both borrowed). The rows of a stream come as one array, as the result. */
 void op_invoke(const char *name, json_t *args,
 	void (*done)(void *arg, const json_t *result, const char *error), void *arg);
 

@@ -61,7 +61,8 @@ struct plugin {
 	/* `conf` stays valid until the end of stop, or of the apply that replaces it. */
 	int (*start)(const void *conf, struct err *err);
 	void (*stop)(void);
-	/* Reload, first step, no effects. NULL: PLUGIN_RESTART when the settings differ. */
+	/* Reload, first step, no effects. Also asked when the settings are the same: files that
+	 * they name may have changed. NULL: PLUGIN_RESTART when the settings differ. */
 	enum plugin_reload (*check)(const void *running, const void *next, struct err *err);
 	/* Reload, second step, may not fail. NULL only when check never absorbs. */
 	void (*apply)(const void *next);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A plugin whose operations answer in every way there is. */
 #include <fcntl.h>
+#include <errno.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <tailplane/plugin.h>
@@ -10,6 +13,14 @@
 static ev_timer tick;
 static struct op_call *streaming, *waiting;
 static int64_t closed, written;
+
+static void spend(uint64_t ns)
+{
+	uint64_t until = core_now() + ns;
+
+	while (core_now() < until)
+		continue;
+}
 
 /* ---- at once ---- */
 
@@ -27,11 +38,8 @@ static void run_fail(struct op_call *call, const json_t *args)
 /* Longer than the loop may be held. */
 static void run_hold(struct op_call *call, const json_t *args)
 {
-	uint64_t until = core_now() + 60 * 1000000ull;
-
 	(void)args;
-	while (core_now() < until)
-		continue;
+	spend(60 * 1000000ull);
 	op_reply(call, NULL);
 }
 
@@ -155,6 +163,57 @@ static void run_silent(struct op_call *call, const json_t *args)
 	waiting = call;
 }
 
+/* ---- from watchers of its own ---- */
+
+static ev_timer once;
+static struct op_call *awaited;
+static pid_t child;
+
+/* Not made with LOOP_CALLBACK: nobody knows its name. */
+static void hold_quietly(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	(void)loop, (void)watcher, (void)revents;
+	spend(60 * 1000000ull);
+	op_reply(awaited, NULL);
+}
+
+static void run_hold_quietly(struct op_call *call, const json_t *args)
+{
+	(void)args;
+	awaited = call;
+	ev_timer_init(&once, hold_quietly, 0., 0.);
+	ev_timer_start(core_loop(), &once);
+}
+
+LOOP_CALLBACK(child_wait, ev_timer)
+{
+	int status;
+
+	(void)loop, (void)watcher, (void)revents;
+	if (waitpid(child, &status, 0) == child)
+		op_reply(awaited, json_integer(WEXITSTATUS(status)));
+	else
+		op_fail(awaited, "waitpid: %s", strerror(errno));
+}
+
+/* The child has ended when the loop turns: its status must still be ours to fetch. */
+static void run_child(struct op_call *call, const json_t *args)
+{
+	char name[] = "false";
+	char *const argv[] = {name, NULL};
+	siginfo_t info;
+
+	(void)args;
+	if (posix_spawnp(&child, name, NULL, NULL, argv, environ) != 0 ||
+		waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) != 0) {
+		op_fail(call, "cannot start a program");
+		return;
+	}
+	awaited = call;
+	ev_timer_init(&once, child_wait, 0.02, 0.);
+	ev_timer_start(core_loop(), &once);
+}
+
 /* ---- a stream ---- */
 
 static void stream_closed(void *arg)
@@ -233,6 +292,8 @@ static const struct op ops[] = {
 	{.name = "echo", .help = "Gives back.", .args = echo_args, .run = run_echo},
 	{.name = "fail", .help = "Fails.", .run = run_fail},
 	{.name = "hold", .help = "Holds the loop.", .run = run_hold},
+	{.name = "hold quietly", .help = "Holds the loop, too.", .run = run_hold_quietly},
+	{.name = "child", .help = "Runs a program.", .run = run_child},
 	{.name = "flood", .help = "Says much.", .args = flood_args, .run = run_flood},
 	{.name = "log", .help = "Logs.", .args = log_args, .run = run_log},
 	{.name = "present", .help = "Shows.", .run = run_present},

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """tailplaned's host port against wireguard-go, on the topology of pair.py."""
 
+import itertools
+import socket
+
 import pytest
 
 import hostile
@@ -172,3 +175,79 @@ def test_client_gets_in_through_lossy_path(net, version):
     with Middlebox(pair.cl, ("127.0.0.1", 5000), (GATEWAY, PORT), every_second_handshake):
         wait_ping(pair.cl, "10.9.0.1", timeout=40)
     assert passed[TO_SERVER] >= 2
+
+
+@VERSIONS
+def test_cookie_of_a_loaded_peer(net, version):
+    """The other way round: the gateway gets a cookie, waits as the paper says, and gets in with it."""
+    pair = make_pair(net, version, initiator="gateway")
+    messages = [hostile.initiation(pair.cl_key.public_bytes) for _ in range(5000)]
+    make = itertools.cycle(messages).__next__
+    with hostile.Flood(pair.gw, GATEWAY, (CLIENT, PORT), make, per_second=20000) as flood:
+        wait_until(lambda: flood.answers.get(hostile.COOKIE_REPLY), "the client is under load")
+        wait_ping(pair.gw, "10.9.0.2", timeout=30)
+    assert pair.daemon.call("tunnels")[0]["handshakes"]["cookies_received"] > 0
+
+
+class Marks:
+    """TOS bytes of what arrives: the outer ones on a cable, the inner ones at a socket."""
+
+    def __init__(self, machine):
+        self.cable = machine.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        self.cable.settimeout(5)
+
+    def outer(self, size):
+        """Of the next datagram to or from a WireGuard port that is `size` long inside UDP."""
+        while True:
+            packet, where = self.cable.recvfrom(65536)
+            if packet[9] == socket.IPPROTO_UDP and where[0] == "eth0" and \
+                    int.from_bytes(packet[24:26], "big") == size + 8:
+                return packet[1]
+
+
+def receive_tos(sock):
+    _, ancillary, _, _ = sock.recvmsg(2000, 100)
+    return next(data[0] for level, kind, data in ancillary if (level, kind) == (socket.IPPROTO_IP, socket.IP_TOS))
+
+
+def inner_socket(machine, address, tos=0):
+    sock = machine.udp(address, 7000)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+    sock.settimeout(5)
+    return sock
+
+
+@pytest.mark.parametrize("tos, outer", [(0x00, 0x00), (0xb8, 0x00), (0x02, 0x02), (0xb9, 0x01), (0x03, 0x03)])
+def test_marks_going_in(net, tos, outer):
+    """ECN of the inner packet is shown outside (RFC 6040), its DSCP is not."""
+    pair = make_pair(net)
+    wait_ping(pair.cl, "10.9.0.1")
+    with inner_socket(pair.gw, "10.9.0.1", tos) as sender, inner_socket(pair.cl, "10.9.0.2") as receiver:
+        marks = Marks(pair.cl)
+        sender.sendto(bytes(500), ("10.9.0.2", 7000))
+        assert marks.outer(32 + 528) == outer
+        assert receive_tos(receiver) == tos
+
+
+@pytest.mark.parametrize("tos, arrives", [(0x02, 0x03), (0xb9, 0xbb), (0x00, None)])
+def test_marks_coming_out(net, tos, arrives):
+    """Congestion met on the way is told to the inner packet; one that cannot carry it is dropped."""
+    pair = make_pair(net)
+    wait_ping(pair.cl, "10.9.0.1")
+    pair.gw.run("nft", "-f", "-", input=f"""
+        table ip way {{
+            chain marks {{
+                type filter hook prerouting priority -300;
+                udp dport {PORT} ip ecn set ce
+            }}
+        }}""")
+    with inner_socket(pair.cl, "10.9.0.2", tos) as sender, inner_socket(pair.gw, "10.9.0.1") as receiver:
+        sender.sendto(bytes(500), ("10.9.0.1", 7000))
+        if arrives is not None:
+            assert receive_tos(receiver) == arrives
+        else:
+            wait_until(lambda: [n for n in pair.daemon.drops() if "ecn" in n], "the drop is named")
+            receiver.settimeout(0.1)
+            with pytest.raises(socket.timeout):
+                receiver.recv(2000)

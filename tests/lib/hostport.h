@@ -26,7 +26,7 @@ static struct worker worker;
 
 static inline struct rte_mempool *pool_make(const char *name, unsigned n)
 {
-	struct rte_mempool *pool = rte_pktmbuf_pool_create(name, n, 0,
+	struct rte_mempool *pool = rte_pktmbuf_pool_create(name, n, n > 2048 ? 512 : 0,
 		RTE_ALIGN_CEIL(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN),
 		RTE_PKTMBUF_HEADROOM + ROOM, SOCKET_ID_ANY);
 

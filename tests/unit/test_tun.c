@@ -79,6 +79,65 @@ static void address_add(const char *text)
 		fail_msg("%s", err.msg);
 }
 
+/* ---- sockets in the namespaces -------------------------------------------------------------- */
+
+union address {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+static union address address_of(int side, bool v6, uint16_t port)
+{
+	union address a = {.sa.sa_family = v6 ? AF_INET6 : AF_INET};
+
+	if (v6) {
+		a.in6.sin6_port = htons(port);
+		inet_pton(AF_INET6, side == A ? "fd00::1" : "fd00::2", &a.in6.sin6_addr);
+	} else {
+		a.in.sin_port = htons(port);
+		inet_pton(AF_INET, side == A ? "10.0.0.1" : "10.0.0.2", &a.in.sin_addr);
+	}
+	return a;
+}
+
+static int socket_at(int side, bool v6, int type, uint16_t port)
+{
+	const struct timeval limit = {.tv_sec = (time_t)DEADLINE};
+	union address a = address_of(side, v6, port);
+	int one = 1, fd;
+
+	namespace_use(side);
+	fd = socket(a.sa.sa_family, type, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)), 0);
+	assert_int_equal(bind(fd, &a.sa, sizeof(a)), 0);
+	return fd;
+}
+
+/* The kernel takes a new IPv6 address into use a moment later, whatever it answered. */
+static void address_wait(int side)
+{
+	union address own = address_of(side, true, PORT);
+	double end = seconds_now() + DEADLINE;
+	int fd = socket_at(side, true, SOCK_DGRAM, PORT);
+	char byte = 0;
+
+	while (seconds_now() < end) {
+		assert_int_equal(sendto(fd, &byte, 1, 0, &own.sa, sizeof(own)), 1);
+		if (recv(fd, &byte, 1, MSG_DONTWAIT) == 1)
+			break;
+		/* it went into the TUN instead */
+		if (ports[side]->ops->rx(&worker, queue(side), pkts, 1))
+			rte_pktmbuf_free(pkts[0]);
+	}
+	close(fd);
+}
+
+/* ---- two ports ----------------------------------------------------------------------------- */
+
 static void port_make(int side)
 {
 	struct err err = {0};
@@ -92,6 +151,7 @@ static void port_make(int side)
 	address_add(side == A ? "fd00::1/64" : "fd00::2/64");
 	if (netlink_link_up("tp0", MTU, &err) < 0)
 		fail_msg("%s", err.msg);
+	address_wait(side);
 }
 
 static int ports_setup(void **state)
@@ -169,44 +229,6 @@ static void forward_until(atomic_bool *done)
 		if (!busy)
 			poll(fds, 2, 10);
 	}
-}
-
-/* ---- sockets in the namespaces -------------------------------------------------------------- */
-
-union address {
-	struct sockaddr sa;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-};
-
-static union address address_of(int side, bool v6, uint16_t port)
-{
-	union address a = {.sa.sa_family = v6 ? AF_INET6 : AF_INET};
-
-	if (v6) {
-		a.in6.sin6_port = htons(port);
-		inet_pton(AF_INET6, side == A ? "fd00::1" : "fd00::2", &a.in6.sin6_addr);
-	} else {
-		a.in.sin_port = htons(port);
-		inet_pton(AF_INET, side == A ? "10.0.0.1" : "10.0.0.2", &a.in.sin_addr);
-	}
-	return a;
-}
-
-static int socket_at(int side, bool v6, int type, uint16_t port)
-{
-	const struct timeval limit = {.tv_sec = (time_t)DEADLINE};
-	union address a = address_of(side, v6, port);
-	int one = 1, fd;
-
-	namespace_use(side);
-	fd = socket(a.sa.sa_family, type, 0);
-	assert_true(fd >= 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)), 0);
-	assert_int_equal(bind(fd, &a.sa, sizeof(a)), 0);
-	return fd;
 }
 
 /* A stream of known bytes, sent and received by two threads. */

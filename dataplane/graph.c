@@ -111,11 +111,12 @@ static uint16_t node_process(
 	struct rte_graph *graph, struct rte_node *node, void **objs, uint16_t n)
 {
 	const struct node_entry *entry = entry_of(node);
-	uint16_t verdicts[NODE_BURST_MAX];
+	uint16_t verdicts[NODE_BURST_LARGE];
+	uint16_t max = entry->node->burst_max ? entry->node->burst_max : NODE_BURST_MAX;
 
-	for (uint16_t i = 0; i < n; i += NODE_BURST_MAX) {
+	for (uint16_t i = 0; i < n; i += max) {
 		struct rte_mbuf **pkts = (struct rte_mbuf **)objs + i;
-		uint16_t burst = RTE_MIN(n - i, NODE_BURST_MAX);
+		uint16_t burst = RTE_MIN(n - i, max);
 
 		entry->node->process(graph_worker, pkts, verdicts, burst);
 		dispatch(graph, node, entry, pkts, verdicts, burst);

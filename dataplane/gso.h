@@ -73,7 +73,7 @@ bool gso_plain_finish(const struct virtio_net_hdr_v1 *vh, uint8_t *packet, size_
 
 /* ---- joining -------------------------------------------------------------------------------- */
 
-#define JOIN_BURST_MAX 64
+#define JOIN_BURST_MAX 256
 #define JOIN_OPEN_MAX 8 /* flows that are joined at a time within a burst */
 
 enum segment_kind {

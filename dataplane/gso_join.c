@@ -14,15 +14,12 @@
  */
 #include "gso.h"
 
-#include <assert.h>
 #include <netinet/in.h>
 
 #include "checksum.h"
 #include "gso_wire.h"
 
 #define NO_GROUP UINT16_MAX
-
-static_assert(JOIN_BURST_MAX <= GSO_UDP_SEGMENTS_MAX, "a burst of datagrams must fit one packet");
 
 static void parse_tcp(struct segment *s, const uint8_t *l4, size_t n)
 {
@@ -151,6 +148,8 @@ static bool group_takes(
 		return false;
 	if (a->proto == IPPROTO_TCP &&
 		(b->seq != a->seq + (uint32_t)g->count * g->size || !tcp_alike(a, pa, b, pb)))
+		return false;
+	if (a->proto == IPPROTO_UDP && g->count == GSO_UDP_SEGMENTS_MAX)
 		return false;
 	if (!g->verified && !checksums_right(a, pa))
 		return false;

@@ -145,6 +145,22 @@ int netlink_link_up(const char *ifname, unsigned mtu, struct err *err)
 	return rc ? refused(&r, rc, "link", words, ifname, err) : 0;
 }
 
+int netlink_link_segments(const char *ifname, unsigned max, struct err *err)
+{
+	struct ifinfomsg *link;
+	struct request r;
+	unsigned index;
+	int rc = interface_index(ifname, &index, err);
+
+	if (rc)
+		return rc;
+	link = request_init(&r, RTM_NEWLINK, 0, sizeof(*link));
+	link->ifi_index = (int)index;
+	mnl_attr_put_u32(r.nlh, IFLA_GSO_MAX_SEGS, max);
+	rc = request_send(&r, NULL, NULL);
+	return rc ? refused(&r, rc, "link", "segments", ifname, err) : 0;
+}
+
 /* ---- addresses ------------------------------------------------------------------------------ */
 
 static size_t address_size(const struct net_addr *addr)

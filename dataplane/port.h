@@ -44,7 +44,7 @@ struct port_ops {
 		struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t max);
 	/* Sends all it can; takes those sent. Returns how many from the front were taken; the
 	 * caller counts the rest as `tx_queue_full` and frees them. Packets of one call may go to
-	 * several destinations; order within a flow is kept. */
+	 * several destinations; order within a flow is kept. n <= NODE_BURST_LARGE. */
 	uint16_t (*tx)(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t n);
 	/* Before a worker sleeps: true if it may (nothing waiting, wake-up is armed). NULL: yes
 	 * when fd >= 0. */

@@ -18,6 +18,7 @@
 #include <linux/if_tun.h>
 
 #include "dataplane.h"
+#include "port_udp.h"
 
 #ifndef TUN_F_USO4
 #define TUN_F_USO4 0x20 /* Linux 6.2 */
@@ -25,6 +26,7 @@
 #endif
 
 #define TUN_PATH "/dev/net/tun"
+#define WIREGUARD_OVERHEAD 32 /* header and tag of a transport message */
 #define TUN_FLAGS (IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)
 
 const struct drop_reason tun_drops[] = {
@@ -193,6 +195,15 @@ static void offloads_set(struct tun *tun)
 	tun->uso = offloads[i] & TUN_F_USO4;
 }
 
+/* A super-packet as long as a train of datagrams: sealed and sent, it is one message again. */
+static void segments_limit(const struct tun *tun)
+{
+	struct err ignored = {0}; /* without it, super-packets are cut where trains end */
+
+	netlink_link_segments(
+		tun->port.name, UDP_TRAIN_BYTES / (tun->port.mtu + WIREGUARD_OVERHEAD), &ignored);
+}
+
 static void tun_close(struct port *p)
 {
 	struct tun *tun = p->private;
@@ -304,5 +315,6 @@ struct port *port_tun_open(
 			return NULL;
 		}
 	offloads_set(tun);
+	segments_limit(tun);
 	return &tun->port;
 }

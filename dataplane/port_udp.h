@@ -15,8 +15,8 @@
 #define UDP_GRO 104
 #endif
 
-#define UDP_MESSAGES 16 /* datagrams of one receive call while there are no trains */
-#define UDP_TX_BURST 64 /* packets looked at together */
+#define UDP_MESSAGES 16  /* datagrams of one receive call while there are no trains */
+#define UDP_TX_BURST 256 /* packets looked at together */
 #define UDP_TX_RETRY UDP_TX_BURST
 #define UDP_TRAIN_BYTES 65000 /* with the IP header below what a length field holds */
 #define UDP_TRAIN_SEGMENTS 64 /* the kernel's UDP_MAX_SEGMENTS (128 since 6.11) */

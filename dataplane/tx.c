@@ -18,11 +18,15 @@ static const struct drop_reason tx_drops[] = {
 static void run_send(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
 	struct port_queue *q = worker_queue(w, packet_of(pkts[0])->out_port);
-	uint16_t drop = VERDICT_DROP(q ? TX_DROP_QUEUE_FULL : TX_DROP_NO_PORT), sent = 0;
+	uint16_t drop = VERDICT_DROP(q ? TX_DROP_QUEUE_FULL : TX_DROP_NO_PORT);
+	uint16_t sent = 0, taken = q ? 1 : 0;
 
 	capture_burst(w, CAPTURE_TX, pkts, n);
-	if (q)
-		sent = q->port->ops->tx(w, q, pkts, n);
+	/* a port may take a burst in parts */
+	while (taken && sent < n) {
+		taken = q->port->ops->tx(w, q, pkts + sent, n - sent);
+		sent += taken;
+	}
 	if (q)
 		q->counters.tx_dropped += n - sent;
 	for (uint16_t i = 0; i < n; i++)
@@ -44,5 +48,6 @@ const struct graph_node node_tx = {
 	.name = "tx",
 	.help = "sends packets out of the ports",
 	.process = tx_process,
+	.burst_max = NODE_BURST_LARGE, /* the more there is, the longer the trains */
 	.drops = tx_drops,
 };

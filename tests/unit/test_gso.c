@@ -443,10 +443,22 @@ static void a_full_packet_is_not_overrun(void **state)
 	struct model_packet m = model_random(false, false);
 
 	b.n = 0;
-	for (unsigned i = 0; i < JOIN_BURST_MAX; i++)
+	for (unsigned i = 0; i < 64; i++)
 		burst_add_next(&m, 1448);
 	burst_join(true);
 	assert_int_equal(b.join.n_groups, 2);
+	check_all();
+}
+
+static void many_datagrams_are_several_packets(void **state)
+{
+	struct model_packet m = model_random(false, true);
+
+	b.n = 0;
+	for (unsigned i = 0; i < 2 * GSO_UDP_SEGMENTS_MAX + 1; i++)
+		burst_add_next(&m, 100);
+	burst_join(true);
+	assert_int_equal(b.join.n_groups, 3);
 	check_all();
 }
 
@@ -700,6 +712,7 @@ int main(void)
 		cmocka_unit_test(a_bulk_flow_is_one_packet),
 		cmocka_unit_test(interleaved_flows_join),
 		cmocka_unit_test(a_full_packet_is_not_overrun),
+		cmocka_unit_test(many_datagrams_are_several_packets),
 		cmocka_unit_test(differences_keep_apart),
 		cmocka_unit_test(a_wrong_checksum_stays_wrong),
 		cmocka_unit_test(a_wrong_header_checksum_stays_wrong),

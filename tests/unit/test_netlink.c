@@ -86,6 +86,16 @@ static void a_link_goes_up_with_its_mtu(void **state)
 	assert_string_equal(err.msg, "there is no interface nothere");
 }
 
+static void a_super_packet_is_as_long_as_a_train(void **state)
+{
+	if (no_namespace()) {
+		print_message("skipped: needs a network namespace (root)\n");
+		skip();
+		return;
+	}
+	assert_true(says("ip -d link show tp0", "gso_max_segs 44")); /* 44 * (1420 + 32) < 65000 */
+}
+
 static void the_kernels_words_are_passed_on(void **state)
 {
 	struct err err = {0};
@@ -229,6 +239,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_TUN(a_link_goes_up_with_its_mtu),
+		WITH_TUN(a_super_packet_is_as_long_as_a_train),
 		WITH_TUN(the_kernels_words_are_passed_on),
 		WITH_TUN(addresses_come_and_go),
 		WITH_TUN(routes_come_and_go),

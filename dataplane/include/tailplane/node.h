@@ -22,6 +22,7 @@
 #define TAILPLANE_NODE_ABI 1
 
 #define NODE_BURST_MAX 64
+#define NODE_BURST_LARGE 256 /* what a walk may have gathered for a graph node */
 
 /* A verdict is an index into `next`, or one of these. */
 #define VERDICT_DROP(i) ((uint16_t)(0x8000u | (i))) /* index into `drops`: counted, then freed */
@@ -38,7 +39,7 @@ struct drop_reason {
 struct graph_node {
 	const char *name;
 	const char *help;
-	/* n <= NODE_BURST_MAX; writes verdicts[0..n-1]. */
+	/* n <= burst_max; writes verdicts[0..n-1]. */
 	void (*process)(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n);
 	/* A source instead: fills at most `max` packets and their verdicts, returns how many. */
 	uint16_t (*poll)(
@@ -48,6 +49,7 @@ struct graph_node {
 	/* Splice: this node takes every edge that leads to the named graph node, and its next[0] is
 	 * that node. Several splices before one node run in order of their plugins. */
 	const char *before;
+	uint16_t burst_max; /* 0: NODE_BURST_MAX; at most NODE_BURST_LARGE */
 };
 
 struct node_object {

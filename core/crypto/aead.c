@@ -12,6 +12,9 @@
 
 const struct aead_impl *const aead_impls[] = {
 	&aead_portable,
+#if defined(__x86_64__)
+	&aead_avx512,
+#endif
 	NULL,
 };
 

@@ -5,3 +5,10 @@
 
 /* What each file of this folder offers to the table in aead.c. */
 extern const struct aead_impl aead_portable;
+
+#if defined(__x86_64__)
+extern const struct aead_impl aead_avx512;
+
+void aead_avx512_seal(struct aead_item *items, unsigned n);
+void aead_avx512_open(struct aead_item *items, unsigned n);
+#endif

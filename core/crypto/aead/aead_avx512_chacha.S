@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ChaCha20 for the AVX-512 kernels: 32 or 16 blocks at once, one block per 32-bit lane, each of any
+ * packet and any place in it. See aead_avx512.h for the C side. Any thread.
+ *
+ * Why assembly: two states of 16 vectors fill all 32 registers, and there is nothing to spare. One
+ * compiler keeps them there, another spills a third of them, and neither promises to do it again.
+ * Here no vector register ever meets the stack: what does not fit goes to `spare`, which the caller
+ * wipes.
+ *
+ * Why two states: simple vector instructions take two cycles on Zen 5 and four can start in each,
+ * so the four chains of one state leave half of the machine idle.
+ *
+ * Secrets decide no address and no jump: pointers, masks and counts come from lengths alone.
+ */
+#if defined(__x86_64__)
+	.intel_syntax noprefix
+
+#define A0 zmm0
+#define A1 zmm1
+#define A2 zmm2
+#define A3 zmm3
+#define A4 zmm4
+#define A5 zmm5
+#define A6 zmm6
+#define A7 zmm7
+#define A8 zmm8
+#define A9 zmm9
+#define A10 zmm10
+#define A11 zmm11
+#define A12 zmm12
+#define A13 zmm13
+#define A14 zmm14
+#define A15 zmm15
+#define B0 zmm16
+#define B1 zmm17
+#define B2 zmm18
+#define B3 zmm19
+#define B4 zmm20
+#define B5 zmm21
+#define B6 zmm22
+#define B7 zmm23
+#define B8 zmm24
+#define B9 zmm25
+#define B10 zmm26
+#define B11 zmm27
+#define B12 zmm28
+#define B13 zmm29
+#define B14 zmm30
+#define B15 zmm31
+
+/* struct chacha_rows, chacha_vars, chacha_places (aead_avx512.h checks these) */
+#define ROW(n, half) [rdi + (n) * 128 + (half) * 64]
+#define COUNTER(half) [rsi + (half) * 64]
+#define SPARE(n) [rsi + 128 + (n) * 64]
+#define SRC(lane) [rdx + (lane) * 8]
+#define DST(lane) [rdx + 256 + (lane) * 8]
+#define MASK(lane) [rdx + 512 + (lane) * 8]
+
+/* s: A or B; the rest are word numbers */
+#define ADD4(s, d0, d1, d2, d3, x0, x1, x2, x3) \
+	vpaddd s##d0, s##d0, s##x0; vpaddd s##d1, s##d1, s##x1; \
+	vpaddd s##d2, s##d2, s##x2; vpaddd s##d3, s##d3, s##x3
+#define XOR4(s, d0, d1, d2, d3, x0, x1, x2, x3) \
+	vpxord s##d0, s##d0, s##x0; vpxord s##d1, s##d1, s##x1; \
+	vpxord s##d2, s##d2, s##x2; vpxord s##d3, s##d3, s##x3
+#define ROL4(s, n, d0, d1, d2, d3) \
+	vprold s##d0, s##d0, n; vprold s##d1, s##d1, n; \
+	vprold s##d2, s##d2, n; vprold s##d3, s##d3, n
+
+#define ONE(op, ...) op(A, __VA_ARGS__)
+#define TWO(op, ...) op(A, __VA_ARGS__); op(B, __VA_ARGS__)
+
+#define QUARTERS(each, a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3) \
+	each(ADD4, a0, a1, a2, a3, b0, b1, b2, b3); \
+	each(XOR4, d0, d1, d2, d3, a0, a1, a2, a3); \
+	each(ROL4, 16, d0, d1, d2, d3); \
+	each(ADD4, c0, c1, c2, c3, d0, d1, d2, d3); \
+	each(XOR4, b0, b1, b2, b3, c0, c1, c2, c3); \
+	each(ROL4, 12, b0, b1, b2, b3); \
+	each(ADD4, a0, a1, a2, a3, b0, b1, b2, b3); \
+	each(XOR4, d0, d1, d2, d3, a0, a1, a2, a3); \
+	each(ROL4, 8, d0, d1, d2, d3); \
+	each(ADD4, c0, c1, c2, c3, d0, d1, d2, d3); \
+	each(XOR4, b0, b1, b2, b3, c0, c1, c2, c3); \
+	each(ROL4, 7, b0, b1, b2, b3)
+
+#define COLUMNS(each) QUARTERS(each, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define DIAGONALS(each) QUARTERS(each, 0, 1, 2, 3, 5, 6, 7, 4, 10, 11, 8, 9, 15, 12, 13, 14)
+
+#define START(s, half) \
+	vpbroadcastd s##0, dword ptr [rip + sigma]; \
+	vpbroadcastd s##1, dword ptr [rip + sigma + 4]; \
+	vpbroadcastd s##2, dword ptr [rip + sigma + 8]; \
+	vpbroadcastd s##3, dword ptr [rip + sigma + 12]; \
+	vmovdqa32 s##4, ROW(0, half); vmovdqa32 s##5, ROW(1, half); \
+	vmovdqa32 s##6, ROW(2, half); vmovdqa32 s##7, ROW(3, half); \
+	vmovdqa32 s##8, ROW(4, half); vmovdqa32 s##9, ROW(5, half); \
+	vmovdqa32 s##10, ROW(6, half); vmovdqa32 s##11, ROW(7, half); \
+	vmovdqa32 s##12, COUNTER(half); vpxord s##13, s##13, s##13; \
+	vmovdqa32 s##14, ROW(8, half); vmovdqa32 s##15, ROW(9, half)
+
+/* The state that the rounds began with, added. */
+#define FEED(s, half) \
+	vpaddd s##0, s##0, dword ptr [rip + sigma]{1to16}; \
+	vpaddd s##1, s##1, dword ptr [rip + sigma + 4]{1to16}; \
+	vpaddd s##2, s##2, dword ptr [rip + sigma + 8]{1to16}; \
+	vpaddd s##3, s##3, dword ptr [rip + sigma + 12]{1to16}; \
+	vpaddd s##4, s##4, ROW(0, half); vpaddd s##5, s##5, ROW(1, half); \
+	vpaddd s##6, s##6, ROW(2, half); vpaddd s##7, s##7, ROW(3, half); \
+	vpaddd s##8, s##8, ROW(4, half); vpaddd s##9, s##9, ROW(5, half); \
+	vpaddd s##10, s##10, ROW(6, half); vpaddd s##11, s##11, ROW(7, half); \
+	vpaddd s##12, s##12, COUNTER(half); \
+	vpaddd s##14, s##14, ROW(8, half); vpaddd s##15, s##15, ROW(9, half)
+
+/* 4x4 words in each 128 bits: r0 to r3 become t, r3, r1, r0, and r2 is free. */
+#define TURN_WORDS(r0, r1, r2, r3, t) \
+	vpunpckldq t, r0, r1; vpunpckhdq r0, r0, r1; \
+	vpunpckldq r1, r2, r3; vpunpckhdq r2, r2, r3; \
+	vpunpckhqdq r3, t, r1; vpunpcklqdq t, t, r1; \
+	vpunpcklqdq r1, r0, r2; vpunpckhqdq r0, r0, r2
+
+/* The four 128-bit parts of blocks lane, lane + 4, + 8 and + 12 to whole blocks, and out. */
+#define TURN_PARTS(x0, x1, x2, x3, lane, t, u) \
+	vshufi32x4 t, x0, x1, 0x44; vshufi32x4 x0, x0, x1, 0xee; \
+	vshufi32x4 x1, x2, x3, 0x44; vshufi32x4 x2, x2, x3, 0xee; \
+	vshufi32x4 x3, t, x1, 0x88; vshufi32x4 t, t, x1, 0xdd; \
+	vshufi32x4 x1, x0, x2, 0x88; vshufi32x4 x0, x0, x2, 0xdd; \
+	OUT(x3, lane, u, k1); OUT(t, lane + 4, x2, k2); \
+	OUT(x1, lane + 8, u, k3); OUT(x0, lane + 12, x2, k4)
+
+#define OUT(block, lane, u, k) \
+	mov rax, SRC(lane); mov r8, DST(lane); kmovq k, MASK(lane); \
+	vmovdqu8 u{k}{z}, [rax + rcx]; vpxorq u, u, block; \
+	vmovdqu8 [r8 + rcx]{k}, u
+
+/* t, u: free */
+#define FINISH(s, half, t, u) \
+	FEED(s, half); \
+	TURN_WORDS(s##0, s##1, s##2, s##3, t); \
+	TURN_WORDS(s##4, s##5, s##6, s##7, s##2); \
+	TURN_WORDS(s##8, s##9, s##10, s##11, s##6); \
+	TURN_WORDS(s##12, s##13, s##14, s##15, s##10); \
+	TURN_PARTS(t, s##2, s##6, s##10, half * 16, s##14, u); \
+	TURN_PARTS(s##3, s##7, s##11, s##15, half * 16 + 1, s##14, u); \
+	TURN_PARTS(s##1, s##5, s##9, s##13, half * 16 + 2, s##14, u); \
+	TURN_PARTS(s##0, s##4, s##8, s##12, half * 16 + 3, s##14, u)
+
+#define FUNCTION(name) \
+	.globl name; .hidden name; .type name, @function; .p2align 6; name: endbr64
+#define END(name) .size name, . - name
+
+	.section .rodata
+	.p2align 4
+sigma:	.ascii "expand 32-byte k"
+
+	.text
+
+/* void (const struct chacha_rows *, struct chacha_vars *, const struct chacha_places *, size_t) */
+FUNCTION(aead_avx512_chacha32)
+	START(A, 0)
+	START(B, 1)
+	mov eax, 10
+	.p2align 6
+1:	COLUMNS(TWO)
+	DIAGONALS(TWO)
+	dec eax
+	jnz 1b
+	vmovdqa32 SPARE(0), B12
+	vmovdqa32 SPARE(1), B13
+	FINISH(A, 0, B12, B13)
+	vmovdqa32 B12, SPARE(0)
+	vmovdqa32 B13, SPARE(1)
+	FINISH(B, 1, A0, A1)
+	ret
+END(aead_avx512_chacha32)
+
+FUNCTION(aead_avx512_chacha16)
+	START(A, 0)
+	mov eax, 10
+	.p2align 6
+1:	COLUMNS(ONE)
+	DIAGONALS(ONE)
+	dec eax
+	jnz 1b
+	FINISH(A, 0, B0, B1)
+	ret
+END(aead_avx512_chacha16)
+
+/* Nothing of a key stays in a vector register. */
+FUNCTION(aead_avx512_forget)
+	vzeroall
+	.irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+	vpxord zmm\n, zmm\n, zmm\n
+	.endr
+	ret
+END(aead_avx512_forget)
+#endif
+
+	.section .note.GNU-stack, "", @progbits

@@ -2,10 +2,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Two gateways over the host port, beside two wireguard-go in the same run.
 
-    [a] client --- tunnel --- [b] server      both ends, and iperf3, on this machine's cores
+    [a] client --- tunnel --- [b] server      both ends, and what loads them, on this machine's cores
 
-For each implementation, interleaved: TCP with 1 and 4 streams (throughput; CPU seconds per GB of
-the two gateway processes, and of the whole machine), and round trips while 1 stream runs.
+For each implementation, interleaved:
+  tcp1 tcp4   TCP with 1 and 4 streams: throughput; CPU seconds per GB of the two gateway processes,
+              and of the whole machine
+  load        round trips while 1 TCP stream runs
+  small udp   datagrams of 64 and 1420 bytes (with IP header), 4 flows, one system call's batch at a
+              time but no segmentation offload, at rising rates up to more than fits: delivered per
+              second, per CPU second of the gateways, one-way delays, and how much of the best rate
+              is left at the highest
+  idle        CPU of the gateways with nothing to do
 """
 
 import argparse
@@ -18,6 +25,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +38,7 @@ from wg import WireguardGo, new_key, wireguard_go  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
 INNER = {"a": "10.9.0.1", "b": "10.9.0.2"}
+UDP_PORT = 7001
 OUTER = {"a": "192.0.2.1", "b": "192.0.2.2"}
 
 CONFIG = """
@@ -78,39 +87,118 @@ def start_wireguard_go(machine, name, key, peer_key, _workers):
 START = {"tailplane": start_tailplane, "wireguard-go": start_wireguard_go}
 
 
-def measured(a, b, programs, streams, seconds):
-    before, machine_before = sum(process_cpu(p.pid) for p in programs), machine_cpu()
-    flow = iperf3(a, b, INNER["b"], seconds=seconds, streams=streams)
+def gateways_cpu(pair):
+    return sum(process_cpu(p.pid) for p in pair.programs)
+
+
+class Pair:
+    """Both machines, and a gateway on each."""
+
+    def __init__(self, folder, implementation, workers):
+        self.net = Network(folder)
+        self.a, self.b = self.net.machine("a"), self.net.machine("b")
+        self.net.link(self.a, self.b, [OUTER["a"] + "/24"], [OUTER["b"] + "/24"])
+        keys = {"a": new_key(), "b": new_key()}
+        start = START[implementation]
+        self.programs = [start(self.a, "a", keys["a"], keys["b"], workers),
+                         start(self.b, "b", keys["b"], keys["a"], workers)]
+        wait_ping(self.a, INNER["b"])
+        iperf3(self.a, self.b, INNER["b"], seconds=1)  # warm: windows, caches, clocks
+
+
+def tcp(pair, streams, seconds):
+    before, machine_before = gateways_cpu(pair), machine_cpu()
+    flow = iperf3(pair.a, pair.b, INNER["b"], seconds=seconds, streams=streams)
     gigabytes = flow.bytes / 1e9
     return {"gbps": flow.bits_per_second / 1e9,
-            "cpu_s_per_gb": (sum(process_cpu(p.pid) for p in programs) - before) / gigabytes,
+            "cpu_s_per_gb": (gateways_cpu(pair) - before) / gigabytes,
             "machine_cpu_s_per_gb": (machine_cpu() - machine_before) / gigabytes,
             "retransmits": flow.retransmits}
 
 
-def loaded_ping(a, b, seconds):
-    load = Background(iperf3, a, b, INNER["b"], seconds=seconds)
-    rtts = sorted(ping(a, INNER["b"], count=seconds * 80, interval=0.01).rtt_ms)
+def loaded_ping(pair, seconds):
+    load = Background(iperf3, pair.a, pair.b, INNER["b"], seconds=seconds)
+    rtts = sorted(ping(pair.a, INNER["b"], count=seconds * 80, interval=0.01).rtt_ms)
     load.result(seconds + 30)
     return {"p50_ms": rtts[len(rtts) // 2], "p99_ms": rtts[int(len(rtts) * 0.99)]}
 
 
-def one_round(implementation, workers, seconds):
+def flows(pair, size, rate, seconds):
+    """Datagrams at one rate, 4 flows."""
+    program = ROOT / "build/perf/udp_flows"
+    sink = subprocess.Popen(pair.b.enter([program, "receive", UDP_PORT]), text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert sink.stdout.readline() == "ready\n"
+    before = gateways_cpu(pair)
+    sent = json.loads(pair.a.run(program, "send", INNER["b"], UDP_PORT, rate, size, 4, seconds).stdout)
+    ping(pair.a, INNER["b"], count=1)  # behind them in every queue
+    cpu = gateways_cpu(pair) - before
+    got = json.loads(sink.communicate("", timeout=20)[0])
+    delivered = got["received"] + got["socket_dropped"]
+    return {"offered_kpps": sent["sent"] / sent["seconds"] / 1e3,
+            "delivered_kpps": delivered / sent["seconds"] / 1e3,
+            "kpackets_per_cpu_s": delivered / cpu / 1e3 if cpu else 0,
+            "reordered": got["reordered"], "p50_us": got["p50_us"], "p99_us": got["p99_us"]}
+
+
+def sweep(pair, size, rates, seconds):
+    cells = {rate: flows(pair, size, rate, seconds) for rate in rates}
+    best = max(cells.values(), key=lambda c: c["delivered_kpps"])
+    return {"rates": cells, "best_kpps": best["delivered_kpps"],
+            "kpackets_per_cpu_s": best["kpackets_per_cpu_s"],
+            "overload_share": cells[rates[-1]]["delivered_kpps"] / best["delivered_kpps"],
+            "lowest_p50_us": cells[rates[0]]["p50_us"], "lowest_p99_us": cells[rates[0]]["p99_us"],
+            "reordered": sum(c["reordered"] for c in cells.values())}
+
+
+def idle(pair, seconds):
+    before = gateways_cpu(pair)
+    time.sleep(seconds)
+    return {"core_percent": (gateways_cpu(pair) - before) / seconds / len(pair.programs) * 100}
+
+
+TESTS = {
+    "tcp1": lambda pair, seconds: tcp(pair, 1, seconds),
+    "tcp4": lambda pair, seconds: tcp(pair, 4, seconds),
+    "load": loaded_ping,
+    "small": lambda pair, seconds: sweep(pair, 64, (25000, 100000, 200000, 600000), seconds),
+    "udp": lambda pair, seconds: sweep(pair, 1420, (10000, 40000, 80000, 250000), seconds),
+    "idle": idle,
+}
+
+# What the table shows: test, value, what it is called, and whether more is better.
+ROWS = (
+    ("tcp1", "gbps", "TCP, 1 stream: Gbit/s", True),
+    ("tcp1", "cpu_s_per_gb", "TCP, 1 stream: CPU s/GB, gateways", False),
+    ("tcp1", "machine_cpu_s_per_gb", "TCP, 1 stream: CPU s/GB, machine", False),
+    ("tcp4", "gbps", "TCP, 4 streams: Gbit/s", True),
+    ("tcp4", "cpu_s_per_gb", "TCP, 4 streams: CPU s/GB, gateways", False),
+    ("tcp4", "machine_cpu_s_per_gb", "TCP, 4 streams: CPU s/GB, machine", False),
+    ("load", "p50_ms", "round trip under TCP: p50, ms", False),
+    ("load", "p99_ms", "round trip under TCP: p99, ms", False),
+    ("small", "best_kpps", "64 B: best kpps delivered", True),
+    ("small", "kpackets_per_cpu_s", "64 B: thousand packets per CPU s, gateways", True),
+    ("small", "overload_share", "64 B, 600 kpps offered: share of the best", True),
+    ("small", "lowest_p50_us", "64 B, 25 kpps: one-way p50, µs", False),
+    ("small", "lowest_p99_us", "64 B, 25 kpps: one-way p99, µs", False),
+    ("udp", "best_kpps", "1420 B: best kpps delivered", True),
+    ("udp", "kpackets_per_cpu_s", "1420 B: thousand packets per CPU s, gateways", True),
+    ("udp", "overload_share", "1420 B, 250 kpps offered: share of the best", True),
+    ("udp", "lowest_p50_us", "1420 B, 10 kpps: one-way p50, µs", False),
+    ("udp", "lowest_p99_us", "1420 B, 10 kpps: one-way p99, µs", False),
+    ("idle", "core_percent", "idle: percent of a core, one gateway", False),
+)
+
+
+def one_round(implementation, args):
     with tempfile.TemporaryDirectory() as folder:
-        net = Network(folder)
+        pair = None
         try:
-            a, b = net.machine("a"), net.machine("b")
-            net.link(a, b, [OUTER["a"] + "/24"], [OUTER["b"] + "/24"])
-            keys = {"a": new_key(), "b": new_key()}
-            programs = [START[implementation](a, "a", keys["a"], keys["b"], workers),
-                        START[implementation](b, "b", keys["b"], keys["a"], workers)]
-            wait_ping(a, INNER["b"])
-            iperf3(a, b, INNER["b"], seconds=1)  # warm: windows, caches, clocks
-            return {"tcp1": measured(a, b, programs, 1, seconds),
-                    "tcp4": measured(a, b, programs, 4, seconds),
-                    "ping": loaded_ping(a, b, seconds)}
+            pair = Pair(folder, implementation, args.workers)
+            return {test: TESTS[test](pair, args.seconds) for test in args.tests}
         finally:
-            net.close()
+            if pair:
+                pair.net.close()
 
 
 def cpu_name():
@@ -128,56 +216,68 @@ def median(rounds, test, key):
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def summary(results):
+def times_better(ours, theirs, more_is_better):
+    above, below = (ours, theirs) if more_is_better else (theirs, ours)
+    return above["median"] / below["median"] if below["median"] else None
+
+
+def summary(results, tests):
     rows = []
-    for test, key, unit in (("tcp1", "gbps", "Gbit/s"), ("tcp1", "cpu_s_per_gb", "CPU s/GB, gateways"),
-                            ("tcp1", "machine_cpu_s_per_gb", "CPU s/GB, machine"),
-                            ("tcp4", "gbps", "Gbit/s"), ("tcp4", "cpu_s_per_gb", "CPU s/GB, gateways"),
-                            ("tcp4", "machine_cpu_s_per_gb", "CPU s/GB, machine"),
-                            ("ping", "p50_ms", "ms"), ("ping", "p99_ms", "ms")):
-        ours, theirs = (median(results[i], test, key) for i in ("tailplane", "wireguard-go"))
-        better = ours["median"] / theirs["median"] if key == "gbps" else theirs["median"] / ours["median"]
-        rows.append({"test": test, "what": key, "unit": unit, "tailplane": ours, "wireguard-go": theirs,
-                     "times_better": better})
+    for test, key, label, more in ROWS:
+        if test in tests:
+            ours, theirs = (median(results[i], test, key) for i in ("tailplane", "wireguard-go"))
+            rows.append({"test": test, "what": key, "label": label, "tailplane": ours, "wireguard-go": theirs,
+                         "times_better": times_better(ours, theirs, more)})
     return rows
 
 
-def report(machine, rows, rounds, seconds):
+def report(machine, rows, args):
     lines = [f"# Host port, {machine['date']}", "",
              f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['compiler']}, "
-             f"commit {machine['commit']}. Both gateways and iperf3 on this machine, TCP cubic, MTU 1420; "
-             f"medians of {rounds} interleaved rounds of {seconds} s (lowest–highest).", "",
-             "| test | | tailplane | wireguard-go | times better |", "| --- | --- | --- | --- | --- |"]
-    names = {"tcp1": "TCP, 1 stream", "tcp4": "TCP, 4 streams", "ping": "round trip under load"}
+             f"commit {machine['commit']}. Both gateways and what loads them on this machine, TCP cubic, MTU 1420, "
+             f"{args.workers} worker(s); medians of {args.rounds} interleaved rounds, {args.seconds} s each "
+             "(lowest–highest).", "",
+             "| | tailplane | wireguard-go | times better |", "| --- | --- | --- | --- |"]
+    cell = "{median:.2f} ({min:.2f}–{max:.2f})"
     for r in rows:
-        cell = "{median:.2f} ({min:.2f}–{max:.2f})"
-        label = r["unit"] if r["test"] != "ping" else r["what"][:3] + ", ms"
-        lines.append(f"| {names[r['test']]} | {label} | {cell.format(**r['tailplane'])} | "
-                     f"{cell.format(**r['wireguard-go'])} | {r['times_better']:.2f} |")
+        times = "" if r["times_better"] is None else f"{r['times_better']:.2f}"
+        lines.append(f"| {r['label']} | {cell.format(**r['tailplane'])} | "
+                     f"{cell.format(**r['wireguard-go'])} | {times} |")
     return "\n".join(lines) + "\n"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--tests", default=",".join(TESTS), help="some of %(default)s")
+    parser.add_argument("--nice", type=int, default=0, help="priority, where the machine has other work")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--save", action="store_true", help="write perf/results/DATE-CPU.{md,json}")
     args = parser.parse_args()
+    args.tests = args.tests.split(",")
+    if unknown := set(args.tests) - set(TESTS):
+        parser.error(f"no test {', '.join(sorted(unknown))}; there are: {', '.join(TESTS)}")
+    return args
+
+
+def main():
+    args = arguments()
     if os.geteuid():
         sys.exit("network namespaces need root")
+    os.nice(args.nice)
     results = {name: [] for name in START}
     for i in range(args.rounds):
         for name in START:
             print(f"round {i + 1} of {args.rounds}: {name}", file=sys.stderr)
-            results[name].append(one_round(name, args.workers, args.seconds))
+            results[name].append(one_round(name, args))
     machine = {"cpu": cpu_name(), "cores": os.cpu_count(), "kernel": platform.release(),
                "compiler": command("cc", "--version").split("\n", 1)[0],
                "commit": command("git", "rev-parse", "--short", "HEAD"),
                "date": datetime.date.today().isoformat()}
-    rows = summary(results)
-    text = report(machine, rows, args.rounds, args.seconds)
+    rows = summary(results, args.tests)
+    text = report(machine, rows, args)
     data = json.dumps({"machine": machine, "results": rows, "rounds": results}, indent=1)
     print(data if args.json else text)
     if args.save:

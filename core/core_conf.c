@@ -28,6 +28,33 @@ static const struct setting metrics_settings[] = {
 	{NULL},
 };
 
+static const struct setting sqlite_settings[] = {
+	{.name = "path",
+		.type = SETTING_PATH,
+		.offset = FIELD(database.sqlite.path) - FIELD(database.sqlite),
+		.def = "db.sqlite",
+		.help = "File of the database, made when it is not there."},
+	{NULL},
+};
+
+static const char *const database_types[] = {"sqlite", NULL};
+
+static const struct setting database_settings[] = {
+	{.name = "type",
+		.type = SETTING_ENUM,
+		.offset = FIELD(database.type) - FIELD(database),
+		.def = "sqlite",
+		.choices = database_types,
+		.help = "Where state that must outlive the process is kept."},
+	{.name = "sqlite",
+		.type = SETTING_GROUP,
+		.offset = FIELD(database.sqlite) - FIELD(database),
+		.sub = sqlite_settings,
+		.size = sizeof(((struct core_conf *)0)->database.sqlite),
+		.help = "The built-in database."},
+	{NULL},
+};
+
 const struct setting core_settings[] = {
 	{.name = "state_dir",
 		.type = SETTING_STRING,
@@ -95,6 +122,13 @@ const struct setting core_settings[] = {
 		.sub = metrics_settings,
 		.size = sizeof(((struct core_conf *)0)->metrics),
 		.help = "The listener for metrics."},
+	{.name = "database",
+		.type = SETTING_GROUP,
+		.flags = SETTING_RESTART,
+		.offset = FIELD(database),
+		.sub = database_settings,
+		.size = sizeof(((struct core_conf *)0)->database),
+		.help = "The store of plugins that keep tables: nodes, users, keys."},
 	{NULL},
 };
 

@@ -16,6 +16,12 @@ struct core_conf {
 		char *listen; /* "": off */
 		bool allow_remote;
 	} metrics;
+	struct {
+		int type; /* 0: sqlite, the only one yet */
+		struct {
+			char *path;
+		} sqlite;
+	} database;
 };
 
 extern const struct setting core_settings[];

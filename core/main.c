@@ -29,6 +29,7 @@
 #include "plugins.h"
 #include "privileges.h"
 #include "state_dirs.h"
+#include "store.h"
 
 struct options {
 	const char *path; /* NULL: the system's file, or the embedded default */
@@ -174,6 +175,7 @@ static void start_privileged(struct configuration *configuration)
 		fatalx("core.aead: \"%s\" %s", core->aead,
 			rc == -ENOENT ? "is no implementation" : "cannot run on this machine");
 	jobs_init();
+	store_configure(core);
 	if (plugins_init(configuration, &err))
 		fatalx("%s", err.msg);
 	privileges_drop(core->user, uid, gid, plugins_caps(configuration));
@@ -203,6 +205,7 @@ static int start_rest(const struct core_conf *core, struct err *err)
 
 static void stop_rest(void)
 {
+	store_stop();
 	http_stop();
 	loop_lag_stop();
 	jobs_stop();

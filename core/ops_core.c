@@ -11,6 +11,7 @@
 #include "metrics_text.h"
 #include "ops.h"
 #include "plugins.h"
+#include "store.h"
 
 static void run_describe(struct op_call *call, const json_t *args)
 {
@@ -90,6 +91,7 @@ static void run_status(struct op_call *call, const json_t *args)
 			"log_level", log_level_names[log_level_get()], "aead", aead_chosen()->name);
 
 	(void)args;
+	store_status(status);
 	for (size_t i = 0; i < active->n; i++)
 		json_object_set_new(
 			status, active->plugins[i]->plugin->name, status_of(active->plugins[i]));

@@ -10,6 +10,7 @@
 #include "loop_lag.h"
 #include "metrics_text.h"
 #include "plugins.h"
+#include "store.h"
 
 static void collect_daemon(struct metric_sink *sink)
 {
@@ -40,6 +41,7 @@ char *metrics_scrape(size_t *len)
 	jobs_collect(sink);
 	ctl_collect(sink);
 	http_collect(sink);
+	store_collect(sink);
 	collect_daemon(sink);
 	for (struct instance *inst = plugin_first(); inst; inst = inst->next) {
 		uint64_t since = core_now();

@@ -55,10 +55,12 @@ struct store_table {
  * called in the store's own thread once per version step, inside the transaction that makes it. */
 struct store_migration;
 struct store_schema {
-	const char *name; /* of the plugin */
+	const char *name; /* of the plugin, which restarts when a backup is put in place */
 	unsigned version; /* of the newest table or column */
 	const struct store_table *tables;
 	int (*migrate)(struct store_migration *m, unsigned to, struct err *err); /* may be NULL */
+	/* Files of the state directory that a backup must hold too (keys); NULL-terminated. */
+	const char *const *files;
 };
 
 struct store_value {
@@ -86,9 +88,10 @@ static inline struct store_value store_bytes(const void *bytes, size_t len)
 struct store_value store_text(const char *text); /* NULL: NULL */
 
 /*
- * Makes the tables exist as declared, older ones migrated: one transaction per version. In init or
- * start. -ENOTSUP when the store is of a newer version than the schema (a downgrade), with what to
- * do in `err`. The schema must stay valid.
+ * Makes the tables exist as declared, older ones migrated: one transaction per version, and a copy
+ * of the store beside it before the first. In start. -ENOTSUP when the store is of a newer version
+ * than the schema (a downgrade), with what to do in `err`. The schema must stay valid. A second
+ * call with the same schema is fine: a plugin starts more than once.
  */
 int store_declare(const struct store_schema *schema, struct err *err);
 
@@ -117,8 +120,15 @@ void store_expect(struct store_txn *txn, const char *table, struct store_value k
 /* Condition and change: the counter of that name (0 when never used) is `from`, and becomes `to`.
  * For ids that are never used twice, over deletions and restored backups too. */
 void store_count(struct store_txn *txn, const char *counter, int64_t from, int64_t to);
-/* What the counter is now. In start only, as store_load. */
+/* What the counter is now. In start only, as store_load. A backup that is put in place makes each
+ * counter jump by STORE_RESTORE_JUMP, past what was given out since it was made. */
 int store_counter(const char *counter, int64_t *value, struct err *err);
+#define STORE_RESTORE_JUMP (1 << 20)
+
+/* In `migrate`: rows as they are, and changes as in a transaction (which it frees). */
+int store_migration_load(
+	struct store_migration *m, const char *table, store_row_fn row, void *arg, struct err *err);
+int store_migration_write(struct store_migration *m, struct store_txn *txn, struct err *err);
 
 /* How a commit ended. */
 struct store_result {
@@ -134,11 +144,5 @@ void store_drain(void);
 
 /* True while the last write succeeded; else why not, for `status` and health. */
 bool store_healthy(const char **why);
-
-/*
- * A copy of the whole store as it is at one moment, beside ongoing commits. `fd` is where to (the
- * store's from now on); `done` on the loop.
- */
-void store_backup(int fd, void (*done)(void *arg, int error, const char *why), void *arg);
 
 #pragma GCC visibility pop

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include <sqlite3.h>
+
+#include "store.h"
+
+/* Between the files of the SQLite backend. */
+
+#define STORE_SQLITE_APPLICATION 0x5461696c /* "Tail": application_id of our files */
+
+struct store_sqlite_db {
+	sqlite3 *sqlite;
+	char *path;
+	sqlite3_stmt *count; /* of counters */
+};
+extern struct store_sqlite_db store_db;
+
+/* The last error of SQLite as text with the file and what to do; returns -errno. */
+int store_sqlite_error(struct err *err, const char *what);
+int store_sqlite_exec(const char *sql, struct err *err);
+/* `fmt` as sqlite3_mprintf takes it: %w within "", %Q for a text. */
+int store_sqlite_prepare(sqlite3_stmt **stmt, struct err *err, const char *fmt, ...);
+
+void store_sqlite_table_open(struct store_info *table);
+void store_sqlite_table_close(struct store_info *table);
+
+/* ---- store_sqlite_schema.c ---- */
+
+int store_sqlite_make_own_tables(struct err *err);
+int store_sqlite_declare(const struct store_schema *schema, struct err *err);
+int store_sqlite_copy(const char *from, const char *to, struct err *err);

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the report of perf/run says, and that the README quotes what is committed."""
+
+import runpy
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "perf"))
+
+from report import host, svg, writer  # noqa: E402
+
+SUBJECTS = runpy.run_path(str(ROOT / "perf/run"))["SUBJECTS"]
+
+
+def test_readme_quotes_the_committed_results():
+    assert writer.readme_section(SUBJECTS) in (ROOT / "README.md").read_text(), "run ./dev bench --readme"
+
+
+def test_committed_charts_exist():
+    for path, report in writer.committed():
+        for subject, data in report["subjects"].items():
+            for plot in SUBJECTS[subject].plots(data):
+                assert (path.parent / f"{path.stem}-{plot}.svg").exists()
+
+
+def test_bars_are_svg():
+    drawing = svg.bars("a < b", "x", "y", {"one": {"64 B": (2.0, 1.5, 2.5), "IMIX": (7.0, 6.0, 8.0)}})
+    root = ElementTree.fromstring(drawing)
+    bars = [e for e in root if e.tag.endswith("rect") and "x" in e.keys() and e.get("width") != "12"]
+    assert len(bars) == 2
+    assert float(bars[1].get("height")) > 3 * float(bars[0].get("height"))
+    assert "a < b" in "".join(root.itertext())
+
+
+def test_lines_on_logarithmic_axes():
+    drawing = svg.lines("t", "x", "y", {"one": [(1, 10.0), (1000, 10000.0)]}, svg.Log(1, 1000), svg.Log(10, 10000))
+    line = next(e for e in ElementTree.fromstring(drawing) if e.tag.endswith("polyline"))
+    first, last = (tuple(map(float, p.split(","))) for p in line.get("points").split())
+    assert first == (svg.LEFT, svg.HEIGHT - svg.BOTTOM) and last == (svg.WIDTH - svg.RIGHT, svg.TOP)
+
+
+def test_targets_either_way():
+    assert host.target("t", 2, 2.1)["held"] and not host.target("t", 2, 1.9)["held"]
+    assert host.target("t", 50, 49, at_most=True)["held"] and not host.target("t", 50, 51, at_most=True)["held"]

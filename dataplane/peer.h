@@ -35,6 +35,12 @@ struct keypair {
 	_Alignas(64) struct replay_window replay;
 };
 
+/* A worker's clock is that of the start of its round: a key may have been born after it. */
+static inline uint64_t keypair_age(const struct keypair *kp, uint64_t now)
+{
+	return now > kp->birth ? now - kp->birth : 0;
+}
+
 enum peer_flag {
 	PEER_ACTIVE = 1 << 0, /* control runs this peer's timers */
 	PEER_WANTED = 1 << 1, /* control was told that a handshake is needed */

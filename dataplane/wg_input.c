@@ -92,7 +92,7 @@ static uint16_t admit(struct worker *w, struct rte_mbuf *m, struct keypair **out
 
 	if (!kp)
 		return VERDICT_DROP(DROP_NO_KEY);
-	if (w->now - kp->birth >= REJECT_AFTER_TIME)
+	if (keypair_age(kp, w->now) >= REJECT_AFTER_TIME)
 		return VERDICT_DROP(DROP_EXPIRED);
 	if (counter_of(message) >= REJECT_AFTER_MESSAGES)
 		return VERDICT_DROP(DROP_COUNTER);
@@ -168,7 +168,7 @@ static void authentic(struct worker *w, struct keypair *kp, struct packet *p, bo
 	}
 	if (!kp->initiator)
 		keypair_confirmed(w, kp);
-	else if (w->now - kp->birth > REKEY_ON_RECEIVE &&
+	else if (keypair_age(kp, w->now) > REKEY_ON_RECEIVE &&
 		 !atomic_exchange_explicit(&kp->rekey_asked, true, memory_order_relaxed))
 		event_once(w, slot, PEER_WANTED, EVENT_WANT_HANDSHAKE, kp, NULL);
 	if (!path || !same_path(path, &p->path))

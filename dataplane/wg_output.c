@@ -38,7 +38,7 @@ static struct keypair *keypair_current(const struct worker *w, const struct peer
 	/* pairs with the release store in control's publication */
 	struct keypair *kp = atomic_load_explicit(&slot->current, memory_order_acquire);
 
-	if (!kp || w->now - kp->birth >= REJECT_AFTER_TIME)
+	if (!kp || keypair_age(kp, w->now) >= REJECT_AFTER_TIME)
 		return NULL;
 	/* A margin of more than what all workers can take at once: the counter never passes it. */
 	if (atomic_load_explicit(&kp->send_counter, memory_order_relaxed) >=
@@ -62,7 +62,7 @@ static void ask_handshake(struct worker *w, struct peer_slot *slot, uint32_t pee
 static void rekey_when_due(struct worker *w, struct peer_slot *slot, struct keypair *kp)
 {
 	uint64_t counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
-	bool old = kp->initiator && w->now - kp->birth >= REKEY_AFTER_TIME;
+	bool old = kp->initiator && keypair_age(kp, w->now) >= REKEY_AFTER_TIME;
 
 	if ((old || counter >= REKEY_AFTER_MESSAGES) &&
 		!atomic_exchange_explicit(&kp->rekey_asked, true, memory_order_relaxed))

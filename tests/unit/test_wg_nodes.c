@@ -379,6 +379,20 @@ static void test_nonce_exhaustion(void **state)
 	assert_int_equal(atomic_load(&w.keypairs[FAR]->send_counter), REJECT_AFTER_MESSAGES - 1);
 }
 
+/* Published while a round runs whose clock was read before: the key is new, not ages old. */
+static void test_key_younger_than_round(void **state)
+{
+	struct rte_mbuf *m;
+
+	(void)state;
+	w.keypairs[FAR]->birth = w.keypairs[NEAR]->birth = NOW + 1;
+	m = seal(inner4(100));
+	assert_non_null(m);
+	m = open_one(m);
+	assert_non_null(m);
+	rte_pktmbuf_free(m);
+}
+
 static void test_rekey_asked_once(void **state)
 {
 	struct worker_event event;
@@ -456,6 +470,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_roaming, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_key_is_staged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nonce_exhaustion, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_key_younger_than_round, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rekey_asked_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_workers_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),

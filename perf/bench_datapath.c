@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How fast the whole graph of the data plane is, between two ports in memory (traffic.h): all of
+ * it, from the Ethernet frame that comes in to the one that goes out.
+ *
+ *   seal:  rx classify route wg_output outer route neighbour tx
+ *   open:  rx classify wg_input route neighbour tx
+ *
+ * A cell (workers, peers, way, size) is measured in short windows, once per round, so that a
+ * machine that slows down slows all cells; a figure is the median of the windows in which no other
+ * thread took a worker's core. Rates count everything that a worker did, the ports in memory
+ * included, but not the preparation of sealed packets. Gbit/s counts the inner packets alone.
+ *
+ * Cycles are ticks of the TSC, as `tailplane graph` counts them; the clock that the cores really
+ * run at is measured and printed beside.
+ */
+#include <err.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+#include <rte_cycles.h>
+
+#include "aead.h"
+#include "gateway.h"
+
+#define LIST_MAX 8
+#define ROUNDS_MAX 99
+#define TRIES 4 /* windows for one clean one, at most */
+#define NODES_MAX 16
+#define PEERS_MAX 100000
+
+struct list {
+	unsigned values[LIST_MAX], n;
+};
+
+struct node_figure {
+	char name[32];
+	double cycles, per_call;
+};
+
+struct window {
+	double pps; /* of all workers together */
+	double cycles;
+	double io;
+	bool clean;
+	unsigned n_nodes;
+	struct node_figure nodes[NODES_MAX];
+};
+
+struct cell {
+	unsigned workers, peers, size;
+	enum traffic_way way;
+	struct window windows[ROUNDS_MAX];
+	unsigned n;
+	uint64_t offered, lost, reordered;
+	struct cell *next;
+};
+
+static const char *const way_names[] = {"seal", "open"};
+
+static struct list workers = {{1}, 1}, peer_counts = {{1, 100, 10000, 100000}, 4},
+		   sizes = {{64, 512, 1420, 0}, 4}, ways = {{TRAFFIC_SEAL, TRAFFIC_OPEN}, 2};
+static unsigned rounds = 7, window_ms = 5, ring = 1024;
+static bool as_json, with_nodes;
+static double ticks_per_s, clock_hz;
+static struct cell *cells, **cells_tail = &cells;
+
+/* ---- clocks ---------------------------------------------------------------------------------- */
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* What the core runs at: a multiplication waits 3 cycles for the one before, on x86 since 2008. */
+static double clock_measure(void)
+{
+	double best = 0;
+
+#if defined(__x86_64__)
+	for (unsigned i = 0; i < 20; i++) {
+		double start = seconds();
+		uint64_t v = 3;
+
+		for (unsigned k = 0; k < 100000; k++)
+			__asm__ volatile("imul %0, %0\n\timul %0, %0\n\timul %0, %0\n\timul %0, %0"
+					 : "+r"(v));
+		best = RTE_MAX(best, 1200000. / (seconds() - start));
+	}
+#endif
+	return best;
+}
+
+/* ---- one window ------------------------------------------------------------------------------ */
+
+static void sleep_ms(unsigned ms)
+{
+	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
+}
+
+static void run_wait(const struct traffic_run *run, unsigned n)
+{
+	double deadline = seconds() + 20;
+
+	traffic_start(run, n);
+	while (!traffic_done()) {
+		sleep_ms(1);
+		if (seconds() > deadline)
+			errx(1, "a worker did not finish its window");
+	}
+}
+
+static struct node_figure figure(const json_t *before, const json_t *after)
+{
+	struct node_figure f;
+	double packets = json_number_value(json_object_get(after, "packets")) -
+			 json_number_value(json_object_get(before, "packets"));
+	double calls = json_number_value(json_object_get(after, "calls")) -
+		       json_number_value(json_object_get(before, "calls"));
+	double then = json_number_value(json_object_get(before, "cycles_per_packet")) *
+		      json_number_value(json_object_get(before, "packets"));
+	double now = json_number_value(json_object_get(after, "cycles_per_packet")) *
+		     json_number_value(json_object_get(after, "packets"));
+
+	snprintf(f.name, sizeof(f.name), "%s", json_string_value(json_object_get(after, "node")));
+	f.cycles = packets > 0 ? (now - then) / packets : 0;
+	f.per_call = calls > 0 ? packets / calls : 0;
+	return f;
+}
+
+/* What the nodes took; `rx` and `tx` without the ports behind them. */
+static void nodes_note(
+	struct window *w, const json_t *before, const json_t *after, unsigned n, double packets)
+{
+	double rx = 0, tx = 0, prepare = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct traffic_stats *s = traffic_stats(i);
+
+		rx += (double)s->rx_ticks;
+		tx += (double)s->tx_ticks;
+		prepare += (double)s->prepare;
+	}
+	w->io = (rx + tx) / packets;
+	for (size_t i = 0; i < json_array_size(after) && w->n_nodes < NODES_MAX; i++) {
+		struct node_figure f = figure(json_array_get(before, i), json_array_get(after, i));
+
+		if (f.per_call < 1)
+			continue;
+		if (!strcmp(f.name, "rx"))
+			f.cycles -= (rx + prepare) / packets;
+		if (!strcmp(f.name, "tx"))
+			f.cycles -= tx / packets;
+		w->nodes[w->n_nodes++] = f;
+	}
+}
+
+static struct window window_run(struct cell *cell, unsigned ms)
+{
+	struct traffic_run run = {.way = cell->way,
+		.n_peers = cell->peers,
+		.size = cell->size,
+		.ticks = (uint64_t)(ticks_per_s * ms / 1000)};
+	unsigned n =
+		cell->way == TRAFFIC_OPEN ? RTE_MIN(cell->workers, cell->peers) : cell->workers;
+	json_t *before = gateway_graph(), *after;
+	struct window w = {.clean = true};
+	double packets = 0, ticks = 0;
+
+	run_wait(&run, n);
+	after = gateway_graph();
+	for (unsigned i = 0; i < n; i++) {
+		const struct traffic_stats *s = traffic_stats(i);
+
+		if (!s->sunk)
+			errx(1, "no packet came through");
+		w.pps += (double)s->sunk / (double)s->ticks * ticks_per_s;
+		w.clean &= s->switches == 0;
+		packets += (double)s->sunk;
+		ticks += (double)s->ticks;
+		cell->offered += s->offered;
+		cell->lost += s->offered - s->sunk;
+		cell->reordered += s->reordered;
+	}
+	w.cycles = ticks / packets;
+	nodes_note(&w, before, after, n, packets);
+	json_decref(before);
+	json_decref(after);
+	return w;
+}
+
+/* Every peer has carried something and what that starts is done; caches hold what they can. */
+static void warm_up(struct cell *cell)
+{
+	uint64_t offered = cell->offered;
+
+	do {
+		window_run(cell, 5);
+		gateway_loop();
+	} while (cell->offered - offered < 3ull * cell->peers);
+	cell->offered = cell->lost = cell->reordered = 0;
+}
+
+static void cell_round(struct cell *cell)
+{
+	for (unsigned i = 0; i < TRIES; i++) {
+		cell->windows[cell->n] = window_run(cell, window_ms);
+		if (cell->windows[cell->n].clean)
+			break;
+	}
+	cell->n++;
+}
+
+static int by_pps(const void *a, const void *b)
+{
+	const struct window *wa = a, *wb = b;
+
+	/* those that were disturbed first: the median is taken of the rest */
+	if (wa->clean != wb->clean)
+		return wa->clean ? 1 : -1;
+	return (wa->pps > wb->pps) - (wa->pps < wb->pps);
+}
+
+static unsigned dirty(const struct cell *cell)
+{
+	unsigned n = 0;
+
+	while (n < cell->n && !cell->windows[n].clean)
+		n++;
+	return n;
+}
+
+static const struct window *median(const struct cell *cell)
+{
+	unsigned skip = dirty(cell) == cell->n ? 0 : dirty(cell);
+
+	return &cell->windows[skip + (cell->n - skip) / 2];
+}
+
+/* ---- all cells ------------------------------------------------------------------------------- */
+
+static struct cell *cell_new(
+	unsigned n_workers, unsigned peers, enum traffic_way way, unsigned size)
+{
+	struct cell *cell = calloc(1, sizeof(*cell));
+
+	if (!cell)
+		errx(1, "out of memory");
+	cell->workers = n_workers;
+	cell->peers = peers;
+	cell->way = way;
+	cell->size = size;
+	*cells_tail = cell;
+	cells_tail = &cell->next;
+	return cell;
+}
+
+/* All sizes of one way and number of peers, round by round. */
+static void group_run(unsigned n_workers, unsigned peers, enum traffic_way way)
+{
+	struct cell *group[LIST_MAX];
+
+	for (unsigned i = 0; i < sizes.n; i++)
+		group[i] = cell_new(n_workers, peers, way, sizes.values[i]);
+	gateway_busy(true);
+	warm_up(group[0]);
+	for (unsigned r = 0; r < rounds; r++)
+		for (unsigned i = 0; i < sizes.n; i++)
+			cell_round(group[i]);
+	gateway_busy(false);
+	for (unsigned i = 0; i < sizes.n; i++)
+		qsort(group[i]->windows, group[i]->n, sizeof(struct window), by_pps);
+}
+
+static void losses_tell(void)
+{
+	json_t *drops = gateway_drops();
+	const char *name;
+	json_t *count;
+
+	json_object_foreach (drops, name, count)
+		warnx("lost: %s %lld", name, (long long)json_integer_value(count));
+	json_decref(drops);
+}
+
+static void all_run(void)
+{
+	for (unsigned w = 0; w < workers.n; w++) {
+		gateway_start(workers.values[w], peer_counts.values[peer_counts.n - 1], ring);
+		gateway_busy(false);
+		for (unsigned p = 0; p < peer_counts.n; p++) {
+			gateway_peers(peer_counts.values[p]);
+			for (unsigned i = 0; i < ways.n; i++)
+				group_run(workers.values[w], peer_counts.values[p], ways.values[i]);
+		}
+		losses_tell();
+		gateway_stop();
+	}
+}
+
+/* ---- what people read ------------------------------------------------------------------------ */
+
+static const char *size_name(unsigned size)
+{
+	static char text[4][16];
+	static unsigned at;
+
+	at = (at + 1) % 4;
+	if (size)
+		snprintf(text[at], sizeof(text[0]), "%u", size);
+	return size ? text[at] : "imix";
+}
+
+static double gbps(const struct cell *cell, double pps)
+{
+	return pps * traffic_mean_size(cell->size) * 8e-9;
+}
+
+static void cell_print(const struct cell *cell)
+{
+	const struct window *w = median(cell);
+
+	printf("%7u %7u  %-4s %5s %8.2f %8.2f %9.0f %9.0f %6.0f %3u/%u", cell->workers, cell->peers,
+		way_names[cell->way], size_name(cell->size), w->pps / 1e6, gbps(cell, w->pps),
+		w->cycles, w->cycles * clock_hz / ticks_per_s, w->io, cell->n - dirty(cell),
+		cell->n);
+	if (cell->lost || cell->reordered)
+		printf("  lost %llu, out of order %llu", (unsigned long long)cell->lost,
+			(unsigned long long)cell->reordered);
+	printf("\n");
+	if (!with_nodes)
+		return;
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		printf("%32s %9.1f cycles, %6.1f packets a call\n", w->nodes[i].name,
+			w->nodes[i].cycles, w->nodes[i].per_call);
+}
+
+/* "model name" of /proc/cpuinfo, which not every architecture has. */
+static void cpu_name(char *name, size_t size)
+{
+	FILE *file = fopen("/proc/cpuinfo", "re");
+	char line[256];
+
+	snprintf(name, size, "unknown");
+	while (file && fgets(line, sizeof(line), file)) {
+		char *value = strchr(line, ':');
+
+		if (strncmp(line, "model name", 10) == 0 && value) {
+			snprintf(name, size, "%.*s", (int)strcspn(value + 2, "\n"), value + 2);
+			break;
+		}
+	}
+	if (file)
+		fclose(file);
+}
+
+static void report_text(void)
+{
+	char cpu[128];
+
+	cpu_name(cpu, sizeof(cpu));
+	printf("%s, core at %.2f GHz, TSC at %.2f GHz, AEAD %s, rings of %u\n", cpu, clock_hz / 1e9,
+		ticks_per_s / 1e9, aead_chosen()->name, ring);
+	printf("%7s %7s  %-4s %5s %8s %8s %9s %9s %6s %s\n", "workers", "peers", "way", "size",
+		"Mpps", "Gbit/s", "TSC/pkt", "clock/pkt", "io TSC", "clean");
+	for (const struct cell *cell = cells; cell; cell = cell->next)
+		cell_print(cell);
+}
+
+static json_t *nodes_json(const struct window *w)
+{
+	json_t *nodes = json_object();
+
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		json_object_set_new(nodes, w->nodes[i].name, json_real(w->nodes[i].cycles));
+	json_object_set_new(nodes, "(ports in memory)", json_real(w->io));
+	return nodes;
+}
+
+static double batch_of(const struct cell *cell, const struct window *w)
+{
+	const char *name = cell->way == TRAFFIC_SEAL ? "wg_output" : "wg_input";
+
+	for (unsigned i = 0; i < w->n_nodes; i++)
+		if (!strcmp(w->nodes[i].name, name))
+			return w->nodes[i].per_call;
+	return 0;
+}
+
+static json_t *cell_json(const struct cell *cell)
+{
+	const struct window *w = median(cell);
+
+	return json_pack("{ss ss ss sf sI sI sI sf sf sf sf sf sf sI sI sI sI so}", "impl",
+		aead_chosen()->name, "op", way_names[cell->way], "size", size_name(cell->size),
+		"batch", batch_of(cell, w), "keys", (json_int_t)cell->peers, "peers",
+		(json_int_t)cell->peers, "workers", (json_int_t)cell->workers, "gbps",
+		gbps(cell, w->pps), "gbps_min", gbps(cell, cell->windows[0].pps), "gbps_max",
+		gbps(cell, cell->windows[cell->n - 1].pps), "mpps", w->pps / 1e6,
+		"cycles_per_packet", w->cycles, "core_cycles_per_packet",
+		w->cycles * clock_hz / ticks_per_s, "windows", (json_int_t)cell->n, "undisturbed",
+		(json_int_t)(cell->n - dirty(cell)), "lost", (json_int_t)cell->lost, "reordered",
+		(json_int_t)cell->reordered, "nodes", nodes_json(w));
+}
+
+static void report_json(void)
+{
+	json_t *results = json_array(), *report;
+	struct utsname os;
+	char cpu[128];
+
+	uname(&os);
+	cpu_name(cpu, sizeof(cpu));
+	for (const struct cell *cell = cells; cell; cell = cell->next)
+		json_array_append_new(results, cell_json(cell));
+	report = json_pack("{s:{ss sI ss sf sf ss ss ss} sI sI sI so}", "machine", "cpu", cpu,
+		"cpus", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "clock", "tsc", "clock_ghz",
+		ticks_per_s / 1e9, "core_ghz", clock_hz / 1e9, "kernel", os.release, "arch",
+		os.machine, "compiler", __VERSION__, "rounds", (json_int_t)rounds, "window_ms",
+		(json_int_t)window_ms, "ring", (json_int_t)ring, "results", results);
+	if (!report)
+		errx(1, "the report cannot be made");
+	json_dumpf(report, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(5));
+	putchar('\n');
+	json_decref(report);
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+static unsigned number(const char *text, unsigned min, unsigned max)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (!*text || *end || n < min || n > max)
+		errx(2, "'%s': a number from %u to %u would be right", text, min, max);
+	return (unsigned)n;
+}
+
+static struct list list_read(char *text, unsigned min, unsigned max)
+{
+	struct list list = {.n = 0};
+
+	for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
+		if (list.n == LIST_MAX)
+			errx(2, "more than %d values", LIST_MAX);
+		list.values[list.n++] = !strcmp(word, "imix")   ? 0
+					: !strcmp(word, "seal") ? TRAFFIC_SEAL
+					: !strcmp(word, "open") ? TRAFFIC_OPEN
+								: number(word, min, max);
+	}
+	if (!list.n)
+		errx(2, "an empty list");
+	return list;
+}
+
+static void usage(void)
+{
+	errx(2, "usage: bench_datapath [--json] [--nodes] [--workers N,..] [--peers N,..]\n"
+		"       [--sizes BYTES,..,imix] [--ways seal,open] [--rounds N] [--window MS]\n"
+		"       [--ring PACKETS] [--aead NAME]\n"
+		"peers in rising order, up to 100000; sizes of the inner packets from 64 to 1420");
+}
+
+static void options_read(int argc, char **argv)
+{
+	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+		{"nodes", no_argument, NULL, 'n'}, {"workers", required_argument, NULL, 'w'},
+		{"peers", required_argument, NULL, 'p'}, {"sizes", required_argument, NULL, 's'},
+		{"ways", required_argument, NULL, 'd'}, {"rounds", required_argument, NULL, 'r'},
+		{"window", required_argument, NULL, 't'}, {"ring", required_argument, NULL, 'q'},
+		{"aead", required_argument, NULL, 'a'}, {NULL, 0, NULL, 0}};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'j':
+			as_json = true;
+			break;
+		case 'n':
+			with_nodes = true;
+			break;
+		case 'w':
+			workers = list_read(optarg, 1, 64);
+			break;
+		case 'p':
+			peer_counts = list_read(optarg, 1, PEERS_MAX);
+			break;
+		case 's':
+			sizes = list_read(optarg, 64, 1420);
+			break;
+		case 'd':
+			ways = list_read(optarg, 0, 1);
+			break;
+		case 'r':
+			rounds = number(optarg, 1, ROUNDS_MAX);
+			break;
+		case 't':
+			window_ms = number(optarg, 1, 1000);
+			break;
+		case 'q':
+			ring = RTE_ALIGN(number(optarg, 64, 8192), 64u);
+			break;
+		case 'a':
+			if (aead_init(optarg))
+				errx(2, "no AEAD named %s here", optarg);
+			break;
+		default:
+			usage();
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	double start, end;
+	uint64_t tsc;
+
+	aead_init(NULL);
+	options_read(argc, argv);
+	start = seconds();
+	tsc = rte_rdtsc();
+	clock_hz = clock_measure();
+	while ((end = seconds()) - start < 0.1)
+		;
+	ticks_per_s = (double)(rte_rdtsc() - tsc) / (end - start);
+	all_run();
+	if (as_json)
+		report_json();
+	else
+		report_text();
+	return 0;
+}

@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* See traffic.h for what this stands for. */
+#include "traffic.h"
+
+#include <err.h>
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <rte_cycles.h>
+#include <rte_ether.h>
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
+#include <rte_udp.h>
+
+#include "aead.h"
+#include "messages.h"
+#include "prng.h"
+#include "worker.h"
+
+#define RING_MAX 8192
+#define PREPARE_BATCH 64
+#define HEADERS \
+	(sizeof(struct rte_ether_hdr) + sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr))
+
+/* Rides with a packet through the graph, in the mbuf. */
+struct mark {
+	uint64_t due, number;
+};
+
+struct frame {
+	struct rte_ether_hdr ether;
+	struct rte_ipv4_hdr ip;
+	struct rte_udp_hdr udp;
+} __attribute__((packed, aligned(2)));
+
+/* One way of one worker. Its worker alone touches it while it runs. */
+struct generator {
+	struct traffic_stats stats;
+	struct prng prng;
+	uint64_t started, last_sunk, highest;
+	uint64_t cpu_before, wall_before, switches_before, drops_before;
+	double due_exact;
+	struct rte_mbuf
+		*ring[RING_MAX]; /* buffers that wait: empty for sealing, full for opening */
+	unsigned head, count;
+	struct frame template;
+} __rte_cache_aligned;
+
+struct port_private {
+	struct generator *source[PORT_QUEUES_MAX], *sink[PORT_QUEUES_MAX];
+};
+
+static struct {
+	const struct traffic_world *world;
+	struct traffic_run run;
+	unsigned n; /* generators of this run */
+	int mark_offset;
+	struct port_private inside, outside;
+	struct generator *generators[TRAFFIC_WAYS][PORT_QUEUES_MAX];
+	/* Raised by the control thread (release), read by workers (acquire); a worker answers with
+	 * the number of the run that it has begun and of that it has finished. */
+	_Atomic uint64_t wanted, begun[PORT_QUEUES_MAX], finished[PORT_QUEUES_MAX];
+} t;
+
+static struct mark *mark_of(struct rte_mbuf *m)
+{
+	return RTE_MBUF_DYNFIELD(m, t.mark_offset, struct mark *);
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static unsigned bucket_of(uint64_t ticks)
+{
+	unsigned power = ticks < TRAFFIC_STEPS ? 0 : 63 - __builtin_clzll(ticks) - 4;
+	unsigned bucket = power * TRAFFIC_STEPS / 2 + (unsigned)(ticks >> power);
+
+	return bucket < TRAFFIC_BUCKETS ? bucket : TRAFFIC_BUCKETS - 1;
+}
+
+/* The upper end of a bucket. */
+static double bucket_end(unsigned bucket)
+{
+	unsigned power = bucket < TRAFFIC_STEPS ? 0 : bucket / (TRAFFIC_STEPS / 2) - 1;
+
+	return ldexp((double)(bucket - power * TRAFFIC_STEPS / 2 + 1), (int)power);
+}
+
+double traffic_percentile(const uint64_t latencies[static TRAFFIC_BUCKETS], double p)
+{
+	uint64_t total = 0, seen = 0;
+
+	for (unsigned i = 0; i < TRAFFIC_BUCKETS; i++)
+		total += latencies[i];
+	for (unsigned i = 0; i < TRAFFIC_BUCKETS; i++) {
+		seen += latencies[i];
+		if (total && (double)seen >= p * (double)total)
+			return bucket_end(i);
+	}
+	return 0;
+}
+
+double traffic_mean_size(unsigned size)
+{
+	return size ? size : (7 * 64 + 4 * 576 + 1420) / 12.;
+}
+
+static unsigned size_next(struct prng *prng)
+{
+	uint32_t n;
+
+	if (t.run.size)
+		return t.run.size;
+	n = prng_below(prng, 12);
+	return n < 7 ? 64 : n < 11 ? 576 : 1420;
+}
+
+static uint64_t thread_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t thread_switches(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_THREAD, &usage);
+	return (uint64_t)usage.ru_nivcsw;
+}
+
+static uint64_t drops_of(const struct worker *w)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < DROPS_MAX; i++)
+		sum += w->counters.drops[i];
+	return sum;
+}
+
+/* ---- packets --------------------------------------------------------------------------------- */
+
+static void template_make(struct frame *f, uint32_t from, uint32_t to, const struct port *port)
+{
+	static const uint8_t neighbour[6] = {2, 0, 0, 0, 9, 9};
+
+	memset(f, 0, sizeof(*f));
+	memcpy(&f->ether.dst_addr, port->mac, 6);
+	memcpy(&f->ether.src_addr, neighbour, 6);
+	f->ether.ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
+	f->ip.version_ihl = 0x45;
+	f->ip.time_to_live = 64;
+	f->ip.next_proto_id = IPPROTO_UDP;
+	f->ip.src_addr = rte_cpu_to_be_32(from);
+	f->ip.dst_addr = rte_cpu_to_be_32(to);
+	f->udp.src_port = rte_cpu_to_be_16(TRAFFIC_LISTEN_PORT);
+	f->udp.dst_port = rte_cpu_to_be_16(TRAFFIC_LISTEN_PORT);
+}
+
+static void lengths_set(struct frame *f, unsigned ip_len)
+{
+	f->ip.total_length = rte_cpu_to_be_16((uint16_t)ip_len);
+	f->udp.dgram_len = rte_cpu_to_be_16((uint16_t)(ip_len - sizeof(f->ip)));
+	f->ip.hdr_checksum = 0;
+	f->ip.hdr_checksum = rte_ipv4_cksum(&f->ip);
+}
+
+/* As a driver leaves it: a frame of `len` bytes, its checksums found good by the NIC. */
+static char *frame_begin(struct rte_mbuf *m, unsigned len, const struct port *port)
+{
+	struct packet *p = packet_of(m);
+
+	m->data_off = RTE_PKTMBUF_HEADROOM;
+	m->data_len = (uint16_t)len;
+	m->pkt_len = len;
+	m->ol_flags = RTE_MBUF_F_RX_IP_CKSUM_GOOD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+	p->kind = PACKET_ETHER;
+	p->flags = 0;
+	p->in_port = port->index;
+	p->vlan = 0;
+	p->tunnel = TUNNEL_NONE;
+	p->peer = PEER_NONE;
+	return rte_pktmbuf_mtod(m, char *);
+}
+
+static void plain_make(struct generator *g, struct rte_mbuf *m, const struct port *port)
+{
+	unsigned size = size_next(&g->prng);
+	struct frame *f = (struct frame *)frame_begin(m, size + RTE_ETHER_HDR_LEN, port);
+
+	*f = g->template;
+	f->ip.dst_addr = rte_cpu_to_be_32(TRAFFIC_PEER_NET + prng_below(&g->prng, t.run.n_peers));
+	lengths_set(f, size);
+}
+
+/* ---- sealed packets, made in advance --------------------------------------------------------- */
+
+static uint32_t peer_next(struct generator *g, unsigned worker)
+{
+	/* an outer flow comes to one queue: the peers are dealt out */
+	uint32_t mine = (t.run.n_peers - worker + t.n - 1) / t.n;
+
+	return prng_below(&g->prng, mine) * t.n + worker;
+}
+
+static void sealed_make(struct generator *g, struct rte_mbuf *m, uint32_t number,
+	const struct port *port, struct aead_item *item)
+{
+	struct traffic_peer *peer = &t.world->peers[number];
+	unsigned size = size_next(&g->prng), padded = RTE_ALIGN_CEIL(size, 16u);
+	unsigned text = size > 1420 || padded > 1420 ? size : padded;
+	unsigned len = (unsigned)(HEADERS + sizeof(struct message_data)) + text + AEAD_TAG_LEN;
+	char *at = frame_begin(m, len, port);
+	struct frame *outer = (struct frame *)at, inner;
+	struct message_data *message = (struct message_data *)(at + HEADERS);
+
+	*outer = g->template;
+	outer->ip.src_addr = rte_cpu_to_be_32(TRAFFIC_ENDPOINT_NET + number);
+	lengths_set(outer, len - RTE_ETHER_HDR_LEN);
+	message->type = le32_make(MESSAGE_DATA);
+	message->receiver_index = le32_make(peer->receiver_index);
+	message->counter = le64_make(peer->counter++);
+	template_make(&inner, TRAFFIC_PEER_NET + number, TRAFFIC_HOST, port);
+	lengths_set(&inner, size);
+	memcpy(message->encrypted, &inner.ip, sizeof(inner) - sizeof(inner.ether));
+	*item = (struct aead_item){
+		.key = &peer->key, .src = {{message->encrypted, text}}, .dst = message->encrypted};
+	memcpy(item->nonce, &message->counter, sizeof(item->nonce));
+}
+
+static void prepare(struct worker *w, struct generator *g, const struct port *port)
+{
+	struct aead_item items[PREPARE_BATCH];
+	uint64_t before = rte_rdtsc();
+
+	g->head = 0;
+	while (g->count + PREPARE_BATCH <= t.world->ring) {
+		if (rte_pktmbuf_alloc_bulk(w->pool, g->ring + g->count, PREPARE_BATCH))
+			break;
+		for (unsigned i = 0; i < PREPARE_BATCH; i++)
+			sealed_make(g, g->ring[g->count + i], peer_next(g, w->id), port, &items[i]);
+		aead_seal(items, PREPARE_BATCH);
+		g->count += PREPARE_BATCH;
+	}
+	before = rte_rdtsc() - before;
+	g->stats.prepare += before;
+	g->started += before;
+}
+
+/* ---- a run, as a worker sees it -------------------------------------------------------------- */
+
+/* A worker's core is its own where this runs for good; here it is for the time of a run, if the
+ * system lets us. */
+static void core_keep(bool keep)
+{
+	struct sched_param param = {.sched_priority = keep ? 1 : 0};
+
+	pthread_setschedparam(pthread_self(), keep ? SCHED_FIFO : SCHED_OTHER, &param);
+}
+
+static void generator_begin(struct worker *w, struct generator *g)
+{
+	memset(&g->stats, 0, sizeof(g->stats));
+	core_keep(true);
+	g->drops_before = drops_of(w);
+	g->cpu_before = thread_ns(CLOCK_THREAD_CPUTIME_ID);
+	g->wall_before = thread_ns(CLOCK_MONOTONIC);
+	g->switches_before = thread_switches();
+	g->highest = 0;
+	g->due_exact = 0;
+	g->started = g->last_sunk = rte_rdtsc();
+}
+
+static void generator_end(struct worker *w, struct generator *g)
+{
+	g->stats.ticks = g->last_sunk - g->started;
+	g->stats.dropped = drops_of(w) - g->drops_before;
+	g->stats.cpu_ns = thread_ns(CLOCK_THREAD_CPUTIME_ID) - g->cpu_before;
+	g->stats.wall_ns = thread_ns(CLOCK_MONOTONIC) - g->wall_before;
+	g->stats.switches = thread_switches() - g->switches_before;
+	core_keep(false);
+}
+
+/* How many packets are due, up to `max`; what a full ring would have lost is counted. */
+static unsigned due_now(struct generator *g, uint64_t now, unsigned max)
+{
+	double backlog;
+
+	if (t.run.rate <= 0)
+		return max;
+	backlog = (double)(now - g->started) * t.run.rate - g->due_exact;
+	if (backlog > t.world->ring) {
+		double lost = floor(backlog - t.world->ring);
+
+		g->stats.missed += (uint64_t)lost;
+		g->due_exact += lost;
+		backlog -= lost;
+	}
+	return backlog < max ? (unsigned)backlog : max;
+}
+
+static unsigned take(struct generator *g, struct rte_mbuf **pkts, unsigned n)
+{
+	n = RTE_MIN(n, g->count);
+	for (unsigned i = 0; i < n; i++) {
+		pkts[i] = g->ring[g->head];
+		g->head = g->head + 1 == t.world->ring ? 0 : g->head + 1;
+	}
+	g->count -= n;
+	return n;
+}
+
+/* For sealing: the ring holds empty buffers, the oldest first, as a NIC's does. */
+static unsigned plain_take(struct worker *w, struct generator *g, const struct port *port,
+	struct rte_mbuf **pkts, unsigned n)
+{
+	while (g->count < t.world->ring) {
+		unsigned tail = (g->head + g->count) % t.world->ring;
+
+		g->ring[tail] = rte_pktmbuf_alloc(w->pool);
+		if (!g->ring[tail])
+			break;
+		g->count++;
+	}
+	n = take(g, pkts, n);
+	for (unsigned i = 0; i < n; i++)
+		plain_make(g, pkts[i], port);
+	return n;
+}
+
+static bool under_way(const struct worker *w, const struct generator *g)
+{
+	return g->stats.offered != g->stats.sunk &&
+	       g->stats.offered != g->stats.sunk + drops_of(w) - g->drops_before;
+}
+
+static unsigned sealed_take(struct worker *w, struct generator *g, const struct port *port,
+	struct rte_mbuf **pkts, unsigned n)
+{
+	if (!g->count) {
+		if (under_way(w, g))
+			return 0;
+		prepare(w, g, port);
+	}
+	return take(g, pkts, n);
+}
+
+static unsigned offer(struct worker *w, struct generator *g, const struct port *port,
+	struct rte_mbuf **pkts, unsigned n)
+{
+	uint64_t now;
+
+	n = t.run.way == TRAFFIC_SEAL ? plain_take(w, g, port, pkts, n)
+				      : sealed_take(w, g, port, pkts, n);
+	now = rte_rdtsc();
+	for (unsigned i = 0; i < n; i++) {
+		struct mark *mark = mark_of(pkts[i]);
+
+		mark->number = ++g->stats.offered;
+		mark->due =
+			t.run.rate > 0 ? g->started + (uint64_t)(g->due_exact / t.run.rate) : now;
+		g->due_exact += 1;
+	}
+	return n;
+}
+
+static uint16_t traffic_rx(
+	struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t max)
+{
+	struct port_private *private = q->port->private;
+	struct generator *g = private->source[w->id];
+	/* pairs with the release store in traffic_start */
+	uint64_t wanted = atomic_load_explicit(&t.wanted, memory_order_acquire);
+	uint64_t now = rte_rdtsc(), prepared;
+	unsigned n = 0;
+
+	if (wanted == atomic_load_explicit(&t.finished[w->id], memory_order_relaxed) ||
+		g != t.generators[t.run.way][w->id])
+		return 0;
+	if (w->id >= t.n) {
+		/* nothing to do: said only now, so that the run is not changed under a worker */
+		memset(&g->stats, 0, sizeof(g->stats));
+		atomic_store_explicit(&t.finished[w->id], wanted, memory_order_release);
+		return 0;
+	}
+	if (wanted != atomic_load_explicit(&t.begun[w->id], memory_order_relaxed)) {
+		generator_begin(w, g);
+		atomic_store_explicit(&t.begun[w->id], wanted, memory_order_relaxed);
+		now = rte_rdtsc();
+	}
+	prepared = g->stats.prepare;
+	if (now - g->started < t.run.ticks) {
+		n = offer(w, g, q->port, pkts, due_now(g, now, max));
+	} else if (!under_way(w, g) || now - g->started > t.run.ticks + rte_get_tsc_hz()) {
+		generator_end(w, g);
+		/* pairs with the acquire load in traffic_done */
+		atomic_store_explicit(&t.finished[w->id], wanted, memory_order_release);
+		return 0;
+	}
+	g->stats.rx_ticks += rte_rdtsc() - now - (g->stats.prepare - prepared);
+	return (uint16_t)n;
+}
+
+static uint16_t traffic_tx(
+	struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct port_private *private = q->port->private;
+	struct generator *g = private->sink[w->id];
+	uint64_t now = rte_rdtsc();
+	/* Ethernet, then IP alone, or also UDP and WireGuard */
+	unsigned overhead = g == t.generators[TRAFFIC_SEAL][w->id]
+				    ? HEADERS + sizeof(struct message_data) + AEAD_TAG_LEN
+				    : RTE_ETHER_HDR_LEN;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct mark *mark = mark_of(pkts[i]);
+
+		if (pkts[i]->pool != w->pool) /* control's: a handshake message, a keep-alive */
+			continue;
+		g->stats.reordered += mark->number < g->highest;
+		g->highest = mark->number;
+		g->stats.sunk++;
+		g->stats.sunk_bytes += pkts[i]->pkt_len - overhead;
+		if (t.run.latencies)
+			g->stats.latencies[bucket_of(now - mark->due)]++;
+	}
+	rte_pktmbuf_free_bulk(pkts, n);
+	g->last_sunk = rte_rdtsc();
+	g->stats.tx_ticks += g->last_sunk - now;
+	return n;
+}
+
+/* ---- control --------------------------------------------------------------------------------- */
+
+static void traffic_close(struct port *port)
+{
+	free(port);
+}
+
+static const struct port_ops traffic_ops = {
+	.rx = traffic_rx, .tx = traffic_tx, .close = traffic_close};
+
+static struct port *port_make(const char *name, uint8_t number, struct port_private *private)
+{
+	struct port *port = aligned_alloc(
+		RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(sizeof(*port), RTE_CACHE_LINE_SIZE));
+
+	if (!port)
+		return NULL;
+	memset(port, 0, sizeof(*port));
+	port->ops = &traffic_ops;
+	port->type = PORT_ETHER;
+	port->n_queues = (uint16_t)t.world->n_workers;
+	port->numa = -1;
+	port->mtu = 1500;
+	memcpy(port->mac, (uint8_t[]){2, 0, 0, 0, 0, number}, 6);
+	port->up = true;
+	snprintf(port->name, sizeof(port->name), "%s", name);
+	port->private = private;
+	for (unsigned i = 0; i < port->n_queues; i++)
+		port->queues[i] = (struct port_queue){.port = port, .fd = -1};
+	return port;
+}
+
+static struct generator *generator_new(
+	enum traffic_way way, unsigned worker, const struct port *const ports[2])
+{
+	struct generator *g =
+		aligned_alloc(RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(sizeof(*g), RTE_CACHE_LINE_SIZE));
+
+	if (!g)
+		return NULL;
+	memset(g, 0, sizeof(*g));
+	g->prng.state = 1000 * way + worker;
+	if (way == TRAFFIC_SEAL)
+		template_make(&g->template, TRAFFIC_HOST, 0, ports[0]);
+	else
+		template_make(&g->template, 0, TRAFFIC_OUTSIDE, ports[1]);
+	return g;
+}
+
+/* Buffers that wait in rings go with the pools of the workers that ended. */
+static int generators_renew(const struct port *const ports[2])
+{
+	for (unsigned i = 0; i < t.world->n_workers; i++) {
+		for (unsigned way = 0; way < TRAFFIC_WAYS; way++) {
+			free(t.generators[way][i]);
+			t.generators[way][i] = generator_new(way, i, ports);
+			if (!t.generators[way][i])
+				return -ENOMEM;
+		}
+		t.inside.source[i] = t.outside.sink[i] = t.generators[TRAFFIC_SEAL][i];
+		t.outside.source[i] = t.inside.sink[i] = t.generators[TRAFFIC_OPEN][i];
+	}
+	return 0;
+}
+
+int traffic_open(const struct traffic_world *world, struct port *ports[2])
+{
+	static const struct rte_mbuf_dynfield field = {.name = "traffic mark",
+		.size = sizeof(struct mark),
+		.align = __alignof__(struct mark)};
+
+	if (!t.world)
+		t.mark_offset = rte_mbuf_dynfield_register(&field);
+	t.world = world;
+	if (t.mark_offset < 0 || world->ring > RING_MAX)
+		return -EINVAL;
+	ports[0] = port_make("inside", 1, &t.inside);
+	ports[1] = port_make("outside", 2, &t.outside);
+	return ports[0] && ports[1] ? generators_renew((const struct port *const *)ports) : -ENOMEM;
+}
+
+void traffic_start(const struct traffic_run *run, unsigned n)
+{
+	uint64_t wanted = atomic_load(&t.wanted) + 1;
+
+	/* Buffers in the rings are for the way of the last run: no worker looks at them now. */
+	for (unsigned i = 0; i < t.world->n_workers; i++)
+		for (unsigned way = 0; way < TRAFFIC_WAYS; way++) {
+			struct generator *g = t.generators[way][i];
+
+			for (; g->count; g->count--, g->head = (g->head + 1) % t.world->ring)
+				rte_pktmbuf_free(g->ring[g->head]);
+			g->head = 0;
+		}
+	t.run = *run;
+	t.n = n;
+	/* pairs with the acquire load in traffic_rx */
+	atomic_store_explicit(&t.wanted, wanted, memory_order_release);
+}
+
+bool traffic_done(void)
+{
+	for (unsigned i = 0; i < t.world->n_workers; i++)
+		/* pairs with the release store in traffic_rx */
+		if (atomic_load_explicit(&t.finished[i], memory_order_acquire) !=
+			atomic_load(&t.wanted))
+			return false;
+	return true;
+}
+
+const struct traffic_stats *traffic_stats(unsigned worker)
+{
+	return &t.generators[t.run.way][worker]->stats;
+}

@@ -20,30 +20,37 @@
 #include "aead_avx512.h"
 #include "impls.h"
 
-/* What may stay in memory when the burst is done, and what may not. Lanes are packets in order of
- * length, the longest first; those beyond n are empty and point to `pad`. */
+#define GROUPS (BUNCH_MAX / POLY_LANES)
+
+/* Columns between two looks at what Poly1305 can do: what it reads is still in the first cache. */
+#define COLUMNS_APART 4
+
+static const uint8_t zeros[COLUMN];
+
+/* Lanes are packets in order of length, the longest first. Those beyond n are empty and point to
+ * `pad`, which is written here: a masked store to a page that never was costs hundreds of cycles,
+ * even when the mask is empty. Nothing in a bunch is secret. */
 struct bunch {
-	unsigned n;
+	unsigned n, n_groups;
+	unsigned whole; /* columns that are text to the last byte in each of 32 packets */
 	struct chacha_places packet; /* where the texts begin; mask: all ones */
 	_Alignas(64) uint32_t len[BUNCH_MAX];
 	_Alignas(64) uint16_t columns[BUNCH_MAX];
 	_Alignas(64) uint64_t nonce[BUNCH_MAX];
-	const uint8_t *key[BUNCH_MAX];
-	const uint8_t *tag[BUNCH_MAX];
+	_Alignas(64) const uint8_t *key[BUNCH_MAX];
 	uint8_t item[BUNCH_MAX];
 	_Alignas(64) uint8_t pad[COLUMN];
 	struct chacha_places places; /* of one step */
-	struct chacha_places early;  /* open: of the step that makes the one-time keys */
-	bool ok[BUNCH_MAX];
+	struct poly_group group[GROUPS];
 };
 
+/* What is zeroed when the bunch is done. */
 struct secrets {
 	struct chacha_rows rows, permuted;
 	struct chacha_vars vars;
-	struct poly_secrets poly;
-	_Alignas(64) uint8_t slots[BUNCH_MAX][COLUMN]; /* key stream of the first step */
 	__m512i tag[2];
-	_Alignas(64) uint8_t tags[POLY_LANES][AEAD_TAG_LEN];
+	struct poly_state state[GROUPS];
+	_Alignas(64) uint8_t slot[BUNCH_MAX][COLUMN]; /* key stream of a first step */
 };
 
 /* --- the list of blocks, a step at a time --- */
@@ -102,7 +109,7 @@ static void cursor_take(const struct bunch *bunch, struct cursor *cursor, struct
 
 /* --- from the list to what ChaCha20 takes --- */
 
-static __m512i pointers_permute(const void *const *table, __m512i packet)
+static __m512i pointers_permute(const uint8_t *const *table, __m512i packet)
 {
 	const __m512i *from = (const __m512i *)table;
 	__m512i low = _mm512_permutex2var_epi64(from[0], packet, from[1]);
@@ -112,67 +119,85 @@ static __m512i pointers_permute(const void *const *table, __m512i packet)
 		low, _mm512_test_epi64_mask(packet, _mm512_set1_epi64(16)), high);
 }
 
-static void places_set(struct bunch *bunch, const struct blocks *blocks, struct chacha_places *out)
+/* Where the blocks lie, and how much of each is text: nothing in lanes without a block. */
+static void places_set(struct bunch *bunch, const struct blocks *blocks)
 {
 	const __m512i pad = _mm512_set1_epi64((long long)(uintptr_t)bunch->pad);
+	const __m512i one = _mm512_set1_epi64(1);
+	struct chacha_places *out = &bunch->places;
+	uint32_t used = blocks->n < BUNCH_MAX ? (1u << blocks->n) - 1 : ~0u;
 
-	for (unsigned i = 0; i < BUNCH_MAX / 8; i++) {
-		__m128i packet16 = _mm_loadu_si128((const __m128i *)&blocks->packet + i);
-		__m128i column16 = _mm_loadu_si128((const __m128i *)&blocks->column + i);
-		__m512i packet = _mm512_cvtepu16_epi64(packet16);
-		__m512i offset =
-			_mm512_sub_epi64(_mm512_slli_epi64(_mm512_cvtepu16_epi64(column16), 6),
-				_mm512_set1_epi64(COLUMN));
-		__m256i len32 = _mm512_cvtepi64_epi32(_mm512_setzero_si512());
-		__m512i left;
-		__mmask8 used = blocks->n >= 8 * i + 8 ? 0xff
-				: blocks->n <= 8 * i   ? 0
-						     : (__mmask8)((1u << (blocks->n - 8 * i)) - 1);
+	for (unsigned i = 0; i < BUNCH_MAX; i += 8) {
+		__mmask8 lanes = (__mmask8)(used >> i);
+		__m512i packet = _mm512_cvtepu16_epi64(
+			_mm_loadu_si128((const __m128i *)((const uint16_t *)&blocks->packet + i)));
+		__m512i column = _mm512_cvtepu16_epi64(
+			_mm_loadu_si128((const __m128i *)((const uint16_t *)&blocks->column + i)));
+		__m512i offset = _mm512_slli_epi64(_mm512_sub_epi64(column, one), 6);
+		__m512i len =
+			_mm512_and_si512(_mm512_permutex2var_epi32(_mm512_load_si512(bunch->len),
+						 packet, _mm512_load_si512(bunch->len + 16)),
+				_mm512_set1_epi64(0xffffffff));
+		__m512i left = _mm512_maskz_max_epi64(
+			lanes, _mm512_sub_epi64(len, offset), _mm512_setzero_si512());
 
-		len32 = _mm256_mmask_i32gather_epi32(
-			len32, 0xff, _mm512_cvtepi64_epi32(packet), (const int *)bunch->len, 4);
-		left = _mm512_sub_epi64(_mm512_cvtepu32_epi64(len32), offset);
-		left = _mm512_maskz_max_epi64(used, left, _mm512_setzero_si512());
-		_mm512_storeu_si512(&out->mask[8 * i],
-			_mm512_sub_epi64(_mm512_sllv_epi64(_mm512_set1_epi64(1), left),
-				_mm512_set1_epi64(1)));
-		_mm512_storeu_si512(&out->src[8 * i],
-			_mm512_mask_add_epi64(pad, used,
-				pointers_permute((const void *const *)bunch->packet.src, packet),
-				offset));
-		_mm512_storeu_si512(&out->dst[8 * i],
-			_mm512_mask_add_epi64(pad, used,
-				pointers_permute((const void *const *)bunch->packet.dst, packet),
+		_mm512_store_si512(
+			&out->mask[i], _mm512_sub_epi64(_mm512_sllv_epi64(one, left), one));
+		_mm512_store_si512(
+			&out->src[i], _mm512_mask_add_epi64(pad, lanes,
+					      pointers_permute(bunch->packet.src, packet), offset));
+		_mm512_store_si512(&out->dst[i],
+			_mm512_mask_add_epi64(pad, lanes,
+				pointers_permute((const uint8_t *const *)bunch->packet.dst, packet),
 				offset));
 	}
 }
 
-static void rows_permute(struct secrets *secrets, const struct blocks *blocks)
+static void step(struct bunch *bunch, struct secrets *secrets, const struct blocks *blocks)
 {
+	struct chacha_rows *to = &secrets->permuted;
 	const struct chacha_rows *from = &secrets->rows;
-	__m512i lane[2] = {
-		_mm512_cvtepu16_epi32(_mm512_castsi512_si256(blocks->packet)),
-		_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(blocks->packet, 1)),
-	};
+	__m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(blocks->packet));
+	__m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(blocks->packet, 1));
 
-	for (unsigned i = 0; i < 10; i++) {
-		for (unsigned half = 0; half < 2; half++)
-			secrets->permuted.word[i][half] = _mm512_permutex2var_epi32(
-				from->word[i][0], lane[half], from->word[i][1]);
-	}
-}
-
-static void step(
-	struct secrets *secrets, const struct blocks *blocks, const struct chacha_places *places)
-{
 	secrets->vars.counter[0] = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(blocks->column));
 	secrets->vars.counter[1] =
 		_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(blocks->column, 1));
-	rows_permute(secrets, blocks);
+	for (unsigned i = 0; i < 10; i++) {
+		const __m512i *word = from->word[i];
+
+		to->word[i][0] = _mm512_permutex2var_epi32(word[0], low, word[1]);
+		to->word[i][1] = _mm512_permutex2var_epi32(word[0], high, word[1]);
+	}
 	if (blocks->n > 16)
-		aead_avx512_chacha32(&secrets->permuted, &secrets->vars, places, 0);
+		aead_avx512_chacha32(to, &secrets->vars, &bunch->places, 0);
 	else
-		aead_avx512_chacha16(&secrets->permuted, &secrets->vars, places, 0);
+		aead_avx512_chacha16(to, &secrets->vars, &bunch->places, 0);
+}
+
+/* One column of 32 packets: the keys are where they are needed. */
+static void step_column(struct bunch *bunch, struct secrets *secrets, unsigned column)
+{
+	secrets->vars.counter[0] = secrets->vars.counter[1] = _mm512_set1_epi32((int)column);
+	aead_avx512_chacha32(
+		&secrets->rows, &secrets->vars, &bunch->packet, (size_t)(column - 1) * COLUMN);
+}
+
+/* The next step, if anything is left. */
+static bool step_next(struct bunch *bunch, struct secrets *secrets, struct cursor *cursor)
+{
+	struct blocks blocks;
+
+	if (cursor->column <= bunch->whole && cursor->packet == 0) {
+		step_column(bunch, secrets, cursor->column++);
+		return true;
+	}
+	cursor_take(bunch, cursor, &blocks);
+	if (blocks.n == 0)
+		return false;
+	places_set(bunch, &blocks);
+	step(bunch, secrets, &blocks);
+	return true;
 }
 
 /* --- a bunch --- */
@@ -210,136 +235,203 @@ static void rows_load(const struct bunch *bunch, struct chacha_rows *rows, unsig
 		nonce[0], _mm512_add_epi32(even, _mm512_set1_epi32(1)), nonce[1]);
 }
 
+static void bunch_init(struct bunch *bunch)
+{
+	const __m512i pad = _mm512_set1_epi64((long long)(uintptr_t)bunch->pad);
+	const __m512i none = _mm512_setzero_si512();
+
+	_mm512_store_si512(bunch->pad, none);
+	for (unsigned i = 0; i < BUNCH_MAX; i += 8) {
+		_mm512_store_si512(&bunch->packet.src[i], pad);
+		_mm512_store_si512(&bunch->packet.dst[i], pad);
+		_mm512_store_si512(&bunch->packet.mask[i], _mm512_set1_epi64(-1));
+		_mm512_store_si512(&bunch->nonce[i], none);
+		_mm512_store_si512(&bunch->key[i], _mm512_set1_epi64((long long)(uintptr_t)zeros));
+	}
+	_mm512_store_si512(&bunch->len[0], none);
+	_mm512_store_si512(&bunch->len[16], none);
+}
+
 struct picked {
 	unsigned n;
 	uint8_t item[BUNCH_MAX];
-	_Alignas(64) uint16_t rank_key[BUNCH_MAX]; /* columns * 32 + 31 - index */
+	_Alignas(64) uint16_t rank[BUNCH_MAX]; /* columns * 32 + 31 - index */
 };
 
-static void bunch_set(
-	struct bunch *bunch, struct aead_item *items, const struct picked *picked, bool sealing)
+/* Sorts without a branch: a packet's lane is the number of packets before it. */
+static void bunch_fill(
+	struct bunch *bunch, struct aead_item *items, const struct picked *picked, unsigned tag_len)
 {
-	static const uint8_t zeros[32];
-	const __m512i keys = _mm512_load_si512(picked->rank_key);
+	const __m512i ranks = _mm512_load_si512(picked->rank);
 
+	bunch_init(bunch);
 	bunch->n = picked->n;
+	bunch->n_groups = (picked->n + POLY_LANES - 1) / POLY_LANES;
 	for (unsigned i = 0; i < picked->n; i++) {
-		unsigned lane = (unsigned)__builtin_popcount(_mm512_cmpgt_epu16_mask(
-			keys, _mm512_set1_epi16((short)picked->rank_key[i])));
+		unsigned lane = (unsigned)_mm_popcnt_u32(
+			_mm512_cmpgt_epu16_mask(ranks, _mm512_set1_epi16((short)picked->rank[i])));
 		struct aead_item *item = &items[picked->item[i]];
-		uint32_t len = item->src[0].len - (sealing ? 0 : AEAD_TAG_LEN);
 
 		bunch->item[lane] = picked->item[i];
 		bunch->packet.src[lane] = item->src[0].data;
 		bunch->packet.dst[lane] = item->dst;
-		bunch->len[lane] = len;
-		bunch->columns[lane] = (uint16_t)((len + COLUMN - 1) / COLUMN);
+		bunch->len[lane] = item->src[0].len - tag_len;
 		memcpy(&bunch->nonce[lane], item->nonce, 8);
 		bunch->key[lane] = item->key->bytes;
-		bunch->tag[lane] = item->src[0].data + len;
 	}
-	for (unsigned i = picked->n; i < BUNCH_MAX; i++) {
-		bunch->packet.src[i] = bunch->pad;
-		bunch->packet.dst[i] = bunch->pad;
-		bunch->len[i] = 0;
-		bunch->columns[i] = 0;
-		bunch->nonce[i] = 0;
-		bunch->key[i] = zeros;
+}
+
+static void columns_count(struct bunch *bunch)
+{
+	__m512i low = _mm512_load_si512(bunch->len), high = _mm512_load_si512(bunch->len + 16);
+	const __m512i up = _mm512_set1_epi32(COLUMN - 1);
+
+	_mm256_store_si256((__m256i *)bunch->columns,
+		_mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_add_epi32(low, up), 6)));
+	_mm256_store_si256((__m256i *)(bunch->columns + 16),
+		_mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_add_epi32(high, up), 6)));
+	bunch->whole = _mm512_reduce_min_epu32(_mm512_min_epu32(low, high)) / COLUMN;
+}
+
+static void rows_set(const struct bunch *bunch, struct secrets *secrets)
+{
+	rows_load(bunch, &secrets->rows, 0);
+	if (bunch->n > 16)
+		rows_load(bunch, &secrets->rows, 1);
+	else
+		for (unsigned i = 0; i < 10; i++)
+			secrets->rows.word[i][1] = _mm512_setzero_si512();
+}
+
+/* The step with the one-time keys, and what else it has room for: `first` is that. Key stream goes
+ * to the slots; when sealing, that of texts to them. */
+static void first_step(struct bunch *bunch, struct secrets *secrets, struct cursor *cursor,
+	struct blocks *first, bool sealing)
+{
+	cursor_take(bunch, cursor, first);
+	if (sealing)
+		places_set(bunch, first);
+	for (unsigned i = 0; i < (sealing ? bunch->n : BUNCH_MAX); i++) {
+		bunch->places.src[i] = zeros;
+		bunch->places.dst[i] = secrets->slot[i];
+		bunch->places.mask[i] = ~(uint64_t)0;
 	}
+	step(bunch, secrets, first);
+	for (unsigned i = 0; i < bunch->n_groups; i++)
+		aead_avx512_poly_keys(&secrets->state[i], secrets->slot + (size_t)i * POLY_LANES);
+}
+
+static void start(struct bunch *bunch, struct secrets *secrets, struct cursor *cursor,
+	struct blocks *first, bool sealing)
+{
+	const uint8_t *const *text =
+		sealing ? (const uint8_t *const *)bunch->packet.dst : bunch->packet.src;
+
+	columns_count(bunch);
+	rows_set(bunch, secrets);
+	*cursor = (struct cursor){0, 0, bunch->n};
+	first->n = 0;
+	if (bunch->n == BUNCH_MAX) {
+		secrets->vars.counter[0] = secrets->vars.counter[1] = _mm512_setzero_si512();
+		aead_avx512_chacha32_keys(&secrets->rows, &secrets->vars, secrets->state);
+		cursor->column = 1;
+	} else {
+		first_step(bunch, secrets, cursor, first, sealing);
+	}
+	for (unsigned i = 0; i < bunch->n_groups; i++)
+		aead_avx512_poly_start(&bunch->group[i], &secrets->state[i],
+			text + (size_t)i * POLY_LANES, bunch->len + (size_t)i * POLY_LANES);
+}
+
+static void advance(struct bunch *bunch, struct secrets *secrets, size_t ready)
+{
+	for (unsigned i = 0; i < bunch->n_groups; i++)
+		aead_avx512_poly_advance(&bunch->group[i], &secrets->state[i], ready);
 }
 
 static void seal_bunch(struct bunch *bunch, struct secrets *secrets)
 {
-	static const uint8_t zeros[COLUMN];
-	struct cursor cursor = {0, 0, bunch->n};
-	struct blocks blocks;
+	struct cursor cursor;
+	struct blocks first;
+	unsigned looked = 1;
 
-	rows_load(bunch, &secrets->rows, 0);
-	rows_load(bunch, &secrets->rows, 1);
-	cursor_take(bunch, &cursor, &blocks);
-	places_set(bunch, &blocks, &bunch->places);
-	for (unsigned i = 0; i < bunch->n; i++) {
-		bunch->places.src[i] = zeros;
-		bunch->places.dst[i] = secrets->slots[i];
-		bunch->places.mask[i] = ~(uint64_t)0;
-	}
-	step(secrets, &blocks, &bunch->places);
-	for (;;) {
-		cursor_take(bunch, &cursor, &blocks);
-		if (blocks.n == 0)
-			break;
-		places_set(bunch, &blocks, &bunch->places);
-		step(secrets, &blocks, &bunch->places);
-	}
-	for (unsigned i = 0; i < bunch->n; i += POLY_LANES) {
-		struct poly_lanes lanes = {(const uint8_t *const *)bunch->packet.dst + i,
-			bunch->len + i, secrets->slots + i};
-
-		aead_avx512_poly(&lanes, &secrets->poly, secrets->tag);
-		for (unsigned j = 0; j < POLY_LANES && i + j < bunch->n; j++) {
-			uint8_t *tag = bunch->packet.dst[i + j] + bunch->len[i + j];
-
-			memcpy(tag, (const uint8_t *)&secrets->tag[0] + 8 * j, 8);
-			memcpy(tag + 8, (const uint8_t *)&secrets->tag[1] + 8 * j, 8);
-		}
-	}
-}
-
-static void verify(struct bunch *bunch, struct secrets *secrets)
-{
-	for (unsigned i = 0; i < bunch->n; i += POLY_LANES) {
-		struct poly_lanes lanes = {(const uint8_t *const *)bunch->packet.src + i,
-			bunch->len + i, secrets->slots + i};
-		__m512i tag[2];
-
-		aead_avx512_poly(&lanes, &secrets->poly, secrets->tag);
-		for (unsigned j = 0; j < POLY_LANES && i + j < bunch->n; j++) {
-			memcpy((uint8_t *)&tag[0] + 8 * j, bunch->tag[i + j], 8);
-			memcpy((uint8_t *)&tag[1] + 8 * j, bunch->tag[i + j] + 8, 8);
-		}
-		__mmask8 ok = _mm512_cmpeq_epi64_mask(tag[0], secrets->tag[0]) &
-			      _mm512_cmpeq_epi64_mask(tag[1], secrets->tag[1]);
-		for (unsigned j = 0; j < POLY_LANES && i + j < bunch->n; j++)
-			bunch->ok[i + j] = ok >> j & 1;
-	}
-}
-
-static void open_bunch(struct bunch *bunch, struct secrets *secrets)
-{
-	static const uint8_t zeros[COLUMN];
-	struct cursor cursor = {0, 0, bunch->n};
-	struct blocks blocks, first;
-
-	rows_load(bunch, &secrets->rows, 0);
-	rows_load(bunch, &secrets->rows, 1);
-	cursor_take(bunch, &cursor, &first);
-	for (unsigned i = 0; i < BUNCH_MAX; i++) {
-		bunch->places.src[i] = zeros;
-		bunch->places.dst[i] = secrets->slots[i];
-		bunch->places.mask[i] = ~(uint64_t)0;
-	}
-	step(secrets, &first, &bunch->places);
-	verify(bunch, secrets);
-	for (unsigned i = 0; i < bunch->n; i++) {
-		if (bunch->ok[i])
+	start(bunch, secrets, &cursor, &first, true);
+	while (step_next(bunch, secrets, &cursor)) {
+		if (cursor.column < looked + COLUMNS_APART)
 			continue;
-		memset(bunch->packet.dst[i], 0, bunch->len[i]);
-		bunch->len[i] = 0;
+		looked = cursor.column;
+		advance(bunch, secrets, (size_t)(cursor.column - 1) * COLUMN);
 	}
-	places_set(bunch, &first, &bunch->early);
-	for (unsigned i = bunch->n; i < first.n; i++) {
-		__m512i text = _mm512_maskz_loadu_epi8(bunch->early.mask[i], bunch->early.src[i]);
+	for (unsigned i = 0; i < bunch->n; i++) {
+		unsigned lane = i % POLY_LANES;
+		const uint64_t *tag = (const uint64_t *)secrets->tag + lane;
 
-		_mm512_mask_storeu_epi8(bunch->early.dst[i], bunch->early.mask[i],
-			_mm512_xor_si512(text, _mm512_load_si512(secrets->slots[i])));
+		if (lane == 0)
+			aead_avx512_poly_finish(&bunch->group[i / POLY_LANES],
+				&secrets->state[i / POLY_LANES], secrets->tag);
+		memcpy(bunch->packet.dst[i] + bunch->len[i], &tag[0], 8);
+		memcpy(bunch->packet.dst[i] + bunch->len[i] + 8, &tag[8], 8);
 	}
-	for (;;) {
-		cursor_take(bunch, &cursor, &blocks);
-		if (blocks.n == 0)
-			break;
-		places_set(bunch, &blocks, &bunch->places);
-		step(secrets, &blocks, &bunch->places);
+}
+
+/* Bit i: lane i is authentic. */
+static uint32_t verify(struct bunch *bunch, struct secrets *secrets)
+{
+	uint32_t ok = 0;
+
+	for (unsigned i = 0; i < bunch->n_groups; i++) {
+		_Alignas(64) uint64_t lo[POLY_LANES], hi[POLY_LANES];
+
+		aead_avx512_poly_finish(&bunch->group[i], &secrets->state[i], secrets->tag);
+		for (unsigned j = 0; j < POLY_LANES; j++) {
+			unsigned lane = i * POLY_LANES + j;
+			const uint8_t *tag = lane < bunch->n
+						     ? bunch->packet.src[lane] + bunch->len[lane]
+						     : zeros;
+
+			memcpy(&lo[j], tag, 8);
+			memcpy(&hi[j], tag + 8, 8);
+		}
+		__mmask8 same = _mm512_cmpeq_epi64_mask(_mm512_load_si512(lo), secrets->tag[0]) &
+				_mm512_cmpeq_epi64_mask(_mm512_load_si512(hi), secrets->tag[1]);
+		ok |= (uint32_t)same << (i * POLY_LANES);
 	}
+	return ok;
+}
+
+/* What the first step made of the texts' key stream, where the verdict is good. */
+static void decrypt_first(struct bunch *bunch, struct secrets *secrets, const struct blocks *first)
+{
+	places_set(bunch, first);
+	for (unsigned i = bunch->n; i < first->n; i++) {
+		__m512i text = _mm512_maskz_loadu_epi8(bunch->places.mask[i], bunch->places.src[i]);
+
+		_mm512_mask_storeu_epi8(bunch->places.dst[i], bunch->places.mask[i],
+			_mm512_xor_si512(text, _mm512_load_si512(secrets->slot[i])));
+	}
+}
+
+static void open_bunch(struct bunch *bunch, struct secrets *secrets, struct aead_item *items)
+{
+	struct cursor cursor;
+	struct blocks first;
+	uint32_t ok;
+
+	start(bunch, secrets, &cursor, &first, false);
+	ok = verify(bunch, secrets);
+	for (unsigned i = 0; i < bunch->n; i++) {
+		items[bunch->item[i]].ok = ok >> i & 1;
+		if (ok >> i & 1)
+			continue;
+		if (bunch->len[i] > 0)
+			memset(bunch->packet.dst[i], 0, bunch->len[i]);
+		bunch->len[i] = 0;
+		bunch->whole = 0;
+	}
+	if (first.n > bunch->n)
+		decrypt_first(bunch, secrets, &first);
+	while (step_next(bunch, secrets, &cursor))
+		;
 }
 
 /* --- a burst --- */
@@ -355,36 +447,33 @@ static void work(struct aead_item *items, unsigned n, bool sealing)
 	struct bunch bunch;
 	struct secrets secrets;
 	struct picked picked;
+	unsigned tag_len = sealing ? 0 : AEAD_TAG_LEN;
 
-	memset(bunch.pad, 0, sizeof(bunch.pad));
 	for (unsigned i = 0; i < n;) {
 		picked.n = 0;
-		memset(picked.rank_key, 0, sizeof(picked.rank_key));
+		_mm512_store_si512(picked.rank, _mm512_setzero_si512());
 		for (; i < n && picked.n < BUNCH_MAX; i++) {
-			if (takes_slow_way(&items[i]) ||
-				(!sealing && items[i].src[0].len < AEAD_TAG_LEN)) {
+			uint32_t len = items[i].src[0].len - tag_len;
+
+			if (takes_slow_way(&items[i]) || items[i].src[0].len < tag_len) {
 				if (sealing)
 					aead_portable.seal(&items[i], 1);
 				else
 					aead_portable.open(&items[i], 1);
 				continue;
 			}
-			uint32_t len = items[i].src[0].len - (sealing ? 0 : AEAD_TAG_LEN);
 			picked.item[picked.n] = (uint8_t)i;
-			picked.rank_key[picked.n] =
+			picked.rank[picked.n] =
 				(uint16_t)(((len + COLUMN - 1) / COLUMN) * 32 + 31 - picked.n);
 			picked.n++;
 		}
 		if (picked.n == 0)
 			break;
-		bunch_set(&bunch, items, &picked, sealing);
-		if (sealing) {
+		bunch_fill(&bunch, items, &picked, tag_len);
+		if (sealing)
 			seal_bunch(&bunch, &secrets);
-		} else {
-			open_bunch(&bunch, &secrets);
-			for (unsigned j = 0; j < bunch.n; j++)
-				items[bunch.item[j]].ok = bunch.ok[j];
-		}
+		else
+			open_bunch(&bunch, &secrets, items);
 	}
 	secret_zero(&secrets, sizeof(secrets));
 	aead_avx512_forget();

@@ -46,21 +46,56 @@ void aead_avx512_chacha16(const struct chacha_rows *rows, struct chacha_vars *va
 /* Zeroes the vector registers. */
 void aead_avx512_forget(void);
 
-/* Poly1305: 8 packets at a time, one per 64-bit lane. A power of r in limbs of 44, 44 and 42 bits,
- * and 20 times the upper two. */
+/*
+ * Poly1305: 8 packets at a time, a group, one per 64-bit lane. A power of r is in limbs of 44, 44
+ * and 42 bits, with 20 times the upper two.
+ */
 struct poly_power {
-	__m512i r[3], s[3]; /* s[0] is not used */
+	__m512i r[3], s[2];
 };
 
-struct poly_secrets {
-	struct poly_power power[4]; /* r, r^2, r^3, r^4 */
+struct poly_state {
+	__m512i h[3];
+	__m512i key[4];             /* the one-time keys, 8 bytes of each packet a vector */
+	struct poly_power power[4]; /* r, r^2, r^3, r^4; those beyond r only for long texts */
 };
 
-struct poly_lanes {
-	const uint8_t *const *text; /* of each of the 8 lanes */
-	const uint32_t *len;
-	const uint8_t (*keys)[COLUMN]; /* the one-time keys, 32 bytes each */
+/* The one-time keys of 32 packets, from counters of 0, to the keys of four states. */
+void aead_avx512_chacha32_keys(
+	const struct chacha_rows *rows, struct chacha_vars *vars, struct poly_state state[4]);
+
+/* See aead_avx512_poly.S. */
+void aead_avx512_poly_steps(struct poly_state *state, const uint8_t *const text[POLY_LANES],
+	const __m512i mark[4], size_t n);
+void aead_avx512_poly_begin(struct poly_state *state, const uint8_t *const text[POLY_LANES],
+	const __m512i mark[4], size_t n);
+void aead_avx512_poly_short(struct poly_state *state, const uint8_t *const text[POLY_LANES],
+	const __m512i mark[4], size_t n);
+
+static_assert(sizeof(struct poly_state) == 1728, "chacha.S: STATE_SIZE");
+static_assert(offsetof(struct poly_state, key) == 192, "chacha.S: KEY_PART");
+static_assert(offsetof(struct poly_state, power) == 448, "poly.S: POWER");
+static_assert(sizeof(struct poly_power) == 320, "poly.S: POWER");
+
+/* Where a group is in its texts. Nothing here is secret. */
+struct poly_group {
+	__m512i text, len; /* pointers and lengths */
+	__m512i at;        /* of the next step; below 0 where the lane has not begun */
+	int64_t at_max;    /* of the lane that began first */
+	unsigned steps;    /* left */
+	bool few, begun, ragged;
+	_Alignas(64) const uint8_t *from[POLY_LANES]; /* of one step */
+	_Alignas(64) uint64_t mask[POLY_LANES];
+	_Alignas(64) __m512i mark[4];
+	_Alignas(64) uint8_t stage[POLY_LANES][64];
 };
 
+/* One-time keys from rows of COLUMN bytes to state->key. */
+void aead_avx512_poly_keys(struct poly_state *state, const uint8_t (*keys)[COLUMN]);
+/* Texts and lengths of 8 packets, and state->key. */
+void aead_avx512_poly_start(struct poly_group *group, struct poly_state *state,
+	const uint8_t *const *text, const uint32_t *len);
+/* What can be done when of each text the first `ready` bytes are ciphertext. */
+void aead_avx512_poly_advance(struct poly_group *group, struct poly_state *state, size_t ready);
 /* tag[0]: the low 8 bytes of each tag, tag[1]: the high ones. */
-void aead_avx512_poly(const struct poly_lanes *lanes, struct poly_secrets *secrets, __m512i tag[2]);
+void aead_avx512_poly_finish(struct poly_group *group, struct poly_state *state, __m512i tag[2]);

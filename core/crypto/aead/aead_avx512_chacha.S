@@ -56,6 +56,8 @@
 #define SRC(lane) [rdx + (lane) * 8]
 #define DST(lane) [rdx + 256 + (lane) * 8]
 #define MASK(lane) [rdx + 512 + (lane) * 8]
+/* struct poly_state */
+#define STATE_SIZE 1728
 
 /* s: A or B; the rest are word numbers */
 #define ADD4(s, d0, d1, d2, d3, x0, x1, x2, x3) \
@@ -151,7 +153,11 @@
 #define END(name) .size name, . - name
 
 	.section .rodata
-	.p2align 4
+	.p2align 6
+pairs_low:
+	.long 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+pairs_high:
+	.long 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 sigma:	.ascii "expand 32-byte k"
 
 	.text
@@ -186,6 +192,40 @@ FUNCTION(aead_avx512_chacha16)
 	FINISH(A, 0, B0, B1)
 	ret
 END(aead_avx512_chacha16)
+
+/* To 8 bytes of each of 8 packets: words `w` and `w` + 1 of the first or last 8 lanes. */
+#define KEY_PART(s, w, w1, group, index, t) \
+	vmovdqa32 t, index; vpermi2d t, s##w, s##w1; \
+	vmovdqa32 [rdx + (group) * STATE_SIZE + 192 + (w) * 32], t
+
+#define KEYS(s, half) \
+	vpaddd s##0, s##0, dword ptr [rip + sigma]{1to16}; \
+	vpaddd s##1, s##1, dword ptr [rip + sigma + 4]{1to16}; \
+	vpaddd s##2, s##2, dword ptr [rip + sigma + 8]{1to16}; \
+	vpaddd s##3, s##3, dword ptr [rip + sigma + 12]{1to16}; \
+	vpaddd s##4, s##4, ROW(0, half); vpaddd s##5, s##5, ROW(1, half); \
+	vpaddd s##6, s##6, ROW(2, half); vpaddd s##7, s##7, ROW(3, half); \
+	KEY_PART(s, 0, 1, half * 2, A14, s##8); KEY_PART(s, 0, 1, half * 2 + 1, A15, s##9); \
+	KEY_PART(s, 2, 3, half * 2, A14, s##10); KEY_PART(s, 2, 3, half * 2 + 1, A15, s##11); \
+	KEY_PART(s, 4, 5, half * 2, A14, s##8); KEY_PART(s, 4, 5, half * 2 + 1, A15, s##9); \
+	KEY_PART(s, 6, 7, half * 2, A14, s##10); KEY_PART(s, 6, 7, half * 2 + 1, A15, s##11)
+
+/* void (const struct chacha_rows *, struct chacha_vars *, struct poly_state state[4]) */
+FUNCTION(aead_avx512_chacha32_keys)
+	START(A, 0)
+	START(B, 1)
+	mov eax, 10
+	.p2align 6
+1:	COLUMNS(TWO)
+	DIAGONALS(TWO)
+	dec eax
+	jnz 1b
+	vmovdqa32 A14, [rip + pairs_low]
+	vmovdqa32 A15, [rip + pairs_high]
+	KEYS(A, 0)
+	KEYS(B, 1)
+	ret
+END(aead_avx512_chacha32_keys)
 
 /* Nothing of a key stays in a vector register. */
 FUNCTION(aead_avx512_forget)

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Without a policy engine: all see and reach all. Control loop. */
+#include "policy.h"
+
+static uint32_t one_view(const struct node *viewer)
+{
+	(void)viewer;
+	return 0;
+}
+
+static bool shows_all(uint32_t view, const struct node *peer)
+{
+	(void)view, (void)peer;
+	return true;
+}
+
+static const char *allow_all(const struct node *node)
+{
+	(void)node;
+	return "{\"base\":[{\"SrcIPs\":[\"*\"],\"DstPorts\":[{\"IP\":\"*\",\"Ports\":{\"First\":0,"
+	       "\"Last\":65535}}]}]}";
+}
+
+static const char *no_rules(const struct node *node)
+{
+	(void)node;
+	return "{\"rules\":[]}";
+}
+
+const struct policy_ops policy_allow_all = {
+	.view_of = one_view,
+	.shows = shows_all,
+	.filters = allow_all,
+	.ssh = no_rules,
+};

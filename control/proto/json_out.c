@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Protocol library. */
+#include "json_out.h"
+
+#include <stdlib.h>
+
+#include <sodium.h>
+
+#include "key_text.h"
+#include "times.h"
+
+void json_out_fini(struct json_out *out)
+{
+	free(out->text);
+	*out = (struct json_out){0};
+}
+
+char *json_out_room(struct json_out *out, size_t len)
+{
+	size_t size = out->size ? out->size : 1024;
+	char *text;
+
+	if (out->failed)
+		return NULL;
+	if (out->size - out->len >= len)
+		return out->text + out->len;
+	while (size - out->len < len)
+		size *= 2;
+	text = realloc(out->text, size);
+	if (!text) {
+		out->failed = true;
+		return NULL;
+	}
+	out->text = text;
+	out->size = size;
+	return out->text + out->len;
+}
+
+/* The length of the UTF-8 sequence at `text`, 0 if it is none. */
+static size_t sequence(const unsigned char *text)
+{
+	static const struct {
+		unsigned char first_min, first_max, second_min, second_max, len;
+	} forms[] = {
+		{0x00, 0x7f, 0, 0xff, 1},
+		{0xc2, 0xdf, 0x80, 0xbf, 2},
+		{0xe0, 0xe0, 0xa0, 0xbf, 3},
+		{0xe1, 0xec, 0x80, 0xbf, 3},
+		{0xed, 0xed, 0x80, 0x9f, 3},
+		{0xee, 0xef, 0x80, 0xbf, 3},
+		{0xf0, 0xf0, 0x90, 0xbf, 4},
+		{0xf1, 0xf3, 0x80, 0xbf, 4},
+		{0xf4, 0xf4, 0x80, 0x8f, 4},
+	};
+
+	for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
+		if (text[0] < forms[i].first_min || text[0] > forms[i].first_max)
+			continue;
+		if (forms[i].len == 1)
+			return 1;
+		if (text[1] < forms[i].second_min || text[1] > forms[i].second_max)
+			return 0;
+		for (size_t k = 2; k < forms[i].len; k++)
+			if ((text[k] & 0xc0) != 0x80)
+				return 0;
+		return forms[i].len;
+	}
+	return 0;
+}
+
+static void escaped(struct json_out *out, unsigned char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	char text[7] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15], 0};
+
+	if (c == '"')
+		json_out_raw(out, "\\\"", 2);
+	else if (c == '\\')
+		json_out_raw(out, "\\\\", 2);
+	else
+		json_out_raw(out, text, 6);
+}
+
+void json_out_string(struct json_out *out, const char *text)
+{
+	const unsigned char *at = (const unsigned char *)text;
+
+	json_out_raw(out, "\"", 1);
+	while (*at) {
+		const unsigned char *plain = at;
+		size_t len;
+
+		while (*at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\')
+			at++;
+		json_out_raw(out, (const char *)plain, (size_t)(at - plain));
+		if (!*at)
+			break;
+		if (*at < 0x80) {
+			escaped(out, *at++);
+			continue;
+		}
+		len = sequence(at);
+		if (len)
+			json_out_raw(out, (const char *)at, len);
+		else
+			json_out_raw(out, "\xef\xbf\xbd", 3);
+		at += len ? len : 1;
+	}
+	json_out_raw(out, "\"", 1);
+}
+
+void json_out_uint(struct json_out *out, uint64_t number)
+{
+	char text[20];
+	size_t at = sizeof(text);
+
+	do
+		text[--at] = (char)('0' + number % 10);
+	while (number /= 10);
+	json_out_raw(out, text + at, sizeof(text) - at);
+}
+
+void json_out_int(struct json_out *out, int64_t number)
+{
+	if (number < 0)
+		json_out_raw(out, "-", 1);
+	json_out_uint(out, number < 0 ? -(uint64_t)number : (uint64_t)number);
+}
+
+void json_out_bool(struct json_out *out, bool yes)
+{
+	json_out_text(out, yes ? "true" : "false");
+}
+
+void json_out_key(struct json_out *out, const char *prefix, const struct public_key *key)
+{
+	char text[KEY_TEXT_SIZE];
+
+	json_out_raw(out, "\"", 1);
+	json_out_text(out, key_text_format(text, prefix, key));
+	json_out_raw(out, "\"", 1);
+}
+
+void json_out_time(struct json_out *out, int64_t ns)
+{
+	char text[TIME_TEXT_SIZE];
+
+	json_out_raw(out, "\"", 1);
+	json_out_text(out, time_text_format(text, ns));
+	json_out_raw(out, "\"", 1);
+}
+
+void json_out_addr(struct json_out *out, const struct net_addr *addr)
+{
+	char text[NET_ADDR_STRLEN];
+
+	json_out_raw(out, "\"", 1);
+	json_out_text(out, net_addr_format(addr, text));
+	json_out_raw(out, "\"", 1);
+}
+
+void json_out_prefix(struct json_out *out, const struct net_prefix *prefix)
+{
+	char text[NET_PREFIX_STRLEN];
+
+	json_out_raw(out, "\"", 1);
+	json_out_text(out, net_prefix_format(prefix, text));
+	json_out_raw(out, "\"", 1);
+}
+
+void json_out_base64(struct json_out *out, const void *bytes, size_t len)
+{
+	size_t room = sodium_base64_encoded_len(len, sodium_base64_VARIANT_ORIGINAL);
+	char *to;
+
+	json_out_raw(out, "\"", 1);
+	to = json_out_room(out, room);
+	if (to) {
+		sodium_bin2base64(to, room, bytes, len, sodium_base64_VARIANT_ORIGINAL);
+		out->len += room - 1;
+	}
+	json_out_raw(out, "\"", 1);
+}

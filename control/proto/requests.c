@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Protocol library. */
+#include "requests.h"
+
+#include <errno.h>
+
+#include "json_in.h"
+#include "key_text.h"
+
+static json_t *object_of(json_t *object, const char *name)
+{
+	json_t *value = json_object_get(object, name);
+
+	return json_is_object(value) ? value : NULL;
+}
+
+static int register_read(struct register_request *out, struct err *err)
+{
+	json_t *o = out->object;
+	int rc = json_in_int(o, "Version", &out->version, err);
+
+	if (!rc)
+		rc = json_in_key(o, "NodeKey", KEY_TEXT_NODE, &out->node_key, err);
+	if (!rc)
+		rc = json_in_key(o, "OldNodeKey", KEY_TEXT_NODE, &out->old_node_key, err);
+	if (!rc)
+		rc = json_in_key(o, "NLKey", KEY_TEXT_LOCK, &out->lock_key, err);
+	if (!rc)
+		rc = json_in_string(object_of(o, "Auth"), "AuthKey", &out->auth_key, err);
+	if (!rc)
+		rc = json_in_string(o, "Followup", &out->followup, err);
+	if (!rc)
+		rc = json_in_time(o, "Expiry", &out->expiry, err);
+	if (!rc)
+		rc = json_in_bool(o, "Ephemeral", &out->ephemeral, err);
+	if (!rc && secret_is_zero(out->node_key.bytes, sizeof(out->node_key.bytes)))
+		rc = err_set(err, -EINVAL, "NodeKey is missing");
+	out->hostinfo = object_of(o, "Hostinfo");
+	return rc;
+}
+
+int register_request_parse(
+	struct register_request *out, const void *body, size_t len, struct err *err)
+{
+	int rc;
+
+	*out = (struct register_request){.object = json_in_object(body, len, err)};
+	rc = out->object ? register_read(out, err) : -EINVAL;
+	if (rc)
+		register_request_fini(out);
+	return rc;
+}
+
+void register_request_fini(struct register_request *request)
+{
+	json_decref(request->object);
+	*request = (struct register_request){0};
+}
+
+static int map_read(struct map_request *out, struct err *err)
+{
+	json_t *o = out->object, *endpoints;
+	int rc = json_in_int(o, "Version", &out->version, err);
+
+	if (!rc)
+		rc = json_in_key(o, "NodeKey", KEY_TEXT_NODE, &out->node_key, err);
+	if (!rc)
+		rc = json_in_key(o, "DiscoKey", KEY_TEXT_DISCO, &out->disco_key, err);
+	if (!rc)
+		rc = json_in_bool(o, "Stream", &out->stream, err);
+	if (!rc)
+		rc = json_in_bool(o, "OmitPeers", &out->omit_peers, err);
+	if (!rc)
+		rc = json_in_bool(o, "ReadOnly", &out->read_only, err);
+	if (!rc && secret_is_zero(out->node_key.bytes, sizeof(out->node_key.bytes)))
+		rc = err_set(err, -EINVAL, "NodeKey is missing");
+	out->hostinfo = object_of(o, "Hostinfo");
+	endpoints = json_object_get(o, "Endpoints");
+	out->endpoints = json_array_size(endpoints) ? endpoints : NULL;
+	return rc;
+}
+
+int map_request_parse(struct map_request *out, const void *body, size_t len, struct err *err)
+{
+	int rc;
+
+	*out = (struct map_request){.object = json_in_object(body, len, err)};
+	rc = out->object ? map_read(out, err) : -EINVAL;
+	if (rc)
+		map_request_fini(out);
+	return rc;
+}
+
+void map_request_fini(struct map_request *request)
+{
+	json_decref(request->object);
+	*request = (struct map_request){0};
+}

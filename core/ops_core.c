@@ -12,6 +12,7 @@
 #include "ops.h"
 #include "plugins.h"
 #include "store.h"
+#include "store_backup.h"
 
 static void run_describe(struct op_call *call, const json_t *args)
 {
@@ -167,6 +168,28 @@ static const struct op_arg log_level_args[] = {
 	{NULL},
 };
 
+static const struct op_arg backup_args[] = {
+	{.name = "file",
+		.type = SETTING_PATH,
+		.flags = OP_ARG_REQUIRED | OP_ARG_POSITIONAL | OP_ARG_FILE,
+		.help = "The backup, made or replaced. It holds keys: keep it as you keep them."},
+	{NULL},
+};
+
+static const struct op_arg restore_args[] = {
+	{.name = "file",
+		.type = SETTING_PATH,
+		.flags = OP_ARG_REQUIRED | OP_ARG_POSITIONAL | OP_ARG_FILE | OP_ARG_INPUT,
+		.help = "A backup that `tailplane backup` made."},
+	{NULL},
+};
+
+static const struct op_column backup_columns[] = {
+	{"bytes", "size", OP_BYTES},
+	{"files", "files beside the tables", OP_COUNT},
+	{NULL},
+};
+
 const struct op core_ops[] = {
 	{.name = "describe", .help = "Tell all operations, for programs.", .run = run_describe},
 	{.name = "status",
@@ -188,5 +211,17 @@ const struct op core_ops[] = {
 		.scope = OP_WRITE,
 		.args = log_level_args,
 		.run = run_log_level},
+	{.name = "backup",
+		.help = "Copy the whole store, keys included, into a file while everything runs.",
+		.args = backup_args,
+		.columns = backup_columns,
+		.run = store_run_backup},
+	{.name = "restore",
+		.help = "Put a backup in place of the store. Plugins that keep tables restart; ids "
+			"and addresses given out since the backup are not given out again.",
+		.scope = OP_WRITE,
+		.args = restore_args,
+		.columns = backup_columns,
+		.run = store_run_restore},
 	{NULL},
 };

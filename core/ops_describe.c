@@ -32,7 +32,8 @@ static const char *const format_names[] = {
 	[OP_PERCENT] = "percent",
 };
 
-static const char *const flag_names[] = {"required", "positional", "list", "file", "secret_file"};
+static const char *const flag_names[] = {
+	"required", "positional", "list", "file", "secret_file", "input"};
 
 static void set_text(json_t *object, const char *key, const char *text)
 {

@@ -278,7 +278,8 @@ static void start_again(struct reload *r, size_t i)
 		instance_set_state(inst, STATE_FAILED, reason);
 		fprintf(r->errors, "plugin %s: %s\n", inst->plugin->name, reason);
 	} else if (instance_start(inst, r->old, r->old->confs[i], &err) != 0) {
-		fprintf(r->errors, "with the old settings too: %s\n", err.msg);
+		fprintf(r->errors, "%s%s\n",
+			r->old == r->next ? "" : "with the old settings too: ", err.msg);
 	}
 }
 
@@ -375,5 +376,36 @@ int plugins_reload(const char *path, char **summary, char **errors)
 	configuration_put(r.old);
 	fclose(out);
 	fclose(r.errors);
+	return rc;
+}
+
+/* ---- with the same settings ---- */
+
+int plugins_restart_around(bool (*who)(const struct plugin *plugin),
+	int (*between)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	struct configuration *c = configuration_get(plugins_active());
+	struct reload r = {.old = c, .next = c};
+	size_t errors_len;
+	char *errors;
+	int rc;
+
+	r.errors = open_memstream(&errors, &errors_len);
+	if (!r.errors)
+		abort();
+	for (size_t i = 0; i < c->n; i++)
+		c->plugins[i]->change = who(c->plugins[i]->plugin) ? CHANGE_RESTART : CHANGE_NONE;
+	spread_restart(c);
+	stop_old(c);
+	rc = between(arg, err);
+	for (size_t i = 0; i < c->n; i++) {
+		if (c->plugins[i]->change == CHANGE_RESTART)
+			start_again(&r, i);
+	}
+	fclose(r.errors);
+	if (!rc && *errors)
+		rc = err_set(err, -EIO, "%.*s", (int)strcspn(errors, "\n"), errors);
+	free(errors);
+	configuration_put(c);
 	return rc;
 }

@@ -105,3 +105,10 @@ uint64_t plugins_caps(const struct configuration *configuration);
 /* 0, or -errno with `*errors` (heap) in lines; then everything is as before, or said otherwise.
  * `*summary` (heap) tells what was done. */
 int plugins_reload(const char *path, char **summary, char **errors);
+/*
+ * Stops the plugins that `who` picks and those that need them, calls `between`, and starts them
+ * again whatever it answered. Its error, or else the first of a start, which leaves that plugin
+ * FAILED.
+ */
+int plugins_restart_around(bool (*who)(const struct plugin *plugin),
+	int (*between)(void *arg, struct err *err), void *arg, struct err *err);

@@ -66,6 +66,15 @@ struct store_info *store_next(const struct store_info *table)
 	return table ? table->next : store.tables;
 }
 
+const struct store_schema *store_schema(const char *name)
+{
+	for (unsigned i = 0; i < store.n_schemas; i++) {
+		if (strcmp(store.schemas[i]->name, name) == 0)
+			return store.schemas[i];
+	}
+	return NULL;
+}
+
 void store_each_schema(void (*fn)(void *arg, const struct store_schema *schema), void *arg)
 {
 	for (unsigned i = 0; i < store.n_schemas; i++)
@@ -313,6 +322,23 @@ void store_stop(void)
 	store.n_schemas = 0;
 	free(store.path);
 	store.path = NULL;
+}
+
+const char *store_path(void)
+{
+	return store.open ? store.path : NULL;
+}
+
+int store_replace(int (*replace)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	int rc;
+
+	store_drain();
+	store.backend->close();
+	store.open = false;
+	rc = replace(arg, err);
+	open_once(err);
+	return rc;
 }
 
 void store_status(json_t *status)

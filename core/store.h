@@ -22,6 +22,9 @@ struct store_info {
 	void *backend; /* its statements */
 };
 
+struct store_file;
+struct store_unpack;
+
 struct store_backend {
 	const char *name;
 	int (*open)(const char *path, struct err *err);
@@ -33,8 +36,26 @@ struct store_backend {
 	/* Writes the chain in one go and fills in `result` of each. 0, or why nothing could be
 	 * written, which then is in each result too. */
 	int (*write)(struct store_txn *first);
-	/* A copy as of now into a new file, beside commits; any thread. */
-	int (*copy)(const char *from, const char *to, struct err *err);
+	/* In a job, beside commits: a copy as of now into a new file, with files of the state
+	 * directory in it. */
+	int (*pack)(
+		const char *from, const char *to, const struct store_file *files, struct err *err);
+	/* In a job: makes of a copy what `open` takes. Tells of its schemas and files, takes the
+	 * files out of it and makes its counters jump. */
+	int (*unpack)(const char *path, const struct store_unpack *to, struct err *err);
+};
+
+/* A file that goes with the tables; name NULL ends a list. */
+struct store_file {
+	const char *name;
+	const void *bytes;
+	size_t len;
+};
+
+struct store_unpack {
+	int (*schema)(void *arg, const char *name, unsigned version, struct err *err);
+	int (*file)(void *arg, const struct store_file *file, struct err *err);
+	void *arg;
 };
 
 extern const struct store_backend store_sqlite;
@@ -42,6 +63,10 @@ extern const struct store_backend store_sqlite;
 /* Says where; opened when the first plugin declares tables. */
 void store_configure(const struct core_conf *conf);
 void store_stop(void);
+const char *store_path(void); /* NULL: not open */
+/* Writes what waits, calls `replace` with the file closed, and opens what is there then. */
+int store_replace(int (*replace)(void *arg, struct err *err), void *arg, struct err *err);
+const struct store_schema *store_schema(const char *name); /* that was declared, or NULL */
 struct store_info *store_find(const char *table);
 /* All tables: the one behind `table`, of NULL the first. */
 struct store_info *store_next(const struct store_info *table);

@@ -516,5 +516,6 @@ const struct store_backend store_sqlite = {
 	.load = sqlite_load,
 	.counter = sqlite_counter,
 	.write = sqlite_write,
-	.copy = store_sqlite_copy,
+	.pack = store_sqlite_pack,
+	.unpack = store_sqlite_unpack,
 };

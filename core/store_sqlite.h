@@ -29,4 +29,11 @@ void store_sqlite_table_close(struct store_info *table);
 
 int store_sqlite_make_own_tables(struct err *err);
 int store_sqlite_declare(const struct store_schema *schema, struct err *err);
+
+/* ---- store_sqlite_backup.c ---- */
+
+/* A file as of now, beside a writer. */
 int store_sqlite_copy(const char *from, const char *to, struct err *err);
+int store_sqlite_pack(
+	const char *from, const char *to, const struct store_file *files, struct err *err);
+int store_sqlite_unpack(const char *path, const struct store_unpack *to, struct err *err);

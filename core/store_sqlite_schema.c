@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <tailplane/log.h>
 
@@ -186,29 +185,4 @@ int store_sqlite_declare(const struct store_schema *schema, struct err *err)
 	for (const struct store_table *table = schema->tables; table->name; table++)
 		store_sqlite_table_open(store_find(table->name));
 	return have < schema->version ? bring_up(schema, have, err) : 0;
-}
-
-/* ---- copies ---- */
-
-/* As of one moment, beside a writer: a read transaction of a connection of its own. */
-int store_sqlite_copy(const char *from, const char *to, struct err *err)
-{
-	sqlite3 *db = NULL;
-	char *sql = sqlite3_mprintf("VACUUM INTO %Q", to);
-	int rc = 0;
-
-	if (!sql)
-		abort();
-	unlink(to);
-	if (sqlite3_open_v2(from, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
-			SQLITE_OK ||
-		sqlite3_busy_timeout(db, 5000) != SQLITE_OK ||
-		sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		rc = err_set(err, -EIO, "%s: cannot be copied to %s: %s", from, to,
-			db ? sqlite3_errmsg(db) : "no memory");
-	sqlite3_close(db);
-	sqlite3_free(sql);
-	if (rc)
-		unlink(to);
-	return rc;
 }

@@ -139,8 +139,10 @@ static int set_value(struct parser *p, const struct op_arg *arg, const char *val
 	}
 	if (old != NULL)
 		return complain(p, arg, "is given twice; the second time as", value);
-	if (arg->flags & OP_ARG_FILE)
+	if (arg->flags & OP_ARG_FILE) {
 		p->args->file = value;
+		p->args->input = arg->flags & OP_ARG_INPUT;
+	}
 
 	json_t *one = value_of(p, arg, value);
 

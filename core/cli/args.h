@@ -10,7 +10,9 @@
 /* What a command line says to an operation. */
 struct args {
 	json_t *values;   /* for `run`: bool, integer, string, or an array of them */
-	const char *file; /* path of the OP_ARG_FILE argument, "-" for stdout; NULL: none */
+	const char *file; /* path of the OP_ARG_FILE argument, "-" for stdout (input: stdin); NULL:
+			     none */
+	bool input;       /* it is read */
 };
 
 /*

@@ -36,6 +36,7 @@ static const struct word flags[] = {
 	{"list", OP_ARG_LIST},
 	{"file", OP_ARG_FILE},
 	{"secret_file", OP_ARG_SECRET_FILE},
+	{"input", OP_ARG_INPUT},
 	{NULL, 0},
 };
 

@@ -15,13 +15,14 @@
 
 #define BURST_MS 50 /* rows that come within this time are aligned with each other */
 
-static int open_file(const char *path, struct err *err)
+static int open_file(const char *path, bool input, struct err *err)
 {
 	if (path == NULL)
 		return -1;
 	if (strcmp(path, "-") == 0)
-		return STDOUT_FILENO;
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		return input ? STDIN_FILENO : STDOUT_FILENO;
+	int fd = input ? open(path, O_RDONLY | O_CLOEXEC)
+		       : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	return fd >= 0 ? fd : err_set(err, -errno, "%s: %s", path, strerror(errno));
 }
@@ -91,7 +92,7 @@ static enum cli_exit show_answer(struct cli *cli, const struct op *op, FILE *out
 enum cli_exit remote_run(struct cli *cli, const struct op *op, const struct args *args)
 {
 	struct err err = {0};
-	int fd = open_file(args->file, &err);
+	int fd = open_file(args->file, args->input, &err);
 
 	if (fd < -1)
 		return complain("", &err, CLI_FAILED);

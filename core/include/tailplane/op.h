@@ -22,6 +22,7 @@ enum op_arg_flag {
 	OP_ARG_LIST = 1 << 2,       /* repeated or comma-separated; a JSON array for `run` */
 	OP_ARG_FILE = 1 << 3, /* the CLI opens this path for writing and passes the descriptor */
 	OP_ARG_SECRET_FILE = 1 << 4, /* the CLI reads the file and passes its content */
+	OP_ARG_INPUT = 1 << 5,       /* beside OP_ARG_FILE: opened for reading */
 };
 
 struct op_arg {

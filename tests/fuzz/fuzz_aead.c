@@ -4,9 +4,11 @@
  * and what is damaged before it is opened. Every implementation that runs here must do to it what
  * OpenSSL does packet by packet. Each range is a heap block of exactly its size.
  *
- * Per packet: 2 bytes length, 2 first segment's length, 1 layout, 1 AAD length, 8 nonce, 2 where to
- * damage, 1 by what (0: not), all little-endian; then whatever is left is repeated as key, AAD and
- * text.
+ * One byte says how many packets. Per packet: 2 bytes length, 2 first segment's length, 1 layout, 1
+ * AAD length, 8 nonce, 2 where to damage, 1 by what (0: not), all little-endian; then whatever is
+ * left is repeated as key, AAD and text. When no more packets are described they begin again, each
+ * with another counter and key, so that few bytes make the many packets alike that vector code
+ * wants.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,8 +18,9 @@
 #include "aead.h"
 #include "openssl_aead.h"
 
-#define PACKETS_MAX 16
-#define LEN_MAX 2100
+#define PACKETS_MAX AEAD_BURST_MAX
+#define LEN_MAX 9000
+#define LEN_USUAL 2100
 #define PACKET_BYTES 17
 
 struct packet {
@@ -64,20 +67,22 @@ static unsigned le16(const uint8_t *p)
 	return p[0] | (unsigned)p[1] << 8;
 }
 
-static void packet_read(struct packet *p, const uint8_t *head, const uint8_t *rest, size_t rest_len)
+static void packet_read(
+	struct packet *p, unsigned i, const uint8_t *head, const uint8_t *rest, size_t rest_len)
 {
-	p->len = le16(head) % (LEN_MAX + 1);
+	p->len = le16(head) % ((le16(head) >= 0xf000 ? LEN_MAX : LEN_USUAL) + 1);
 	p->cut = le16(head + 2);
 	p->layout = head[4];
 	p->aad_len = head[5];
 	memset(p->nonce, 0, 4);
 	memcpy(p->nonce + 4, head + 6, 8);
+	p->nonce[11] ^= (uint8_t)i;
 	p->damage_at = le16(head + 14);
 	p->damage = head[16];
 	p->aad = block_new(p->aad_len);
 	p->text = block_new(p->len);
 	p->sealed = block_new(p->len + AEAD_TAG_LEN);
-	repeat(p->key.bytes, sizeof(p->key.bytes), rest, rest_len, head[16]);
+	repeat(p->key.bytes, sizeof(p->key.bytes), rest, rest_len, head[16] + i);
 	repeat(p->aad, p->aad_len, rest, rest_len, 32);
 	repeat(p->text, p->len, rest, rest_len, 7);
 }
@@ -200,22 +205,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct packet packets[PACKETS_MAX];
 	unsigned n = 0, wanted;
+	size_t at = 1;
 
 	if (openssl.seal == NULL)
 		openssl_aead_init(&openssl);
-	if (size == 0)
+	if (size < 1 + PACKET_BYTES)
 		return 0;
 	wanted = data[0] % (PACKETS_MAX + 1);
-	data++;
-	size--;
-	while (n < wanted && size >= PACKET_BYTES) {
-		struct packet *p = &packets[n++];
+	for (; n < wanted; at += PACKET_BYTES) {
+		struct packet *p = &packets[n];
 
-		packet_read(p, data, data + PACKET_BYTES, size - PACKET_BYTES);
+		if (size - at < PACKET_BYTES)
+			at = 1;
+		packet_read(p, n++, data + at, data + at + PACKET_BYTES, size - at - PACKET_BYTES);
 		struct openssl_message message = message_of(p, p->text, p->len);
 		openssl_seal(&openssl, p->sealed, &message);
-		data += PACKET_BYTES;
-		size -= PACKET_BYTES;
 	}
 	with_each_impl(packets, n);
 	for (unsigned i = 0; i < n; i++) {

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Bursts in every shape that aead.h allows, through every implementation that runs here, against
- * OpenSSL packet by packet. Each range that an item reads or writes lies in a room of its own
- * between unmapped pages, at its start, its end, or anywhere; the whole room is compared
- * afterwards, so a byte written outside the destination is seen too.
+ * OpenSSL packet by packet, between unmapped pages (aead_rooms.h).
  */
 #include "aead.h"
 
@@ -17,68 +15,13 @@
 
 #include <cmocka.h>
 
-#include "guard.h"
+#include "aead_rooms.h"
 #include "openssl_aead.h"
-#include "prng.h"
-
-#define TEXT_MAX 9000
-#define AAD_MAX 300
-#define ROOM_LEN 12288
-#define FILL 0xa5
-
-/* Where source and destination lie. */
-enum shape {
-	APART,             /* one segment */
-	IN_PLACE,          /* one segment */
-	TWO_APART,         /* two segments, each elsewhere */
-	TWO_ADJACENT,      /* two segments that touch, elsewhere */
-	TWO_IN_PLACE,      /* both where they land */
-	FIRST_IN_PLACE,    /* the second elsewhere */
-	FIRST_EMPTY,       /* the first without bytes, the second elsewhere */
-	FIRST_NULL_LANDED, /* the first without bytes, the second in place */
-	N_SHAPES,
-};
-
-/* What was done to a packet before it is opened. */
-enum damage { NONE, BODY, TAG, AAD, NONCE, KEY, N_DAMAGES };
-
-enum room { ROOM_DST, ROOM_A, ROOM_B, ROOM_AAD, ROOM_KEY, N_ROOMS };
-
-struct packet {
-	size_t len; /* of the text */
-	size_t aad_len;
-	enum shape shape;
-	enum damage damage;
-	uint8_t key[32], nonce[12];
-	uint8_t aad[AAD_MAX], text[TEXT_MAX], sealed[TEXT_MAX + AEAD_TAG_LEN];
-	uint8_t room_after[ROOM_LEN]; /* the destination's room as it must look */
-};
 
 static struct openssl_aead openssl;
-static struct guard guard;
+static struct rooms rooms;
 static struct prng prng = {1};
 static struct packet packets[AEAD_BURST_MAX];
-static struct aead_item items[AEAD_BURST_MAX];
-
-static uint8_t *room(unsigned packet, enum room which)
-{
-	return guard_room(&guard, packet * N_ROOMS + which);
-}
-
-/* `len` bytes in a room: at its start, its end, or between. */
-static uint8_t *place(unsigned packet, enum room which, size_t len)
-{
-	size_t spare = ROOM_LEN - len;
-
-	switch (prng_below(&prng, 4)) {
-	case 0:
-		return room(packet, which) + prng_below(&prng, 4);
-	case 1:
-		return room(packet, which) + prng_below(&prng, (uint32_t)spare + 1);
-	default:
-		return room(packet, which) + spare;
-	}
-}
 
 static struct openssl_message message_of(const struct packet *p)
 {
@@ -94,7 +37,7 @@ static struct openssl_message message_of(const struct packet *p)
 
 static size_t random_len(void)
 {
-	static const uint32_t limits[] = {1, 17, 130, 300, 1500, 2100, TEXT_MAX + 1};
+	static const uint32_t limits[] = {1, 17, 130, 300, 1500, 2100, ROOMS_TEXT_MAX + 1};
 
 	return prng_below(&prng, limits[prng_below(&prng, sizeof(limits) / sizeof(limits[0]))]);
 }
@@ -104,7 +47,7 @@ static void packet_fill(struct packet *p, size_t len, enum shape shape)
 	p->len = len;
 	p->shape = shape;
 	p->damage = NONE;
-	p->aad_len = prng_below(&prng, 3) == 0 ? prng_below(&prng, AAD_MAX + 1) : 0;
+	p->aad_len = prng_below(&prng, 3) == 0 ? prng_below(&prng, ROOMS_AAD_MAX + 1) : 0;
 	memset(p->nonce, 0, 4);
 	prng_fill(&prng, p->nonce + 4, 8);
 	prng_fill(&prng, p->key, sizeof(p->key));
@@ -115,196 +58,22 @@ static void packet_fill(struct packet *p, size_t len, enum shape shape)
 	openssl_seal(&openssl, p->sealed, &message);
 }
 
-/* The source's first segment: mostly near something that could go wrong. */
-static size_t random_cut(size_t total, size_t text_len)
-{
-	size_t cut;
-
-	switch (prng_below(&prng, 4)) {
-	case 0:
-		cut = text_len + prng_below(&prng, AEAD_TAG_LEN + 1);
-		break;
-	case 1:
-		cut = (size_t)prng_below(&prng, 40) * 64 + prng_below(&prng, 3) - 1;
-		break;
-	default:
-		cut = prng_below(&prng, (uint32_t)total + 1);
-		break;
-	}
-	return cut <= total ? cut : total;
-}
-
-static void segment_set(struct aead_segment *segment, uint8_t *at, const uint8_t *src, size_t len)
-{
-	memcpy(at, src, len);
-	segment->data = at;
-	segment->len = (uint32_t)len;
-}
-
-/* Lays `src` out in the packet's shape. */
-static void source_lay(unsigned i, const uint8_t *src, size_t len, uint8_t *dst)
-{
-	struct aead_item *item = &items[i];
-	enum shape shape = packets[i].shape;
-	size_t cut = random_cut(len, packets[i].len);
-	uint8_t *a;
-
-	switch (shape) {
-	case APART:
-	case IN_PLACE:
-		cut = len;
-		a = shape == APART ? place(i, ROOM_A, len) : dst;
-		segment_set(&item->src[0], a, src, len);
-		item->src[1] = (struct aead_segment){0};
-		return;
-	case FIRST_EMPTY:
-	case FIRST_NULL_LANDED:
-		item->src[0] = (struct aead_segment){0};
-		if (shape == FIRST_EMPTY)
-			item->src[0].data = room(i, ROOM_A);
-		segment_set(&item->src[1], shape == FIRST_EMPTY ? place(i, ROOM_B, len) : dst, src,
-			len);
-		return;
-	case TWO_ADJACENT:
-	case TWO_IN_PLACE:
-		a = shape == TWO_ADJACENT ? place(i, ROOM_A, len) : dst;
-		segment_set(&item->src[0], a, src, cut);
-		segment_set(&item->src[1], a + cut, src + cut, len - cut);
-		return;
-	default:
-		a = shape == TWO_APART ? place(i, ROOM_A, cut) : dst;
-		segment_set(&item->src[0], a, src, cut);
-		segment_set(&item->src[1], place(i, ROOM_B, len - cut), src + cut, len - cut);
-		return;
-	}
-}
-
-static void item_fill(unsigned i, const uint8_t *src, size_t src_len, size_t dst_len)
-{
-	struct packet *p = &packets[i];
-	struct aead_item *item = &items[i];
-	/* A source in place may be longer than what is written, by the tag. */
-	size_t room_needed = src_len > dst_len ? src_len : dst_len;
-	bool apart = p->shape == APART || p->shape == TWO_APART || p->shape == TWO_ADJACENT ||
-		     p->shape == FIRST_EMPTY;
-
-	for (int which = 0; which < N_ROOMS; which++)
-		memset(room(i, which), FILL, ROOM_LEN);
-	memset(item, 0, sizeof(*item));
-	item->dst = place(i, ROOM_DST, apart ? dst_len : room_needed);
-	source_lay(i, src, src_len, item->dst);
-	memcpy(item->nonce, p->nonce + 4, sizeof(item->nonce));
-
-	/* Keys are aligned, so they can lie at the end of their room alone. */
-	struct symmetric_key *key =
-		(struct symmetric_key *)(room(i, ROOM_KEY) + ROOM_LEN - sizeof(*key));
-	memcpy(key->bytes, p->key, sizeof(p->key));
-	item->key = key;
-	if (p->aad_len > 0 || prng_below(&prng, 2) == 0) {
-		uint8_t *aad = place(i, ROOM_AAD, p->aad_len);
-
-		memcpy(aad, p->aad, p->aad_len);
-		item->aad = aad;
-		item->aad_len = (uint32_t)p->aad_len;
-	}
-	memcpy(p->room_after, room(i, ROOM_DST), ROOM_LEN);
-}
-
-/* What must be in the destination's room when the call is over; elsewhere nothing may change. */
-static void expect(unsigned i, const uint8_t *bytes, size_t len)
-{
-	uint8_t *at = packets[i].room_after + (items[i].dst - room(i, ROOM_DST));
-
-	if (bytes != NULL)
-		memcpy(at, bytes, len);
-	else
-		memset(at, 0, len);
-}
-
-/* The sources' rooms, to see afterwards that nobody wrote there. */
-static uint64_t rooms_sum(unsigned i)
-{
-	uint64_t sum = 0;
-
-	for (int which = ROOM_A; which < N_ROOMS; which++) {
-		uint64_t word;
-
-		for (const uint8_t *p = room(i, which); p < room(i, which) + ROOM_LEN; p += 8) {
-			memcpy(&word, p, 8);
-			sum = (sum ^ word) * 0x9e3779b97f4a7c15;
-		}
-	}
-	return sum;
-}
-
 static void seal_and_compare(unsigned n)
 {
-	uint64_t sums[AEAD_BURST_MAX];
-
-	for (unsigned i = 0; i < n; i++) {
-		struct packet *p = &packets[i];
-
-		item_fill(i, p->text, p->len, p->len + AEAD_TAG_LEN);
-		expect(i, p->sealed, p->len + AEAD_TAG_LEN);
-		sums[i] = rooms_sum(i);
-	}
-	aead_seal(items, n);
-	for (unsigned i = 0; i < n; i++) {
-		assert_memory_equal(room(i, ROOM_DST), packets[i].room_after, ROOM_LEN);
-		assert_true(rooms_sum(i) == sums[i]);
-	}
-}
-
-static void flip(uint8_t *at, size_t len)
-{
-	at[prng_below(&prng, (uint32_t)len)] ^= (uint8_t)(1u << prng_below(&prng, 8));
-}
-
-/* After the packet was sealed. What has no such part is damaged in its tag. */
-static void packet_damage(struct packet *p, enum damage damage)
-{
-	if ((damage == BODY && p->len == 0) || (damage == AAD && p->aad_len == 0))
-		damage = TAG;
-	p->damage = damage;
-	switch (damage) {
-	case BODY:
-		flip(p->sealed, p->len);
-		break;
-	case TAG:
-		flip(p->sealed + p->len, AEAD_TAG_LEN);
-		break;
-	case AAD:
-		flip(p->aad, p->aad_len);
-		break;
-	case NONCE:
-		flip(p->nonce + 4, 8);
-		break;
-	case KEY:
-		flip(p->key, sizeof(p->key));
-		break;
-	default:
-		break;
-	}
+	for (unsigned i = 0; i < n; i++)
+		rooms_lay_seal(&rooms, i, &packets[i]);
+	aead_seal(rooms.items, n);
+	for (unsigned i = 0; i < n; i++)
+		rooms_check_sealed(&rooms, i, &packets[i]);
 }
 
 static void open_and_compare(unsigned n)
 {
-	uint64_t sums[AEAD_BURST_MAX];
-
-	for (unsigned i = 0; i < n; i++) {
-		struct packet *p = &packets[i];
-
-		item_fill(i, p->sealed, p->len + AEAD_TAG_LEN, p->len);
-		expect(i, p->damage == NONE ? p->text : NULL, p->len);
-		items[i].ok = p->damage != NONE;
-		sums[i] = rooms_sum(i);
-	}
-	aead_open(items, n);
-	for (unsigned i = 0; i < n; i++) {
-		assert_int_equal(items[i].ok, packets[i].damage == NONE);
-		assert_memory_equal(room(i, ROOM_DST), packets[i].room_after, ROOM_LEN);
-		assert_true(rooms_sum(i) == sums[i]);
-	}
+	for (unsigned i = 0; i < n; i++)
+		rooms_lay_open(&rooms, i, &packets[i]);
+	aead_open(rooms.items, n);
+	for (unsigned i = 0; i < n; i++)
+		rooms_check_opened(&rooms, i, &packets[i]);
 }
 
 static void random_bursts(void **state)
@@ -326,7 +95,7 @@ static void random_bursts(void **state)
 		seal_and_compare(n);
 		for (unsigned i = 0; i < n; i++) {
 			if (prng_below(&prng, 4) == 0)
-				packet_damage(&packets[i], prng_below(&prng, N_DAMAGES));
+				packet_damage(&packets[i], &prng, prng_below(&prng, N_DAMAGES));
 		}
 		open_and_compare(n);
 	}
@@ -346,7 +115,7 @@ static void all_lengths(void **state)
 /* Equal lengths are what a bulk transfer brings, and what vector code likes best. */
 static void equal_lengths(void **state)
 {
-	static const size_t lens[] = {0, 16, 64, 576, 1420, TEXT_MAX};
+	static const size_t lens[] = {0, 16, 64, 576, 1420, ROOMS_TEXT_MAX};
 
 	for (size_t k = 0; k < sizeof(lens) / sizeof(lens[0]); k++) {
 		for (unsigned n = 0; n <= AEAD_BURST_MAX; n = n < 9 ? n + 1 : n * 2 - 1) {
@@ -364,7 +133,7 @@ static void one_bad_among_good(void **state)
 	for (unsigned bad = 0; bad < AEAD_BURST_MAX; bad++) {
 		for (unsigned i = 0; i < AEAD_BURST_MAX; i++)
 			packet_fill(&packets[i], 100 + 40 * (i % 4), IN_PLACE);
-		packet_damage(&packets[bad], 1 + bad % (N_DAMAGES - 1));
+		packet_damage(&packets[bad], &prng, 1 + bad % (N_DAMAGES - 1));
 		open_and_compare(AEAD_BURST_MAX);
 	}
 }
@@ -375,7 +144,7 @@ static void one_good_among_bad(void **state)
 		for (unsigned i = 0; i < AEAD_BURST_MAX; i++) {
 			packet_fill(&packets[i], 1 + prng_below(&prng, 400), i % N_SHAPES);
 			if (i != good)
-				packet_damage(&packets[i], 1 + i % (N_DAMAGES - 1));
+				packet_damage(&packets[i], &prng, 1 + i % (N_DAMAGES - 1));
 		}
 		open_and_compare(AEAD_BURST_MAX);
 	}
@@ -403,14 +172,17 @@ static void empty_burst(void **state)
 
 static void shorter_than_a_tag(void **state)
 {
-	for (unsigned len = 0; len < AEAD_TAG_LEN; len++) {
-		packet_fill(&packets[0], 0, TWO_APART);
-		item_fill(0, packets[0].sealed, len, 0);
-		items[0].dst = NULL;
-		items[0].ok = true;
-		aead_open(items, 1);
-		assert_false(items[0].ok);
-		assert_memory_equal(room(0, ROOM_DST), packets[0].room_after, ROOM_LEN);
+	uint8_t bytes[AEAD_TAG_LEN] = {1}, same[AEAD_TAG_LEN] = {1};
+	const struct symmetric_key key = {{1}};
+
+	for (uint32_t len = 0; len < AEAD_TAG_LEN; len++) {
+		struct aead_item item = {.key = &key, .ok = true};
+
+		item.src[0] = (struct aead_segment){bytes, len / 2};
+		item.src[1] = (struct aead_segment){bytes + len / 2, len - len / 2};
+		aead_open(&item, 1);
+		assert_false(item.ok);
+		assert_memory_equal(bytes, same, sizeof(bytes));
 	}
 }
 
@@ -533,10 +305,10 @@ int main(void)
 
 	unsetenv("TAILPLANE_AEAD");
 	openssl_aead_init(&openssl);
-	guard_init(&guard, AEAD_BURST_MAX * N_ROOMS, ROOM_LEN);
+	rooms_init(&rooms, ROOM_LEN);
 	for (const struct aead_impl *const *impl = aead_impls; *impl != NULL; impl++)
 		n_failed += run(*impl);
-	guard_fini(&guard);
+	rooms_fini(&rooms);
 	openssl_aead_fini(&openssl);
 	return n_failed;
 }

@@ -5,7 +5,8 @@
  * libsodium takes one contiguous text. One segment is sealed or opened from where it lies; two are
  * first brought together in dst and then done in place there. It verifies before it decrypts; what
  * fails is zeroed here all the same, since the ciphertext may have been gathered in dst, and since
- * the promise is ours.
+ * the promise is ours. So is the one that nothing of a key stays behind: libsodium clears what it
+ * calls its state, but neither the vector registers nor what the compiler spilled.
  */
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "aead.h"
 #include "impls.h"
 #include "start.h"
+#include "wipe.h"
 
 static void nonce_of(const struct aead_item *item, uint8_t nonce[static 12])
 {
@@ -65,6 +67,7 @@ static bool open_one(struct aead_item *item)
 {
 	size_t len = (size_t)item->src[0].len + item->src[1].len;
 	uint8_t nonce[12], tag[AEAD_TAG_LEN];
+	bool ok;
 
 	if (len < AEAD_TAG_LEN)
 		return false;
@@ -73,24 +76,49 @@ static bool open_one(struct aead_item *item)
 	nonce_of(item, nonce);
 	/* libsodium wants a pointer even to nothing. */
 	const uint8_t *text = len > 0 ? gather(item, len) : tag;
-	if (crypto_aead_chacha20poly1305_ietf_decrypt_detached(item->dst, NULL, text, len, tag,
-		    item->aad, item->aad != NULL ? item->aad_len : 0, nonce, item->key->bytes) == 0)
-		return true;
-	if (len > 0)
+	ok = crypto_aead_chacha20poly1305_ietf_decrypt_detached(item->dst, NULL, text, len, tag,
+		     item->aad, item->aad != NULL ? item->aad_len : 0, nonce,
+		     item->key->bytes) == 0;
+	if (!ok && len > 0)
 		memset(item->dst, 0, len);
-	return false;
+	secret_zero(tag, sizeof(tag));
+	return ok;
 }
+
+/* Deeper than libsodium's AEAD goes. */
+#define STACK_WIPED 4096
+
+#if defined(__x86_64__)
+/* libsodium has nothing wider than AVX2. */
+static inline __attribute__((always_inline)) void wipe(void)
+{
+	if (__builtin_cpu_supports("avx"))
+		wipe_vectors_avx();
+	else
+		wipe_vectors_sse();
+	wipe_stack(STACK_WIPED);
+}
+#else
+static __attribute__((noinline)) void wipe(void)
+{
+	uint8_t below[STACK_WIPED];
+
+	secret_zero(below, sizeof(below));
+}
+#endif
 
 static void seal_burst(struct aead_item *items, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		seal_one(&items[i]);
+	wipe();
 }
 
 static void open_burst(struct aead_item *items, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		items[i].ok = open_one(&items[i]);
+	wipe();
 }
 
 static bool usable(void)

@@ -19,6 +19,7 @@
 #include "aead.h"
 #include "aead_avx512.h"
 #include "impls.h"
+#include "wipe.h"
 
 #define GROUPS (BUNCH_MAX / POLY_LANES)
 
@@ -442,6 +443,9 @@ static bool takes_slow_way(const struct aead_item *item)
 	return (item->aad != NULL && item->aad_len > 0) || item->src[1].len > 0;
 }
 
+/* What the compiler spilled in the functions below. */
+#define STACK_WIPED 2048
+
 static void work(struct aead_item *items, unsigned n, bool sealing)
 {
 	struct bunch bunch;
@@ -477,6 +481,7 @@ static void work(struct aead_item *items, unsigned n, bool sealing)
 	}
 	secret_zero(&secrets, sizeof(secrets));
 	aead_avx512_forget();
+	wipe_stack(STACK_WIPED);
 }
 
 void aead_avx512_seal(struct aead_item *items, unsigned n)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Bursts of which everything that may be known (lengths, counters, places, which packets are
- * damaged) follows from the kind alone, and everything secret (keys, texts) from a seed: two seeds
- * show what an implementation lets out.
+ * Bursts of which everything that may be known (lengths, counters, places, ciphertexts, which
+ * packets are damaged) follows from the kind alone, and everything secret (keys, plaintexts, and
+ * tags with them) from a seed: two seeds show what an implementation lets out.
  */
 #pragma once
 

@@ -28,6 +28,7 @@
 
 #include "aead.h"
 #include "gateway.h"
+#include "search.h"
 
 #define LIST_MAX 8
 #define ROUNDS_MAX 99
@@ -67,9 +68,10 @@ static const char *const way_names[] = {"seal", "open"};
 static struct list workers = {{1}, 1}, peer_counts = {{1, 100, 10000, 100000}, 4},
 		   sizes = {{64, 512, 1420, 0}, 4}, ways = {{TRAFFIC_SEAL, TRAFFIC_OPEN}, 2};
 static unsigned rounds = 7, window_ms = 5, ring = 1024;
-static bool as_json, with_nodes;
+static bool as_json, with_nodes, searching;
 static double ticks_per_s, clock_hz;
 static struct cell *cells, **cells_tail = &cells;
+static json_t *searches;
 
 /* ---- clocks ---------------------------------------------------------------------------------- */
 
@@ -101,23 +103,6 @@ static double clock_measure(void)
 }
 
 /* ---- one window ------------------------------------------------------------------------------ */
-
-static void sleep_ms(unsigned ms)
-{
-	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
-}
-
-static void run_wait(const struct traffic_run *run, unsigned n)
-{
-	double deadline = seconds() + 20;
-
-	traffic_start(run, n);
-	while (!traffic_done()) {
-		sleep_ms(1);
-		if (seconds() > deadline)
-			errx(1, "a worker did not finish its window");
-	}
-}
 
 static struct node_figure figure(const json_t *before, const json_t *after)
 {
@@ -176,7 +161,7 @@ static struct window window_run(struct cell *cell, unsigned ms)
 	struct window w = {.clean = true};
 	double packets = 0, ticks = 0;
 
-	run_wait(&run, n);
+	traffic_run_wait(&run, n);
 	after = gateway_graph();
 	for (unsigned i = 0; i < n; i++) {
 		const struct traffic_stats *s = traffic_stats(i);
@@ -281,6 +266,25 @@ static void group_run(unsigned n_workers, unsigned peers, enum traffic_way way)
 		qsort(group[i]->windows, group[i]->n, sizeof(struct window), by_pps);
 }
 
+/* The same conditions, each searched for the rate that it carries (search.h). */
+static void group_search(unsigned n_workers, unsigned peers, enum traffic_way way)
+{
+	for (unsigned i = 0; i < sizes.n; i++) {
+		struct search search = {
+			.workers = n_workers, .peers = peers, .way = way, .size = sizes.values[i]};
+
+		gateway_peers(peers); /* keys that last until the end of it */
+		gateway_busy(true);
+		warm_up(&(struct cell){
+			.workers = n_workers, .peers = peers, .way = way, .size = sizes.values[i]});
+		search_run(&search);
+		gateway_busy(false);
+		json_array_append_new(searches, search_json(&search, aead_chosen()->name));
+		if (!as_json)
+			search_print(&search);
+	}
+}
+
 static void losses_tell(void)
 {
 	json_t *drops = gateway_drops();
@@ -300,7 +304,8 @@ static void all_run(void)
 		for (unsigned p = 0; p < peer_counts.n; p++) {
 			gateway_peers(peer_counts.values[p]);
 			for (unsigned i = 0; i < ways.n; i++)
-				group_run(workers.values[w], peer_counts.values[p], ways.values[i]);
+				(searching ? group_search : group_run)(
+					workers.values[w], peer_counts.values[p], ways.values[i]);
 		}
 		losses_tell();
 		gateway_stop();
@@ -414,7 +419,7 @@ static json_t *cell_json(const struct cell *cell)
 
 static void report_json(void)
 {
-	json_t *results = json_array(), *report;
+	json_t *results = searches, *report;
 	struct utsname os;
 	char cpu[128];
 
@@ -467,8 +472,9 @@ static void usage(void)
 {
 	errx(2, "usage: bench_datapath [--json] [--nodes] [--workers N,..] [--peers N,..]\n"
 		"       [--sizes BYTES,..,imix] [--ways seal,open] [--rounds N] [--window MS]\n"
-		"       [--ring PACKETS] [--aead NAME]\n"
-		"peers in rising order, up to 100000; sizes of the inner packets from 64 to 1420");
+		"       [--ring PACKETS] [--aead NAME] [--search]\n"
+		"peers in rising order, up to 100000; sizes of the inner packets from 64 to 1420\n"
+		"--search: lossless rates, latencies below them and what overload leaves");
 }
 
 static void options_read(int argc, char **argv)
@@ -478,7 +484,8 @@ static void options_read(int argc, char **argv)
 		{"peers", required_argument, NULL, 'p'}, {"sizes", required_argument, NULL, 's'},
 		{"ways", required_argument, NULL, 'd'}, {"rounds", required_argument, NULL, 'r'},
 		{"window", required_argument, NULL, 't'}, {"ring", required_argument, NULL, 'q'},
-		{"aead", required_argument, NULL, 'a'}, {NULL, 0, NULL, 0}};
+		{"aead", required_argument, NULL, 'a'}, {"search", no_argument, NULL, 'S'},
+		{NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -488,6 +495,9 @@ static void options_read(int argc, char **argv)
 			break;
 		case 'n':
 			with_nodes = true;
+			break;
+		case 'S':
+			searching = true;
 			break;
 		case 'w':
 			workers = list_read(optarg, 1, 64);
@@ -528,6 +538,7 @@ int main(int argc, char **argv)
 	aead_init(NULL);
 	options_read(argc, argv);
 	start = seconds();
+	searches = json_array();
 	tsc = rte_rdtsc();
 	clock_hz = clock_measure();
 	while ((end = seconds()) - start < 0.1)
@@ -536,7 +547,7 @@ int main(int argc, char **argv)
 	all_run();
 	if (as_json)
 		report_json();
-	else
+	else if (!searching)
 		report_text();
 	return 0;
 }

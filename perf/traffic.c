@@ -364,9 +364,9 @@ static unsigned offer(struct worker *w, struct generator *g, const struct port *
 		struct mark *mark = mark_of(pkts[i]);
 
 		mark->number = ++g->stats.offered;
+		g->due_exact += 1; /* due once due_now sees a whole packet more */
 		mark->due =
 			t.run.rate > 0 ? g->started + (uint64_t)(g->due_exact / t.run.rate) : now;
-		g->due_exact += 1;
 	}
 	return n;
 }
@@ -545,6 +545,18 @@ bool traffic_done(void)
 			atomic_load(&t.wanted))
 			return false;
 	return true;
+}
+
+void traffic_run_wait(const struct traffic_run *run, unsigned n)
+{
+	uint64_t deadline = thread_ns(CLOCK_MONOTONIC) + 20000000000u;
+
+	traffic_start(run, n);
+	while (!traffic_done()) {
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		if (thread_ns(CLOCK_MONOTONIC) > deadline)
+			errx(1, "a worker did not finish its run");
+	}
 }
 
 const struct traffic_stats *traffic_stats(unsigned worker)

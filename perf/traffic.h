@@ -78,6 +78,8 @@ int traffic_open(const struct traffic_world *world, struct port *ports[2]);
 void traffic_start(const struct traffic_run *run, unsigned n);
 /* Whether all have finished. */
 bool traffic_done(void);
+/* Both; ends the program when a worker does not finish. */
+void traffic_run_wait(const struct traffic_run *run, unsigned n);
 const struct traffic_stats *traffic_stats(unsigned worker);
 /* The latency in ticks that a part `p` (0 to 1) of the packets did not exceed. */
 double traffic_percentile(const uint64_t latencies[static TRAFFIC_BUCKETS], double p);

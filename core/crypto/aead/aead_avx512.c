@@ -24,32 +24,35 @@
 #define GROUPS (BUNCH_MAX / POLY_LANES)
 
 /* Columns between two looks at what Poly1305 can do: what it reads is still in the first cache. */
-#define COLUMNS_APART 4
+#define COLUMNS_APART 8
 
 static const uint8_t zeros[COLUMN];
 
-/* Lanes are packets in order of length, the longest first. Those beyond n are empty and point to
- * `pad`, which is written here: a masked store to a page that never was costs hundreds of cycles,
- * even when the mask is empty. Nothing in a bunch is secret. */
+/* Lanes are packets in order of length, the longest first. Nothing here is secret. */
 struct bunch {
 	unsigned n, n_groups;
 	unsigned whole; /* columns that are text to the last byte in each of 32 packets */
+	bool permuted;  /* secrets->permuted was used */
 	struct chacha_places packet; /* where the texts begin; mask: all ones */
 	_Alignas(64) uint32_t len[BUNCH_MAX];
 	_Alignas(64) uint16_t columns[BUNCH_MAX];
 	_Alignas(64) uint64_t nonce[BUNCH_MAX];
 	_Alignas(64) const uint8_t *key[BUNCH_MAX];
-	uint8_t item[BUNCH_MAX];
+	_Alignas(64) struct aead_item *item[BUNCH_MAX];
+	struct aead_item none; /* of lanes without a packet */
+	/* Lanes without a block point here, which is written: a masked store to a page that never
+	 * was costs hundreds of cycles, even when the mask is empty. */
 	_Alignas(64) uint8_t pad[COLUMN];
 	struct chacha_places places; /* of one step */
 	struct poly_group group[GROUPS];
 };
 
-/* What is zeroed when the bunch is done. */
+/* Zeroed when the bunch is done, as far as it was used. */
 struct secrets {
-	struct chacha_rows rows, permuted;
 	struct chacha_vars vars;
-	__m512i tag[2];
+	__m512i tag[GROUPS][2];
+	struct chacha_rows rows;
+	struct chacha_rows permuted;
 	struct poly_state state[GROUPS];
 	_Alignas(64) uint8_t slot[BUNCH_MAX][COLUMN]; /* key stream of a first step */
 };
@@ -164,6 +167,7 @@ static void step(struct bunch *bunch, struct secrets *secrets, const struct bloc
 	secrets->vars.counter[0] = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(blocks->column));
 	secrets->vars.counter[1] =
 		_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(blocks->column, 1));
+	bunch->permuted = true;
 	for (unsigned i = 0; i < 10; i++) {
 		const __m512i *word = from->word[i];
 
@@ -203,6 +207,39 @@ static bool step_next(struct bunch *bunch, struct secrets *secrets, struct curso
 
 /* --- a bunch --- */
 
+static __m512i columns_of(const uint32_t len[BUNCH_MAX])
+{
+	const __m512i up = _mm512_set1_epi32(COLUMN - 1);
+	__m512i low = _mm512_add_epi32(_mm512_load_si512(len), up);
+	__m512i high = _mm512_add_epi32(_mm512_load_si512(len + 16), up);
+
+	return _mm512_inserti64x4(
+		_mm512_castsi256_si512(_mm512_cvtepi32_epi16(_mm512_srli_epi32(low, 6))),
+		_mm512_cvtepi32_epi16(_mm512_srli_epi32(high, 6)), 1);
+}
+
+/* Eight rows of 64 bytes to eight vectors of one word of each row. */
+static inline void turn(__m512i row[8])
+{
+	__m512i part[2][4];
+
+	for (unsigned i = 0; i < 4; i++) {
+		part[0][i] = _mm512_unpacklo_epi64(row[2 * i], row[2 * i + 1]);
+		part[1][i] = _mm512_unpackhi_epi64(row[2 * i], row[2 * i + 1]);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		__m512i a = _mm512_shuffle_i64x2(part[i][0], part[i][1], 0x44);
+		__m512i b = _mm512_shuffle_i64x2(part[i][0], part[i][1], 0xee);
+		__m512i c = _mm512_shuffle_i64x2(part[i][2], part[i][3], 0x44);
+		__m512i d = _mm512_shuffle_i64x2(part[i][2], part[i][3], 0xee);
+
+		row[i] = _mm512_shuffle_i64x2(a, c, 0x88);
+		row[i + 2] = _mm512_shuffle_i64x2(a, c, 0xdd);
+		row[i + 4] = _mm512_shuffle_i64x2(b, d, 0x88);
+		row[i + 6] = _mm512_shuffle_i64x2(b, d, 0xdd);
+	}
+}
+
 /* Four times four bytes of 16 packets' keys: 128 bits of packets k, k + 4, k + 8 and k + 12. */
 static __m512i quarters_load(const uint8_t *const *key, unsigned at)
 {
@@ -236,62 +273,80 @@ static void rows_load(const struct bunch *bunch, struct chacha_rows *rows, unsig
 		nonce[0], _mm512_add_epi32(even, _mm512_set1_epi32(1)), nonce[1]);
 }
 
-static void bunch_init(struct bunch *bunch)
-{
-	const __m512i pad = _mm512_set1_epi64((long long)(uintptr_t)bunch->pad);
-	const __m512i none = _mm512_setzero_si512();
-
-	_mm512_store_si512(bunch->pad, none);
-	for (unsigned i = 0; i < BUNCH_MAX; i += 8) {
-		_mm512_store_si512(&bunch->packet.src[i], pad);
-		_mm512_store_si512(&bunch->packet.dst[i], pad);
-		_mm512_store_si512(&bunch->packet.mask[i], _mm512_set1_epi64(-1));
-		_mm512_store_si512(&bunch->nonce[i], none);
-		_mm512_store_si512(&bunch->key[i], _mm512_set1_epi64((long long)(uintptr_t)zeros));
-	}
-	_mm512_store_si512(&bunch->len[0], none);
-	_mm512_store_si512(&bunch->len[16], none);
-}
-
 struct picked {
 	unsigned n;
-	uint8_t item[BUNCH_MAX];
-	_Alignas(64) uint16_t rank[BUNCH_MAX]; /* columns * 32 + 31 - index */
+	_Alignas(64) uint32_t len[BUNCH_MAX]; /* of texts */
+	_Alignas(64) struct aead_item *item[BUNCH_MAX];
 };
 
-/* Sorts without a branch: a packet's lane is the number of packets before it. */
-static void bunch_fill(
-	struct bunch *bunch, struct aead_item *items, const struct picked *picked, unsigned tag_len)
+/* Without a branch: a packet's lane is the number of packets that come before it. */
+static void sort(struct bunch *bunch, const struct picked *picked)
 {
-	const __m512i ranks = _mm512_load_si512(picked->rank);
+	static const _Alignas(64)
+		uint16_t countdown[BUNCH_MAX] = {31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19,
+			18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0};
+	_Alignas(64) uint16_t rank[BUNCH_MAX];
+	__m512i ranks = columns_of(picked->len);
 
-	bunch_init(bunch);
-	bunch->n = picked->n;
-	bunch->n_groups = (picked->n + POLY_LANES - 1) / POLY_LANES;
+	ranks = _mm512_add_epi16(_mm512_slli_epi16(ranks, 5), _mm512_load_si512(countdown));
+	_mm512_store_si512(rank, ranks);
+	for (unsigned i = 0; i < BUNCH_MAX; i += 8)
+		_mm512_store_si512(
+			&bunch->item[i], _mm512_set1_epi64((long long)(uintptr_t)&bunch->none));
 	for (unsigned i = 0; i < picked->n; i++) {
-		unsigned lane = (unsigned)_mm_popcnt_u32(
-			_mm512_cmpgt_epu16_mask(ranks, _mm512_set1_epi16((short)picked->rank[i])));
-		struct aead_item *item = &items[picked->item[i]];
+		__mmask32 before =
+			_mm512_cmpgt_epu16_mask(ranks, _mm512_set1_epi16((short)rank[i]));
 
-		bunch->item[lane] = picked->item[i];
-		bunch->packet.src[lane] = item->src[0].data;
-		bunch->packet.dst[lane] = item->dst;
-		bunch->len[lane] = item->src[0].len - tag_len;
-		memcpy(&bunch->nonce[lane], item->nonce, 8);
-		bunch->key[lane] = item->key->bytes;
+		bunch->item[_mm_popcnt_u32(before)] = picked->item[i];
 	}
 }
 
-static void columns_count(struct bunch *bunch)
-{
-	__m512i low = _mm512_load_si512(bunch->len), high = _mm512_load_si512(bunch->len + 16);
-	const __m512i up = _mm512_set1_epi32(COLUMN - 1);
+static_assert(offsetof(struct aead_item, key) == 0 && offsetof(struct aead_item, nonce) == 8 &&
+		      offsetof(struct aead_item, src) == 16 &&
+		      offsetof(struct aead_item, dst) == 48,
+	"what a row is turned to");
 
-	_mm256_store_si256((__m256i *)bunch->columns,
-		_mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_add_epi32(low, up), 6)));
-	_mm256_store_si256((__m256i *)(bunch->columns + 16),
-		_mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_add_epi32(high, up), 6)));
-	bunch->whole = _mm512_reduce_min_epu32(_mm512_min_epu32(low, high)) / COLUMN;
+/* Items are taken apart as the eight words that each begins with. */
+static void bunch_fill(struct bunch *bunch, const struct picked *picked, uint32_t tag_len)
+{
+	unsigned n = picked->n;
+
+	bunch->n = n;
+	bunch->n_groups = (n + POLY_LANES - 1) / POLY_LANES;
+	bunch->permuted = false;
+	bunch->none = (struct aead_item){
+		.key = (const struct symmetric_key *)zeros,
+		.src = {{bunch->pad, tag_len}},
+		.dst = bunch->pad,
+	};
+	_mm512_store_si512(bunch->pad, _mm512_setzero_si512());
+	sort(bunch, picked);
+	_mm512_store_si512(&bunch->len[0], _mm512_setzero_si512());
+	_mm512_store_si512(&bunch->len[16], _mm512_setzero_si512());
+	for (unsigned i = 0; i < (n > 16 ? BUNCH_MAX : 16); i += 8) {
+		__m512i word[8];
+
+		for (unsigned j = 0; j < 8; j++)
+			word[j] = _mm512_loadu_si512(bunch->item[i + j]);
+		turn(word);
+		_mm512_store_si512(&bunch->key[i], word[0]);
+		_mm512_store_si512(&bunch->nonce[i], word[1]);
+		_mm512_store_si512(&bunch->packet.src[i], word[2]);
+		_mm512_store_si512(&bunch->packet.dst[i], word[6]);
+		_mm256_store_si256(
+			(__m256i *)&bunch->len[i], _mm256_sub_epi32(_mm512_cvtepi64_epi32(word[3]),
+							   _mm256_set1_epi32((int)tag_len)));
+	}
+	_mm512_store_si512(bunch->columns, columns_of(bunch->len));
+	bunch->whole = 0;
+	if (n == BUNCH_MAX) {
+		__m512i low = _mm512_load_si512(bunch->len);
+		__m512i high = _mm512_load_si512(bunch->len + 16);
+
+		bunch->whole = _mm512_reduce_min_epu32(_mm512_min_epu32(low, high)) / COLUMN;
+		for (unsigned i = 0; i < BUNCH_MAX; i += 8)
+			_mm512_store_si512(&bunch->packet.mask[i], _mm512_set1_epi64(-1));
+	}
 }
 
 static void rows_set(const struct bunch *bunch, struct secrets *secrets)
@@ -328,7 +383,6 @@ static void start(struct bunch *bunch, struct secrets *secrets, struct cursor *c
 	const uint8_t *const *text =
 		sealing ? (const uint8_t *const *)bunch->packet.dst : bunch->packet.src;
 
-	columns_count(bunch);
 	rows_set(bunch, secrets);
 	*cursor = (struct cursor){0, 0, bunch->n};
 	first->n = 0;
@@ -350,6 +404,13 @@ static void advance(struct bunch *bunch, struct secrets *secrets, size_t ready)
 		aead_avx512_poly_advance(&bunch->group[i], &secrets->state[i], ready);
 }
 
+static const uint8_t *tag_of(const struct secrets *secrets, unsigned lane)
+{
+	const uint8_t *tags = (const uint8_t *)secrets->tag[lane / POLY_LANES];
+
+	return tags + (lane % 2 * 4 + lane % POLY_LANES / 2) * (size_t)AEAD_TAG_LEN;
+}
+
 static void seal_bunch(struct bunch *bunch, struct secrets *secrets)
 {
 	struct cursor cursor;
@@ -363,16 +424,9 @@ static void seal_bunch(struct bunch *bunch, struct secrets *secrets)
 		looked = cursor.column;
 		advance(bunch, secrets, (size_t)(cursor.column - 1) * COLUMN);
 	}
-	for (unsigned i = 0; i < bunch->n; i++) {
-		unsigned lane = i % POLY_LANES;
-		const uint64_t *tag = (const uint64_t *)secrets->tag + lane;
-
-		if (lane == 0)
-			aead_avx512_poly_finish(&bunch->group[i / POLY_LANES],
-				&secrets->state[i / POLY_LANES], secrets->tag);
-		memcpy(bunch->packet.dst[i] + bunch->len[i], &tag[0], 8);
-		memcpy(bunch->packet.dst[i] + bunch->len[i] + 8, &tag[8], 8);
-	}
+	aead_avx512_poly_finish(bunch->group, secrets->state, bunch->n_groups, secrets->tag);
+	for (unsigned i = 0; i < bunch->n; i++)
+		memcpy(bunch->packet.dst[i] + bunch->len[i], tag_of(secrets, i), AEAD_TAG_LEN);
 }
 
 /* Bit i: lane i is authentic. */
@@ -380,22 +434,23 @@ static uint32_t verify(struct bunch *bunch, struct secrets *secrets)
 {
 	uint32_t ok = 0;
 
+	aead_avx512_poly_finish(bunch->group, secrets->state, bunch->n_groups, secrets->tag);
 	for (unsigned i = 0; i < bunch->n_groups; i++) {
-		_Alignas(64) uint64_t lo[POLY_LANES], hi[POLY_LANES];
+		_Alignas(64) uint8_t tag[POLY_LANES][AEAD_TAG_LEN];
+		__mmask8 even, odd;
 
-		aead_avx512_poly_finish(&bunch->group[i], &secrets->state[i], secrets->tag);
-		for (unsigned j = 0; j < POLY_LANES; j++) {
+		memset(tag, 0, sizeof(tag));
+		for (unsigned j = 0; j < POLY_LANES && i * POLY_LANES + j < bunch->n; j++) {
 			unsigned lane = i * POLY_LANES + j;
-			const uint8_t *tag = lane < bunch->n
-						     ? bunch->packet.src[lane] + bunch->len[lane]
-						     : zeros;
 
-			memcpy(&lo[j], tag, 8);
-			memcpy(&hi[j], tag + 8, 8);
+			memcpy(tag[j % 2 * 4 + j / 2], bunch->packet.src[lane] + bunch->len[lane],
+				AEAD_TAG_LEN);
 		}
-		__mmask8 same = _mm512_cmpeq_epi64_mask(_mm512_load_si512(lo), secrets->tag[0]) &
-				_mm512_cmpeq_epi64_mask(_mm512_load_si512(hi), secrets->tag[1]);
-		ok |= (uint32_t)same << (i * POLY_LANES);
+		even = _mm512_cmpeq_epi64_mask(_mm512_load_si512(tag[0]), secrets->tag[i][0]);
+		odd = _mm512_cmpeq_epi64_mask(_mm512_load_si512(tag[4]), secrets->tag[i][1]);
+		even &= even >> 1 & 0x55;
+		odd &= odd >> 1 & 0x55;
+		ok |= (uint32_t)(even | odd << 1) << (i * POLY_LANES);
 	}
 	return ok;
 }
@@ -412,7 +467,7 @@ static void decrypt_first(struct bunch *bunch, struct secrets *secrets, const st
 	}
 }
 
-static void open_bunch(struct bunch *bunch, struct secrets *secrets, struct aead_item *items)
+static void open_bunch(struct bunch *bunch, struct secrets *secrets)
 {
 	struct cursor cursor;
 	struct blocks first;
@@ -421,7 +476,7 @@ static void open_bunch(struct bunch *bunch, struct secrets *secrets, struct aead
 	start(bunch, secrets, &cursor, &first, false);
 	ok = verify(bunch, secrets);
 	for (unsigned i = 0; i < bunch->n; i++) {
-		items[bunch->item[i]].ok = ok >> i & 1;
+		bunch->item[i]->ok = ok >> i & 1;
 		if (ok >> i & 1)
 			continue;
 		if (bunch->len[i] > 0)
@@ -437,10 +492,83 @@ static void open_bunch(struct bunch *bunch, struct secrets *secrets, struct aead
 
 /* --- a burst --- */
 
-/* libsodium's way for what is rare: with AAD. */
-static bool takes_slow_way(const struct aead_item *item)
+static void vectors_zero(void *at, size_t len)
 {
-	return (item->aad != NULL && item->aad_len > 0) || item->src[1].len > 0;
+	for (size_t i = 0; i < len; i += 64)
+		_mm512_store_si512((uint8_t *)at + i, _mm512_setzero_si512());
+	/* so that the compiler cannot know that nobody reads them */
+	__asm__ volatile("" : : "r"(at) : "memory");
+}
+
+static void secrets_zero(struct secrets *secrets, const struct bunch *bunch)
+{
+	vectors_zero(secrets, offsetof(struct secrets, permuted));
+	if (bunch->permuted)
+		vectors_zero(&secrets->permuted, sizeof(secrets->permuted));
+	for (unsigned i = 0; i < bunch->n_groups; i++)
+		vectors_zero(&secrets->state[i], bunch->group[i].few
+							 ? offsetof(struct poly_state, power[1])
+							 : sizeof(struct poly_state));
+	if (bunch->n < BUNCH_MAX)
+		vectors_zero(secrets->slot, sizeof(secrets->slot));
+}
+
+/* What is rare goes libsodium's way: with AAD, in two segments, too short. */
+static bool is_rare(const struct aead_item *item, uint32_t tag_len)
+{
+	return (item->aad_len > 0 && item->aad != NULL) || item->src[1].len > 0 ||
+	       item->src[0].len < tag_len;
+}
+
+/* The first `n` items, if none of them is rare. */
+static bool pick_all(struct picked *picked, struct aead_item *items, unsigned n, uint32_t tag_len)
+{
+	const __m512i size = _mm512_set1_epi64(8 * sizeof(struct aead_item));
+	__m512i item = _mm512_add_epi64(_mm512_set1_epi64((long long)(uintptr_t)items),
+		_mm512_mullo_epi64(_mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0),
+			_mm512_set1_epi64(sizeof(struct aead_item))));
+	uint32_t rare = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t len = items[i].src[0].len;
+
+		picked->len[i] = len - tag_len;
+		rare |= items[i].aad_len | items[i].src[1].len | (len < tag_len);
+	}
+	for (unsigned i = 0; i < BUNCH_MAX; i += 8) {
+		_mm512_store_si512(&picked->item[i], item);
+		item = _mm512_add_epi64(item, size);
+	}
+	picked->n = n;
+	return rare == 0;
+}
+
+/* From item i on, up to a bunch of those that are not rare; returns the first item that was not
+ * looked at. */
+static unsigned pick(
+	struct picked *picked, struct aead_item *items, unsigned i, unsigned n, uint32_t tag_len)
+{
+	const struct aead_impl *other = &aead_portable;
+	unsigned most = n - i < BUNCH_MAX ? n - i : BUNCH_MAX;
+
+	_mm512_store_si512(&picked->len[0], _mm512_setzero_si512());
+	_mm512_store_si512(&picked->len[16], _mm512_setzero_si512());
+	if (pick_all(picked, items + i, most, tag_len))
+		return i + most;
+	_mm512_store_si512(&picked->len[0], _mm512_setzero_si512());
+	_mm512_store_si512(&picked->len[16], _mm512_setzero_si512());
+	picked->n = 0;
+	for (; i < n && picked->n < BUNCH_MAX; i++) {
+		struct aead_item *item = &items[i];
+
+		if (is_rare(item, tag_len)) {
+			(tag_len > 0 ? other->open : other->seal)(item, 1);
+			continue;
+		}
+		picked->len[picked->n] = item->src[0].len - tag_len;
+		picked->item[picked->n++] = item;
+	}
+	return i;
 }
 
 /* What the compiler spilled in the functions below. */
@@ -454,32 +582,16 @@ static void work(struct aead_item *items, unsigned n, bool sealing)
 	unsigned tag_len = sealing ? 0 : AEAD_TAG_LEN;
 
 	for (unsigned i = 0; i < n;) {
-		picked.n = 0;
-		_mm512_store_si512(picked.rank, _mm512_setzero_si512());
-		for (; i < n && picked.n < BUNCH_MAX; i++) {
-			uint32_t len = items[i].src[0].len - tag_len;
-
-			if (takes_slow_way(&items[i]) || items[i].src[0].len < tag_len) {
-				if (sealing)
-					aead_portable.seal(&items[i], 1);
-				else
-					aead_portable.open(&items[i], 1);
-				continue;
-			}
-			picked.item[picked.n] = (uint8_t)i;
-			picked.rank[picked.n] =
-				(uint16_t)(((len + COLUMN - 1) / COLUMN) * 32 + 31 - picked.n);
-			picked.n++;
-		}
+		i = pick(&picked, items, i, n, tag_len);
 		if (picked.n == 0)
 			break;
-		bunch_fill(&bunch, items, &picked, tag_len);
+		bunch_fill(&bunch, &picked, tag_len);
 		if (sealing)
 			seal_bunch(&bunch, &secrets);
 		else
-			open_bunch(&bunch, &secrets, items);
+			open_bunch(&bunch, &secrets);
+		secrets_zero(&secrets, &bunch);
 	}
-	secret_zero(&secrets, sizeof(secrets));
 	aead_avx512_forget();
 	wipe_stack(STACK_WIPED);
 }

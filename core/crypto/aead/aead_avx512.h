@@ -69,9 +69,6 @@ void aead_avx512_poly_steps(struct poly_state *state, const uint8_t *const text[
 	const __m512i mark[4], size_t n);
 void aead_avx512_poly_begin(struct poly_state *state, const uint8_t *const text[POLY_LANES],
 	const __m512i mark[4], size_t n);
-void aead_avx512_poly_short(struct poly_state *state, const uint8_t *const text[POLY_LANES],
-	const __m512i mark[4], size_t n);
-
 static_assert(sizeof(struct poly_state) == 1728, "chacha.S: STATE_SIZE");
 static_assert(offsetof(struct poly_state, key) == 192, "chacha.S: KEY_PART");
 static_assert(offsetof(struct poly_state, power) == 448, "poly.S: POWER");
@@ -83,19 +80,27 @@ struct poly_group {
 	__m512i at;        /* of the next step; below 0 where the lane has not begun */
 	int64_t at_max;    /* of the lane that began first */
 	unsigned steps;    /* left */
-	bool few, begun, ragged;
+	bool few, ragged;
 	_Alignas(64) const uint8_t *from[POLY_LANES]; /* of one step */
 	_Alignas(64) uint64_t mask[POLY_LANES];
 	_Alignas(64) __m512i mark[4];
 	_Alignas(64) uint8_t stage[POLY_LANES][64];
 };
 
+static_assert(offsetof(struct poly_group, from) == 256, "poly.S: GROUP_FROM");
+static_assert(offsetof(struct poly_group, mark) == 384, "poly.S: GROUP_MARK");
+static_assert(sizeof(struct poly_group) == 1152, "poly.S: GROUP_SIZE");
+
+void aead_avx512_poly_short(struct poly_state state[], struct poly_group group[], size_t n);
+
 /* One-time keys from rows of COLUMN bytes to state->key. */
 void aead_avx512_poly_keys(struct poly_state *state, const uint8_t (*keys)[COLUMN]);
 /* Texts and lengths of 8 packets, and state->key. */
 void aead_avx512_poly_start(struct poly_group *group, struct poly_state *state,
 	const uint8_t *const *text, const uint32_t *len);
-/* What can be done when of each text the first `ready` bytes are ciphertext. */
+/* What is worth doing when of each text the first `ready` bytes are ciphertext. */
 void aead_avx512_poly_advance(struct poly_group *group, struct poly_state *state, size_t ready);
-/* tag[0]: the low 8 bytes of each tag, tag[1]: the high ones. */
-void aead_avx512_poly_finish(struct poly_group *group, struct poly_state *state, __m512i tag[2]);
+/* The rest, of n groups in order of length. tag[i]: two vectors of 4 tags, of packets 0, 2, 4, 6
+ * and 1, 3, 5, 7 of the group. */
+void aead_avx512_poly_finish(
+	struct poly_group group[], struct poly_state state[], unsigned n, __m512i tag[][2]);

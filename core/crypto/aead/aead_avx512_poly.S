@@ -14,6 +14,13 @@
 #define H(i) [rdi + (i) * 64]
 #define POWER(n, i) [rdi + 448 + (n) * 320 + (i) * 64]
 
+#define STATE_SIZE 1728
+
+/* struct poly_group */
+#define GROUP_FROM 256
+#define GROUP_MARK 384
+#define GROUP_SIZE 1152
+
 #define LO0 zmm3
 #define LO1 zmm4
 #define LO2 zmm5
@@ -29,7 +36,7 @@
 #define CONSTANT(v, x) mov rax, x; vpbroadcastq v, rax
 
 /* zmm19 to zmm21: the blocks `at` bytes into the step, in limbs */
-#define BLOCKS(at) \
+#define BLOCKS(at, mark) \
 	vmovdqu64 xmm15, [rax + rdx + at]; \
 	vmovdqu64 xmm16, [r8 + rdx + at]; \
 	vbroadcasti64x2 zmm15{k1}, [r9 + rdx + at]; \
@@ -44,7 +51,7 @@
 	vpshrdq zmm20, zmm17, zmm18, 44; \
 	vpandq zmm20, zmm20, BITS_44; \
 	vpsrlq zmm21, zmm18, 24; \
-	vporq zmm21, zmm21, [rsi + (at) * 4]
+	vporq zmm21, zmm21, mark
 
 #define MADD(lo, hi, m, r) vpmadd52luq lo, m, r; vpmadd52huq hi, m, r
 
@@ -73,9 +80,7 @@
 	vpsrlq zmm15, LO2, 42; vpandq zmm2, LO2, BITS_42; \
 	vpmadd52luq zmm0, zmm15, TIMES_5
 
-/* Afterwards rax to r13 are the texts, rsi the marks and rdx 0; rcx is as it came. */
-#define ENTER \
-	push rbx; push r12; push r13; \
+#define CONSTANTS \
 	CONSTANT(BITS_44, 0xfffffffffff); \
 	CONSTANT(BITS_42, 0x3ffffffffff); \
 	CONSTANT(TIMES_5120, 5120); \
@@ -83,15 +88,28 @@
 	CONSTANT(TIMES_5, 5); \
 	mov eax, 0x0c; kmovd k1, eax; \
 	mov eax, 0x30; kmovd k2, eax; \
-	mov eax, 0xc0; kmovd k3, eax; \
-	mov rax, [rsi]; mov r8, [rsi + 8]; mov r9, [rsi + 16]; mov r10, [rsi + 24]; \
-	mov r11, [rsi + 32]; mov rbx, [rsi + 40]; mov r12, [rsi + 48]; mov r13, [rsi + 56]; \
+	mov eax, 0xc0; kmovd k3, eax
+
+#define TEXTS(from) \
+	mov rax, [rsi + from]; mov r8, [rsi + from + 8]; \
+	mov r9, [rsi + from + 16]; mov r10, [rsi + from + 24]; \
+	mov r11, [rsi + from + 32]; mov rbx, [rsi + from + 40]; \
+	mov r12, [rsi + from + 48]; mov r13, [rsi + from + 56]
+
+#define SUM_LOAD vmovdqa64 zmm0, H(0); vmovdqa64 zmm1, H(1); vmovdqa64 zmm2, H(2)
+#define SUM_STORE vmovdqa64 H(0), zmm0; vmovdqa64 H(1), zmm1; vmovdqa64 H(2), zmm2
+
+/* Afterwards rax to r13 are the texts, rsi the marks and rdx 0; rcx is as it came. */
+#define ENTER \
+	push rbx; push r12; push r13; \
+	CONSTANTS; \
+	TEXTS(0); \
 	mov rsi, rdx; \
 	xor edx, edx; \
-	vmovdqa64 zmm0, H(0); vmovdqa64 zmm1, H(1); vmovdqa64 zmm2, H(2)
+	SUM_LOAD
 
 #define LEAVE \
-	vmovdqa64 H(0), zmm0; vmovdqa64 H(1), zmm1; vmovdqa64 H(2), zmm2; \
+	SUM_STORE; \
 	pop r13; pop r12; pop rbx; \
 	ret
 
@@ -101,20 +119,19 @@
 
 	.text
 
-/* All: void (struct poly_state *, const uint8_t *const text[8], const __m512i mark[4], size_t n) */
-
-/* h = (h + m0) r^4 + m1 r^3 + m2 r^2 + m3 r, n times */
+/* void (struct poly_state *, const uint8_t *const text[8], const __m512i mark[4], size_t n):
+ * h = (h + m0) r^4 + m1 r^3 + m2 r^2 + m3 r, n times */
 FUNCTION(aead_avx512_poly_steps)
 	ENTER
 	.p2align 6
 1:	SUMS_CLEAR
-	BLOCKS(16)
+	BLOCKS(16, [rsi + 64])
 	MULTIPLY(2)
-	BLOCKS(32)
+	BLOCKS(32, [rsi + 128])
 	MULTIPLY(1)
-	BLOCKS(48)
+	BLOCKS(48, [rsi + 192])
 	MULTIPLY(0)
-	BLOCKS(0)
+	BLOCKS(0, [rsi + 0])
 	ADD_SUM
 	MULTIPLY(3)
 	CARRY
@@ -124,41 +141,63 @@ FUNCTION(aead_avx512_poly_steps)
 	LEAVE
 END(aead_avx512_poly_steps)
 
-/* The same once, without the first n blocks, 1 to 3, of any lane; h was 0. */
+/* The same arguments: once, without the first n blocks, 1 to 3, of any lane; h was 0. */
 FUNCTION(aead_avx512_poly_begin)
 	ENTER
 	SUMS_CLEAR
 	cmp ecx, 2
 	ja 3f
 	je 2f
-	BLOCKS(16)
+	BLOCKS(16, [rsi + 64])
 	MULTIPLY(2)
-2:	BLOCKS(32)
+2:	BLOCKS(32, [rsi + 128])
 	MULTIPLY(1)
-3:	BLOCKS(48)
+3:	BLOCKS(48, [rsi + 192])
 	MULTIPLY(0)
 	CARRY
 	LEAVE
 END(aead_avx512_poly_begin)
 
-/* The same once, without the first n blocks of any lane, with r alone: h = (h + m) r. */
+/* void (struct poly_state state[], struct poly_group group[], size_t n): one step of n groups with r
+ * alone, block by block: h = (h + m) r. One group waits for each product, several do not. */
 FUNCTION(aead_avx512_poly_short)
-	ENTER
-	mov edx, ecx
-	shl edx, 4
-	shl ecx, 6
-	add rsi, rcx
+	push rbx
+	push r12
+	push r13
+	push r14
+	push r15
+	push rbp
+	mov rcx, rdx
+	mov r14, rdi
+	mov r15, rsi
+	CONSTANTS
+	xor edx, edx
 	.p2align 5
-1:	SUMS_CLEAR
-	BLOCKS(0)
+1:	mov rdi, r14
+	mov rsi, r15
+	mov rbp, rcx
+2:	TEXTS(GROUP_FROM)
+	SUMS_CLEAR
+	BLOCKS(0, [rsi + rdx * 4 + GROUP_MARK])
+	SUM_LOAD
 	ADD_SUM
 	MULTIPLY(0)
 	CARRY
-	add rdx, 16
-	add rsi, 64
+	SUM_STORE
+	add rdi, STATE_SIZE
+	add rsi, GROUP_SIZE
+	dec rbp
+	jnz 2b
+	add edx, 16
 	cmp edx, 64
 	jb 1b
-	LEAVE
+	pop rbp
+	pop r15
+	pop r14
+	pop r13
+	pop r12
+	pop rbx
+	ret
 END(aead_avx512_poly_short)
 #endif
 

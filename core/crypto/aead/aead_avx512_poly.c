@@ -150,7 +150,6 @@ void aead_avx512_poly_start(struct poly_group *group, struct poly_state *state,
 	group->at_max -= 64 * (int64_t)group->steps;
 	group->at = _mm512_sub_epi64(ends, all(64 * (uint64_t)group->steps));
 	group->ragged = _mm512_cmpneq_epi64_mask(ends, group->len) != 0;
-	group->begun = false;
 	group->few = group->steps <= FEW_STEPS;
 	powers_make(state, group->few);
 	for (unsigned i = 0; i < 3; i++)
@@ -202,12 +201,17 @@ static void step_partly(struct poly_group *group, struct poly_state *state)
 	else
 		_mm512_store_si512(group->from, _mm512_mask_add_epi64(all((uintptr_t)zeros), whole,
 							group->text, group->at));
-	if (group->few)
-		aead_avx512_poly_short(state, group->from, group->mark, skip);
-	else if (skip > 0)
+	if (skip > 0)
 		aead_avx512_poly_begin(state, group->from, group->mark, skip);
 	else
 		aead_avx512_poly_steps(state, group->from, group->mark, 1);
+}
+
+static inline void move_on(struct poly_group *group, unsigned n)
+{
+	group->steps -= n;
+	group->at_max += 64 * (int64_t)n;
+	group->at = _mm512_add_epi64(group->at, all(64 * (uint64_t)n));
 }
 
 /* How many of the steps from here on are whole in every lane. */
@@ -227,7 +231,7 @@ void aead_avx512_poly_advance(struct poly_group *group, struct poly_state *state
 		{MARK, MARK, MARK, MARK, MARK, MARK, MARK, MARK},
 	};
 
-	while (group->steps > 0 && group->at_max + 64 <= (int64_t)ready) {
+	while (!group->few && group->steps > 0 && group->at_max + 64 <= (int64_t)ready) {
 		uint64_t possible = ((uint64_t)ready - (uint64_t)group->at_max) / 64;
 		unsigned n = steps_whole(group);
 
@@ -238,18 +242,9 @@ void aead_avx512_poly_advance(struct poly_group *group, struct poly_state *state
 			n = 1;
 		} else {
 			_mm512_store_si512(group->from, _mm512_add_epi64(group->text, group->at));
-			if (group->few) {
-				n = 1;
-				aead_avx512_poly_short(
-					state, group->from, (const __m512i *)marks, 0);
-			} else {
-				aead_avx512_poly_steps(
-					state, group->from, (const __m512i *)marks, n);
-			}
+			aead_avx512_poly_steps(state, group->from, (const __m512i *)marks, n);
 		}
-		group->steps -= n;
-		group->at_max += 64 * (int64_t)n;
-		group->at = _mm512_add_epi64(group->at, all(64 * (uint64_t)n));
+		move_on(group, n);
 	}
 }
 
@@ -285,18 +280,54 @@ static inline void reduce(__m512i h[3], const __m512i key[4], __m512i tag[2])
 	tag[1] = _mm512_mask_add_epi64(tag[1], _mm512_cmplt_epu64_mask(tag[0], lo), tag[1], all(1));
 }
 
-void aead_avx512_poly_finish(struct poly_group *group, struct poly_state *state, __m512i tag[2])
+/* The block of lengths: AAD, which is empty, and text, which is below 2^24. */
+static inline void finish(
+	const struct poly_group *group, const struct poly_state *state, __m512i tag[2])
 {
 	struct sums sums;
-	__m512i h[3];
+	__m512i h[3], words[2];
 
-	aead_avx512_poly_advance(group, state, SIZE_MAX / 2);
-	/* the block of lengths: AAD, which is empty, and text, which is below 2^24 */
 	h[0] = state->h[0];
 	h[1] = _mm512_add_epi64(state->h[1], _mm512_slli_epi64(group->len, 20));
 	h[2] = _mm512_add_epi64(state->h[2], all(MARK));
 	sums_clear(&sums);
 	add_multiple(&sums, h, &state->power[0]);
 	carry(&sums, h);
-	reduce(h, state->key, tag);
+	reduce(h, state->key, words);
+	tag[0] = _mm512_unpacklo_epi64(words[0], words[1]);
+	tag[1] = _mm512_unpackhi_epi64(words[0], words[1]);
+}
+
+/* The next step of n groups, all of them few. */
+static void step_short(struct poly_group group[], struct poly_state state[], unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		marks_set(&group[i]);
+		if (steps_whole(&group[i]) == 0)
+			stage_fill(&group[i]);
+		else
+			_mm512_store_si512(
+				group[i].from, _mm512_add_epi64(group[i].text, group[i].at));
+		move_on(&group[i], 1);
+	}
+	aead_avx512_poly_short(state, group, n);
+}
+
+void aead_avx512_poly_finish(
+	struct poly_group group[], struct poly_state state[], unsigned n, __m512i tag[][2])
+{
+	unsigned first = 0;
+
+	for (; first < n && !group[first].few; first++)
+		aead_avx512_poly_advance(&group[first], &state[first], SIZE_MAX / 2);
+	/* Those with most steps come first. */
+	for (unsigned left = first < n ? group[first].steps : 0; left > 0; left--) {
+		unsigned end = first;
+
+		while (end < n && group[end].steps == left)
+			end++;
+		step_short(group + first, state + first, end - first);
+	}
+	for (unsigned i = 0; i < n; i++)
+		finish(&group[i], &state[i], tag[i]);
 }

@@ -19,15 +19,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <jansson.h>
 #include <rte_cycles.h>
 
 #include "aead.h"
+#include "clock.h"
 #include "gateway.h"
+#include "machine.h"
 #include "search.h"
 
 #define LIST_MAX 8
@@ -81,25 +81,6 @@ static double seconds(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-/* What the core runs at: a multiplication waits 3 cycles for the one before, on x86 since 2008. */
-static double clock_measure(void)
-{
-	double best = 0;
-
-#if defined(__x86_64__)
-	for (unsigned i = 0; i < 20; i++) {
-		double start = seconds();
-		uint64_t v = 3;
-
-		for (unsigned k = 0; k < 100000; k++)
-			__asm__ volatile("imul %0, %0\n\timul %0, %0\n\timul %0, %0\n\timul %0, %0"
-					 : "+r"(v));
-		best = RTE_MAX(best, 1200000. / (seconds() - start));
-	}
-#endif
-	return best;
 }
 
 /* ---- one window ------------------------------------------------------------------------------ */
@@ -349,30 +330,11 @@ static void cell_print(const struct cell *cell)
 			w->nodes[i].cycles, w->nodes[i].per_call);
 }
 
-/* "model name" of /proc/cpuinfo, which not every architecture has. */
-static void cpu_name(char *name, size_t size)
-{
-	FILE *file = fopen("/proc/cpuinfo", "re");
-	char line[256];
-
-	snprintf(name, size, "unknown");
-	while (file && fgets(line, sizeof(line), file)) {
-		char *value = strchr(line, ':');
-
-		if (strncmp(line, "model name", 10) == 0 && value) {
-			snprintf(name, size, "%.*s", (int)strcspn(value + 2, "\n"), value + 2);
-			break;
-		}
-	}
-	if (file)
-		fclose(file);
-}
-
 static void report_text(void)
 {
 	char cpu[128];
 
-	cpu_name(cpu, sizeof(cpu));
+	machine_cpu_name(cpu, sizeof(cpu));
 	printf("%s, core at %.2f GHz, TSC at %.2f GHz, AEAD %s, rings of %u\n", cpu, clock_hz / 1e9,
 		ticks_per_s / 1e9, aead_chosen()->name, ring);
 	printf("%7s %7s  %-4s %5s %8s %8s %9s %9s %6s %s\n", "workers", "peers", "way", "size",
@@ -405,14 +367,15 @@ static json_t *cell_json(const struct cell *cell)
 {
 	const struct window *w = median(cell);
 
-	return json_pack("{ss ss ss sf sI sI sI sf sf sf sf sf sf sI sI sI sI so}", "impl",
-		aead_chosen()->name, "op", way_names[cell->way], "size", size_name(cell->size),
-		"batch", batch_of(cell, w), "keys", (json_int_t)cell->peers, "peers",
+	return json_pack("{ss ss so sf sI sI sI sf sf sf sf sf sf sI sI sI sI so}", "impl",
+		aead_chosen()->name, "op", way_names[cell->way], "size",
+		cell->size ? json_integer(cell->size) : json_string("imix"), "batch",
+		batch_of(cell, w), "keys", (json_int_t)cell->peers, "peers",
 		(json_int_t)cell->peers, "workers", (json_int_t)cell->workers, "gbps",
 		gbps(cell, w->pps), "gbps_min", gbps(cell, cell->windows[0].pps), "gbps_max",
 		gbps(cell, cell->windows[cell->n - 1].pps), "mpps", w->pps / 1e6,
-		"cycles_per_packet", w->cycles, "core_cycles_per_packet",
-		w->cycles * clock_hz / ticks_per_s, "windows", (json_int_t)cell->n, "undisturbed",
+		"cycles_per_packet", w->cycles * clock_hz / ticks_per_s, "ticks_per_packet",
+		w->cycles, "windows", (json_int_t)cell->n, "undisturbed",
 		(json_int_t)(cell->n - dirty(cell)), "lost", (json_int_t)cell->lost, "reordered",
 		(json_int_t)cell->reordered, "nodes", nodes_json(w));
 }
@@ -420,18 +383,12 @@ static json_t *cell_json(const struct cell *cell)
 static void report_json(void)
 {
 	json_t *results = searches, *report;
-	struct utsname os;
-	char cpu[128];
 
-	uname(&os);
-	cpu_name(cpu, sizeof(cpu));
 	for (const struct cell *cell = cells; cell; cell = cell->next)
 		json_array_append_new(results, cell_json(cell));
-	report = json_pack("{s:{ss sI ss sf sf ss ss ss} sI sI sI so}", "machine", "cpu", cpu,
-		"cpus", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "clock", "tsc", "clock_ghz",
-		ticks_per_s / 1e9, "core_ghz", clock_hz / 1e9, "kernel", os.release, "arch",
-		os.machine, "compiler", __VERSION__, "rounds", (json_int_t)rounds, "window_ms",
-		(json_int_t)window_ms, "ring", (json_int_t)ring, "results", results);
+	report = json_pack("{so sI sI sI so}", "machine", machine_json(clock_hz / 1e9), "rounds",
+		(json_int_t)rounds, "window_ms", (json_int_t)window_ms, "ring", (json_int_t)ring,
+		"results", results);
 	if (!report)
 		errx(1, "the report cannot be made");
 	json_dumpf(report, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(5));
@@ -532,18 +489,12 @@ static void options_read(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	double start, end;
-	uint64_t tsc;
-
 	aead_init(NULL);
 	options_read(argc, argv);
-	start = seconds();
 	searches = json_array();
-	tsc = rte_rdtsc();
-	clock_hz = clock_measure();
-	while ((end = seconds()) - start < 0.1)
-		;
-	ticks_per_s = (double)(rte_rdtsc() - tsc) / (end - start);
+	clock_start();
+	ticks_per_s = clock_ticks_per_ns() * 1e9;
+	clock_hz = clock_core_ghz() * 1e9;
 	all_run();
 	if (as_json)
 		report_json();

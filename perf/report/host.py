@@ -49,6 +49,12 @@ def slug(text):
     return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
+def stolen_seconds():
+    """What the host took from this virtual machine's cores since it started."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def command(*args):
     return subprocess.run(args, capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
 

@@ -25,9 +25,10 @@ def machine_lines(machine, minutes):
     ticks = f" (TSC {machine['ticks_ghz']:.3f} GHz)" if machine.get("ticks_ghz") else ""
     changed = " with changes that are not committed" if machine["changed"] else ""
     where = "a virtual machine, " if machine["virtual"] else ""
+    stolen = f"; the host took {machine['stolen_s']:.1f} s of CPU time from it" if machine["virtual"] else ""
     return [f"{machine['kind']} ({machine['cpu']}), {where}{machine['cpus']} cores, {clock}{ticks}. "
             f"Linux {machine['kernel']}; {machine['compiler']}; commit {machine['commit']}{changed}. "
-            f"Load average before: {machine['load_before']}; the run took {minutes:.0f} minutes.", ""]
+            f"Load average before: {machine['load_before']}; the run took {minutes:.0f} minutes{stolen}.", ""]
 
 
 def save(report, subjects):

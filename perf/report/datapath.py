@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The whole graph between ports in memory: by size and kernel, peers, workers, graph node."""
+
+import os
+
+from . import svg
+from .host import ROOT, Absent, run_json, short, spread, table, target, unique
+
+TITLE = "The data plane"
+BENCH = ROOT / "build/perf/bench_datapath"
+KERNELS = ("avx512", "avx2", "portable")
+SIZES = "64,512,1420,imix"
+
+# Sealing, one worker: Gbit/s at 1420 B, Mpps at 64 B.
+TARGETS = {"AMD Zen 5": (30, 8), "Intel Emerald Rapids": (22, 7)}
+# Most that addressing so many peers at random may cost against one peer.
+PEERS_COST = {(10000, 1420): 0.05, (10000, 64): 0.25, (100000, 1420): 0.20}
+# Least that two workers carry of one tunnel, in times of one worker.
+TWO_WORKERS = {1420: 1.7, 64: 1.3}
+NODES_BUDGET = 200
+BESIDE = ("Beside these: VPP 26.10's node that encrypts (WireGuard, ipsec-mb, one worker, vectors of 256) took 362 ticks at "
+          "64 B and 1250 at 1420 B on an Emerald Rapids with a TSC of 2.1 GHz, decrypting about the same; not measured "
+          "in this run, and ticks of another machine.")
+AEAD_NODES = ("wg_input", "wg_output", "(ports in memory)")
+
+
+def run(context, *args):
+    rounds = "3" if context.quick else "9"
+    return run_json(BENCH, "--json", "--rounds", rounds, *args)
+
+
+def measure(context):
+    if not BENCH.exists():
+        raise Absent("built without the data plane")
+    kernels = {}
+    for name in KERNELS:
+        try:
+            kernels[name] = run(context, "--aead", name, "--peers", "100", "--sizes", SIZES)
+        except Absent:
+            continue  # not on this machine: the program has said so
+    best = next(iter(kernels))
+    workers = ",".join(str(n) for n in (1, 2, 4, 8) if n <= os.cpu_count())
+    return {
+        "machine": kernels[best]["machine"],
+        "kernels": kernels,
+        "peers": run(context, "--aead", best, "--peers", "1,100,10000,100000", "--sizes", "64,1420"),
+        "workers": run(context, "--aead", best, "--peers", "1,100", "--sizes", "64,1420", "--workers", workers),
+    }
+
+
+def size_name(size):
+    return "IMIX" if size == "imix" else f"{size} B"
+
+
+def peers_name(count):
+    return "1 peer" if count == 1 else f"{count} peers"
+
+
+def both(row):
+    return f"{short(row['mpps'])} Mpps, {spread(row['gbps'], row['gbps_min'], row['gbps_max'])}"
+
+
+def grid(rows, down, across, names):
+    """A table out of rows: what differs down, what differs across."""
+    columns = unique(across(r) for r in rows)
+    cells = {(down(r), across(r)): both(r) for r in rows}
+    return table([*names, *columns], [[*key, *(cells.get((key, c), "") for c in columns)]
+                                      for key in unique(down(r) for r in rows)])
+
+
+def node_lines(data):
+    rows = next(iter(data["kernels"].values()))["results"]
+    out = ["### By graph node", "", "Ticks of the TSC for each packet, as `tailplane graph` counts them; bursts as long "
+           "as the worker takes. `wg_output` and `wg_input` include the AEAD.", ""]
+    columns = [r for r in rows if r["size"] in (64, 1420)]
+    names = unique(name for r in columns for name in r["nodes"])
+    lines = [[name, *(f"{r['nodes'][name]:.0f}" if name in r["nodes"] else "" for r in columns)] for name in names]
+    lines.append(["all but the AEAD's node and the ports", *(f"{beside_aead(r):.0f}" for r in columns)])
+    out += table(["", *(f"{r['op']}, {size_name(r['size'])}" for r in columns)], lines)
+    return out + [BESIDE, ""]
+
+
+def beside_aead(row):
+    return sum(ticks for name, ticks in row["nodes"].items() if name not in AEAD_NODES)
+
+
+def text(data):
+    kernel_rows = [r for k in data["kernels"].values() for r in k["results"]]
+    first = next(iter(data["kernels"].values()))
+    out = ["Everything from the Ethernet frame that comes in to the one that goes out, between two ports in memory "
+           f"(rings of {first['ring']} buffers); one worker where nothing else is said. Medians of {first['rounds']} "
+           f"windows of {first['window_ms']} ms, (lowest–highest). Gbit/s counts inner packets.", "",
+           "### By size and kernel, 100 peers", ""]
+    out += grid(kernel_rows, lambda r: (r["impl"], r["op"]), lambda r: size_name(r["size"]), ["", ""])
+    out += node_lines(data)
+    out += ["### By peers addressed at random", ""]
+    out += grid(data["peers"]["results"], lambda r: (r["op"], size_name(r["size"])), lambda r: peers_name(r["peers"]), ["", ""])
+    out += ["### By workers", ""]
+    return out + grid(data["workers"]["results"], lambda r: (r["op"], size_name(r["size"]), r["peers"]),
+                      lambda r: f"{r['workers']} workers" if r["workers"] > 1 else "1 worker", ["", "", "peers"])
+
+
+def plots(data):
+    sizes, peers, workers = {}, {}, {}
+    for kernel in data["kernels"].values():
+        for r in kernel["results"]:
+            sizes.setdefault(f"{r['op']}, {r['impl']}", {})[size_name(r["size"])] = (
+                r["gbps"], r["gbps_min"], r["gbps_max"])
+    for r in data["peers"]["results"]:
+        peers.setdefault(f"{r['op']}, {size_name(r['size'])}", []).append((f"{r['peers']}", r["mpps"]))
+    for r in data["workers"]["results"]:
+        name = f"{r['op']}, {size_name(r['size'])}, {peers_name(r['peers'])}"
+        workers.setdefault(name, []).append((f"{r['workers']}", r["mpps"]))
+    return {
+        "datapath-sizes": svg.bars("Data plane, one worker, 100 peers", "inner packet", "Gbit/s", sizes),
+        "datapath-peers": svg.lines("Data plane by peers addressed at random, one worker", "peers", "Mpps", peers,
+                                    svg.Names(p for p, _mpps in next(iter(peers.values())))),
+        "datapath-workers": svg.lines("Data plane by workers", "workers", "Mpps", workers,
+                                      svg.Names(w for w, _mpps in next(iter(workers.values())))),
+    }
+
+
+def find(rows, **conditions):
+    return next((r for r in rows if all(r[key] == value for key, value in conditions.items())), None)
+
+
+def peer_targets(rows):
+    out = []
+    for (peers, size), most in PEERS_COST.items():
+        one, many = (find(rows, op="seal", size=size, peers=n) for n in (1, peers))
+        if one and many:
+            out.append(target(f"seal {size}: what {peers} peers cost against one", most * 100,
+                              (1 - many["mpps"] / one["mpps"]) * 100, "%", at_most=True))
+    return out
+
+
+def worker_targets(rows):
+    out = []
+    for size, least in TWO_WORKERS.items():
+        for op in ("seal", "open"):
+            one, two = (find(rows, op=op, size=size, peers=1, workers=n) for n in (1, 2))
+            if one and two:
+                out.append(target(f"{op} {size}: one tunnel, two workers against one", least,
+                                  two["mpps"] / one["mpps"], "x"))
+    return out
+
+
+def targets(data, kind):
+    rows = next(iter(data["kernels"].values()))["results"]
+    out = []
+    if kind in TARGETS:
+        out.append(target("data plane, seal 1420, one worker", TARGETS[kind][0],
+                          find(rows, op="seal", size=1420)["gbps"], "Gbit/s"))
+        out.append(target("data plane, seal 64, one worker", TARGETS[kind][1],
+                          find(rows, op="seal", size=64)["mpps"], "Mpps"))
+    for op in ("seal", "open"):
+        out.append(target(f"graph nodes but the AEAD's, {op} 64", NODES_BUDGET,
+                          beside_aead(find(rows, op=op, size=64)), "ticks", at_most=True))
+    return out + peer_targets(data["peers"]["results"]) + worker_targets(data["workers"]["results"])
+
+
+def headline(data):
+    rows = next(iter(data["kernels"].values()))["results"]
+    return [(f"Data plane, one worker, {op}, {size_name(size)}",
+             f"{short(r['gbps'])} Gbit/s, {short(r['mpps'])} Mpps")
+            for size in (64, 1420, "imix") for op in ("seal", "open")
+            for r in [find(rows, op=op, size=size)]]

@@ -3,6 +3,7 @@
 #include "core_conf.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <tailplane/net.h>
@@ -55,6 +56,86 @@ static const struct setting database_settings[] = {
 	{NULL},
 };
 
+#define HTTP(field) FIELD(http.field) - FIELD(http)
+
+static const struct setting certificate_settings[] = {
+	{.name = "cert_path",
+		.type = SETTING_PATH,
+		.flags = SETTING_REQUIRED,
+		.offset = offsetof(struct core_certificate, cert_path),
+		.help = "Certificate in PEM, followed by those of its issuers."},
+	{.name = "key_path",
+		.type = SETTING_PATH,
+		.flags = SETTING_REQUIRED,
+		.offset = offsetof(struct core_certificate, key_path),
+		.help = "Its private key in PEM, without passphrase; not readable by everybody."},
+	{NULL},
+};
+
+static const struct setting http_settings[] = {
+	{.name = "listen_addr",
+		.type = SETTING_STRING,
+		.flags = SETTING_LIST,
+		.offset = HTTP(listen_addr),
+		.help = "Addresses with port of the one HTTP server that the plugins share: "
+			"\"0.0.0.0:8080\", \"[::]:443\", or \":443\" for both families. Speaks "
+			"https "
+			"where a certificate is set. Ports below 1024 are taken at start, before "
+			"privileges drop."},
+	{.name = "tls_cert_path",
+		.type = SETTING_PATH,
+		.offset = HTTP(tls_cert_path),
+		.help = "Certificate in PEM, followed by those of its issuers; for clients that "
+			"name a host that is in it, and for those that name none. The files are "
+			"read again when they change; connections stay. Without it the server "
+			"speaks plain HTTP, for use behind a proxy."},
+	{.name = "tls_key_path",
+		.type = SETTING_PATH,
+		.offset = HTTP(tls_key_path),
+		.help = "Its private key in PEM, without passphrase; not readable by everybody."},
+	{.name = "tls_more",
+		.type = SETTING_GROUP,
+		.flags = SETTING_LIST,
+		.offset = HTTP(tls_more),
+		.sub = certificate_settings,
+		.size = sizeof(struct core_certificate),
+		.help = "Certificates for further names. A client that asks for a name in none of "
+			"them is refused."},
+	{.name = "plain_listen_addr",
+		.type = SETTING_STRING,
+		.flags = SETTING_LIST,
+		.offset = HTTP(plain_listen_addr),
+		.help = "With TLS: addresses that speak plain HTTP, send browsers to https and "
+			"take "
+			"what needs no TLS. By default port 80 of the first listen_addr, if it can "
+			"be had: clients try it first."},
+	{.name = "trusted_proxies",
+		.type = SETTING_PREFIX,
+		.flags = SETTING_LIST,
+		.offset = HTTP(trusted_proxies),
+		.help = "Prefixes of reverse proxies whose X-Forwarded-For, X-Real-IP and "
+			"X-Forwarded-Proto are believed."},
+	{.name = "half_open_max",
+		.type = SETTING_INT,
+		.offset = HTTP(half_open_max),
+		.def = "4096",
+		.min = 16,
+		.max = 1000000,
+		.unit = "connections",
+		.help = "Connections whose handshake or first request is not complete. One more, "
+			"and the oldest is closed; after 10 seconds each is."},
+	{.name = "connections_max",
+		.type = SETTING_INT,
+		.offset = HTTP(connections_max),
+		.def = "65536",
+		.min = 16,
+		.max = 10000000,
+		.unit = "connections",
+		.help = "Connections that speak HTTP, those half open and idle included. What is "
+			"upgraded to another protocol is not counted."},
+	{NULL},
+};
+
 const struct setting core_settings[] = {
 	{.name = "state_dir",
 		.type = SETTING_STRING,
@@ -90,6 +171,16 @@ const struct setting core_settings[] = {
 		.help = "Threads for work that would hold the control loop: handshakes, file "
 			"writes, "
 			"look-ups. More help where thousands of peers shake hands at once."},
+	{.name = "io_loops",
+		.type = SETTING_INT,
+		.flags = SETTING_RESTART,
+		.offset = FIELD(io_loops),
+		.def = "1",
+		.min = 1,
+		.max = 64,
+		.unit = "threads",
+		.help = "Loops for HTTP, TLS and what is spoken over them, each on a thread of its "
+			"own; up to one per core helps a server with many clients."},
 	{.name = "log_level",
 		.type = SETTING_ENUM,
 		.offset = FIELD(log_level),
@@ -129,6 +220,12 @@ const struct setting core_settings[] = {
 		.sub = database_settings,
 		.size = sizeof(((struct core_conf *)0)->database),
 		.help = "The store of plugins that keep tables: nodes, users, keys."},
+	{.name = "http",
+		.type = SETTING_GROUP,
+		.offset = FIELD(http),
+		.sub = http_settings,
+		.size = sizeof(((struct core_conf *)0)->http),
+		.help = "The HTTP server that plugins put their pages and protocols on."},
 	{NULL},
 };
 
@@ -150,6 +247,39 @@ static bool is_loopback(const struct net_addr *addr)
 				       : memcmp(addr->bytes, v6, sizeof(v6)) == 0;
 }
 
+static void check_listen(struct setting_errors *errs, const struct setting_list *list)
+{
+	char *const *items = list->items;
+	struct net_endpoint ep;
+	char any[NET_ENDPOINT_STRLEN];
+
+	for (size_t i = 0; i < list->count; i++) {
+		int n = snprintf(
+			any, sizeof(any), "%s%s", *items[i] == ':' ? "[::]" : "", items[i]);
+
+		if (n >= (int)sizeof(any) || net_endpoint_parse(&ep, any) != 0)
+			setting_error(errs, &items[i],
+				"\"%s\" is not an address with a port, as \"0.0.0.0:443\" or "
+				"\":443\" are",
+				items[i]);
+	}
+}
+
+static void check_http(const struct core_conf *conf, struct setting_errors *errs)
+{
+	check_listen(errs, &conf->http.listen_addr);
+	check_listen(errs, &conf->http.plain_listen_addr);
+	if (!conf->http.tls_cert_path != !conf->http.tls_key_path)
+		setting_error(errs, &conf->http,
+			"tls_cert_path and tls_key_path go together: one of them is missing");
+	if (!conf->http.tls_cert_path && conf->http.tls_more.count)
+		setting_error(errs, &conf->http.tls_more, "tls_cert_path comes first");
+	if (!conf->http.tls_cert_path && conf->http.plain_listen_addr.count)
+		setting_error(errs, &conf->http.plain_listen_addr,
+			"is for addresses beside TLS, and tls_cert_path is not set: take "
+			"listen_addr");
+}
+
 void core_conf_validate(const struct core_conf *conf, struct setting_errors *errs)
 {
 	const char *listen = conf->metrics.listen;
@@ -164,6 +294,7 @@ void core_conf_validate(const struct core_conf *conf, struct setting_errors *err
 	}
 	if (!*conf->user)
 		setting_error(errs, &conf->user, "empty; name a user, or \"root\" to stay root");
+	check_http(conf, errs);
 	if (!*listen)
 		return;
 	if (net_endpoint_parse(&ep, listen) != 0)

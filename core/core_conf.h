@@ -8,6 +8,7 @@ struct core_conf {
 	char *state_dir, *runtime_dir;
 	char *user; /* "root": keep what we were started as */
 	int64_t jobs;
+	int64_t io_loops;
 	int log_level; /* enum log_level */
 	struct setting_list plugin_path;
 	char *aead;
@@ -22,6 +23,18 @@ struct core_conf {
 			char *path;
 		} sqlite;
 	} database;
+	struct {
+		struct setting_list listen_addr, plain_listen_addr; /* char * */
+		char *tls_cert_path, *tls_key_path;                 /* NULL: no TLS */
+		struct setting_list tls_more;                       /* struct core_certificate */
+		struct setting_list trusted_proxies;                /* struct net_prefix */
+		int64_t half_open_max, connections_max;
+	} http;
+};
+
+/* An element of http.tls_more. */
+struct core_certificate {
+	char *cert_path, *key_path;
 };
 
 extern const struct setting core_settings[];

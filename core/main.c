@@ -18,7 +18,8 @@
 #include "aead.h"
 #include "ctl.h"
 #include "daemon.h"
-#include "http.h"
+#include "front_life.h"
+#include "io_life.h"
 #include "job_pool.h"
 #include "log_thread.h"
 #include "loop_lag.h"
@@ -176,6 +177,10 @@ static void start_privileged(struct configuration *configuration)
 			rc == -ENOENT ? "is no implementation" : "cannot run on this machine");
 	jobs_init();
 	store_configure(core);
+	io_init();
+	privileges_descriptors();
+	if (front_prepare(core, true, &err))
+		fatalx("%s", err.msg);
 	if (plugins_init(configuration, &err))
 		fatalx("%s", err.msg);
 	privileges_drop(core->user, uid, gid, plugins_caps(configuration));
@@ -189,10 +194,9 @@ static int start_rest(const struct core_conf *core, struct err *err)
 	log_thread_start();
 	jobs_start((unsigned)core->jobs);
 	loop_lag_start();
-	rc = http_prepare(core->metrics.listen, err);
-	if (rc)
-		return rc;
-	http_commit();
+	io_start((unsigned)core->io_loops);
+	front_start();
+	front_commit();
 	/* before the plugins: a second daemon ends here, and takes nothing from the first */
 	rc = ctl_start(err);
 	if (rc)
@@ -206,7 +210,8 @@ static int start_rest(const struct core_conf *core, struct err *err)
 static void stop_rest(void)
 {
 	store_stop();
-	http_stop();
+	front_stop();
+	io_stop();
 	loop_lag_stop();
 	jobs_stop();
 	plugins_fini();

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http.h"
+#include "front_life.h"
 #include "log_thread.h"
 #include "plugins.h"
 #include "privileges.h"
@@ -101,7 +101,7 @@ static void plan_core(struct reload *r)
 	struct err err = {0};
 
 	if (core_conf_check(r->old->core, r->next->core, &err) != 0 ||
-		http_prepare(r->next->core->metrics.listen, &err) != 0) {
+		front_prepare(r->next->core, false, &err) != 0) {
 		fprintf(r->errors, "%s\n", err.msg);
 		r->refused = true;
 	}
@@ -198,7 +198,7 @@ static void finish(struct reload *r)
 			instance_set_state(inst, STATE_DOWN, "not in the configuration");
 		}
 	}
-	http_commit();
+	front_commit();
 }
 
 /* ---- the way back ---- */
@@ -348,7 +348,7 @@ static int reload(struct reload *r, FILE *summary)
 	plan(r);
 	rc = r->refused ? -EBUSY : carry_out(r);
 	if (rc)
-		http_abandon();
+		front_abandon();
 	else
 		tell(r, summary);
 	return rc;

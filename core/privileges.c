@@ -20,6 +20,8 @@
 
 #include <tailplane/log.h>
 
+#define DESCRIPTORS_WANTED 262144
+
 void privileges_gain_none(void)
 {
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
@@ -95,6 +97,23 @@ void privileges_coredumps(bool wanted)
 	/* a change of user has cleared it */
 	if (wanted && prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0)
 		log_warn("cannot allow core dumps");
+}
+
+void privileges_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < DESCRIPTORS_WANTED) {
+		struct rlimit more = {DESCRIPTORS_WANTED, DESCRIPTORS_WANTED};
+
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			return;
+	}
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_warn("cannot raise the limit of open files");
 }
 
 uint64_t privileges_held(void)

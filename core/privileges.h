@@ -16,6 +16,8 @@ void privileges_find_user(const char *user, uid_t *uid, gid_t *gid);
 void privileges_drop(const char *user, uid_t uid, gid_t gid, uint64_t caps);
 /* No core dumps, unless wanted: packets and settings would be in them. */
 void privileges_coredumps(bool wanted);
+/* As many open files as this user may have: each client is one. */
+void privileges_descriptors(void);
 
 /* The capabilities that this process can use. */
 uint64_t privileges_held(void);

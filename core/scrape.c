@@ -4,7 +4,8 @@
 
 #include "ctl.h"
 #include "daemon.h"
-#include "http.h"
+#include "front_life.h"
+#include "io_life.h"
 #include "job_pool.h"
 #include "log_thread.h"
 #include "loop_lag.h"
@@ -40,7 +41,8 @@ char *metrics_scrape(size_t *len)
 	loop_lag_collect(sink);
 	jobs_collect(sink);
 	ctl_collect(sink);
-	http_collect(sink);
+	io_collect(sink);
+	front_collect(sink);
 	store_collect(sink);
 	collect_daemon(sink);
 	for (struct instance *inst = plugin_first(); inst; inst = inst->next) {

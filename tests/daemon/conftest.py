@@ -3,6 +3,8 @@
 
 import getpass
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -91,13 +93,17 @@ class Daemon:
         with self.control() as control:
             def alone():
                 text = control.call("metrics")
-                return "\ntailplane_ctl_connections 1\n" in text and "\ntailplane_http_connections 0\n" in text
+                return "\ntailplane_ctl_connections 1\n" in text and not re.search(r"\ntailplane_http_connections\{.*\} [1-9]", text)
 
             wait_until(alone, "all others have gone")
             return self.fds() - 1
 
     def fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def set_limit(self, files):
+        """Of open files, as if the daemon had been started with it."""
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (files, files))
 
     def kill(self, number):
         self.process.send_signal(number)

@@ -141,7 +141,8 @@ const struct setting dataplane_settings[] = {
 	{"idle_before_sleep", SETTING_DURATION, 0,
 		offsetof(struct dataplane_conf, idle_before_sleep), .def = "50us", .min = 0,
 		.max = NS_PER_SECOND,
-		.help = "How long an adaptive worker polls without a packet before it sleeps."},
+		.help = "How long an adaptive worker polls on without a packet, at most, before it "
+			"sleeps. It sleeps at once where packets come singly."},
 	{"memory", SETTING_SIZE, SETTING_RESTART, offsetof(struct dataplane_conf, memory),
 		.def = "64MiB", .min = 16 * MIB, .max = 65536 * MIB,
 		.help = "Packet buffers, of all workers together."},

@@ -27,7 +27,9 @@ enum tun_drop {
 struct tun_queue {
 	struct scatter in;
 	struct virtio_net_hdr_v1 header;
-	uint16_t next_lead, next_len; /* the shape of the super-packet that came last */
+	/* The shape of the super-packet that came last; 0: none are expected. */
+	uint16_t next_lead, next_len;
+	uint8_t quiet; /* packets in a row that were none */
 
 	/* What came with the last read and was not handed out yet: packets in their mbufs, or, when
 	 * the guess was wrong, a super-packet still to be copied out of `in`. */

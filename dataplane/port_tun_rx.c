@@ -15,6 +15,7 @@
 #define RX_ENOUGH (NODE_BURST_MAX / 2)
 /* Below this a segment is cheap to copy, and the header might not lie in the first mbuf. */
 #define GUESS_MIN GSO_HEADER_MAX
+#define QUIET_MAX 16 /* plain packets, then room for a super-packet is only in the way */
 
 void tun_queue_die(struct port_queue *q)
 {
@@ -58,6 +59,7 @@ static void super_landed(struct worker *w, struct port_queue *q, struct tun_queu
 		return;
 	}
 	t->rx_supers++;
+	t->quiet = 0;
 	if (s->size >= GUESS_MIN && s->header_len + s->size <= room) {
 		t->next_lead = s->header_len;
 		t->next_len = s->size;
@@ -82,6 +84,8 @@ static void plain_landed(struct worker *w, struct port_queue *q, struct tun_queu
 	size_t first = t->in.iov[1].iov_len;
 	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
 
+	if (t->next_len && ++t->quiet == QUIET_MAX)
+		t->next_lead = t->next_len = t->quiet = 0;
 	if (total > scatter_room(&t->in, m)) {
 		tun_drop(w, q, TUN_DROP_RX_TOO_BIG, 1);
 		return;

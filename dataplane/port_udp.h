@@ -107,6 +107,7 @@ struct udp_send {
 struct udp_queue {
 	struct udp_socket sockets[2]; /* IPv4, IPv6 */
 	unsigned rounds, busy;        /* busy: the family that had something last */
+	bool empty;                   /* nothing came the last time */
 	struct udp_send send;
 	uint64_t quirks_until; /* the latest of all */
 	struct udp_quirk quirks[UDP_QUIRKS];

@@ -238,15 +238,16 @@ static uint16_t socket_rx(struct worker *w, struct port_queue *q, struct udp_soc
 	return n;
 }
 
-/* One family a round, the one that had something last; the other when that has nothing, and every
- * few rounds in any case. */
+/* The family that had something last; the other one too every few rounds, and when nothing came the
+ * time before. A worker that falls asleep in between is woken at once by what waits there. */
 uint16_t udp_rx(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t max)
 {
 	struct udp_queue *u = q->private;
-	unsigned first = u->busy ^ (++u->rounds % OTHER_FAMILY_EVERY == 0);
+	bool turn = ++u->rounds % OTHER_FAMILY_EVERY == 0;
+	unsigned first = u->busy ^ turn, looks = u->empty || turn ? 2 : 1;
 	uint16_t n = 0;
 
-	for (unsigned i = 0; i < 2 && !n; i++) {
+	for (unsigned i = 0; i < looks && !n; i++) {
 		struct udp_socket *s = &u->sockets[first ^ i];
 
 		s->packet.in_port = q->port->index;
@@ -255,6 +256,7 @@ uint16_t udp_rx(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, 
 		if (n)
 			u->busy = first ^ i;
 	}
+	u->empty = !n;
 	q->counters.rx_packets += n;
 	return n;
 }

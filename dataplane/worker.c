@@ -4,9 +4,13 @@
  * workers, except where a function says control loop.
  *
  * A round: take the current table, read the clock, walk the graph, report a quiescent state, wake
- * control if something was punted. After `idle_before_sleep` without a packet a worker in adaptive
- * mode goes off line for RCU and sleeps in epoll on the descriptors of its queues and an eventfd.
- * A queue without descriptor makes the sleep a short nap.
+ * control if something was punted. A worker in adaptive mode that found nothing goes off line for
+ * RCU and sleeps in epoll on the descriptors of its queues and an eventfd.
+ *
+ * Polling on, for at most `idle_before_sleep`, is for gaps that are shorter than what a sleep and a
+ * wake-up cost: it stops paying where packets come singly, and where another thread wants the core,
+ * perhaps the one that makes the next packet. Both are measured. A queue without descriptor makes
+ * the sleep a short nap, much dearer, so there polling takes its full time.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -30,6 +34,10 @@
 #define RING_INJECT 4096
 #define RING_HANDOFF 1024
 #define NAP_MS 1
+#define GAP_SHORT 15000        /* ns: about a sleep and a wake-up */
+#define GAP_LONG 1000000ull    /* ns: longer ones say no more */
+#define PREEMPTED 100000       /* ns: no round without packets takes that long by itself */
+#define CONTENDED_FOR 10000000 /* ns, after another thread had the core */
 #define RETIRE_POLL_S 0.002
 
 struct worker_thread {
@@ -44,7 +52,10 @@ struct worker_thread {
 	bool pinned;
 	_Atomic bool sleeping;
 	_Atomic bool ready;
-	uint64_t last_busy;
+	uint64_t last_busy, last_round;
+	uint64_t idle_since;      /* first round without packets; 0: the last round had some */
+	uint64_t gap;             /* ns without packets between rounds with: moving average */
+	uint64_t contended_until; /* another thread had the core while this one polled in vain */
 };
 
 struct retired {
@@ -113,13 +124,14 @@ static void table_taken(struct worker_thread *t)
 	close(t->epoll);
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	t->nap = false;
-	epoll_ctl(t->epoll, EPOLL_CTL_ADD, t->wake, &(struct epoll_event){.events = EPOLLIN});
+	epoll_ctl(t->epoll, EPOLL_CTL_ADD, t->wake,
+		&(struct epoll_event){.events = EPOLLIN, .data.fd = t->wake});
 	for (unsigned i = 0; table && i < table->n_ports; i++) {
 		struct port_queue *q = worker_queue(&t->worker, i);
 
 		if (q && q->fd >= 0)
 			epoll_ctl(t->epoll, EPOLL_CTL_ADD, q->fd,
-				&(struct epoll_event){.events = EPOLLIN});
+				&(struct epoll_event){.events = EPOLLIN, .data.fd = q->fd});
 		else if (q)
 			t->nap = true;
 	}
@@ -145,18 +157,22 @@ static void worker_sleep(struct worker_thread *t)
 {
 	struct epoll_event events[4];
 	uint64_t count;
+	int n = 0;
 
 	/* Partner: worker_wake, which stores first (ring, table) and then reads `sleeping`. */
 	atomic_store(&t->sleeping, true);
 	if (may_sleep(t)) {
 		t->worker.counters.sleeps++;
 		rte_rcu_qsbr_thread_offline(all.rcu, t->worker.id);
-		epoll_wait(t->epoll, events, RTE_DIM(events), t->nap ? NAP_MS : -1);
+		n = epoll_wait(t->epoll, events, RTE_DIM(events), t->nap ? NAP_MS : -1);
 		rte_rcu_qsbr_thread_online(all.rcu, t->worker.id);
 	}
 	atomic_store(&t->sleeping, false);
-	if (read(t->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		abort(); /* our own eventfd */
+	/* A wake-up that comes late is read after the next sleep, which it makes a short one. */
+	for (int i = 0; i < n; i++)
+		if (events[i].data.fd == t->wake && read(t->wake, &count, sizeof(count)) < 0 &&
+			errno != EAGAIN)
+			abort(); /* our own eventfd */
 }
 
 static uint64_t clock_now(void)
@@ -175,6 +191,40 @@ static void wake_control(void)
 	if (!atomic_exchange(&all.control_waking, true) &&
 		write(all.control_fd, &one, sizeof(one)) < 0)
 		atomic_store(&all.control_waking, false);
+}
+
+static void busy_round(struct worker_thread *t)
+{
+	uint64_t gap = t->idle_since ? t->worker.now - t->idle_since : 0;
+
+	t->gap = (t->gap * 7 + RTE_MIN(gap, GAP_LONG)) / 8;
+	t->idle_since = 0;
+	t->last_busy = t->worker.now;
+}
+
+static bool polls_on(const struct worker_thread *t)
+{
+	uint64_t now = t->worker.now;
+
+	if (atomic_load_explicit(&all.poll, memory_order_relaxed) != POLL_ADAPTIVE)
+		return true;
+	if (now - t->last_busy > atomic_load_explicit(&all.idle_before_sleep, memory_order_relaxed))
+		return false;
+	return t->nap || (t->gap < GAP_SHORT && now >= t->contended_until);
+}
+
+static void idle_round(struct worker_thread *t)
+{
+	uint64_t now = t->worker.now;
+
+	if (!t->idle_since)
+		t->idle_since = now;
+	else if (now - t->last_round > PREEMPTED)
+		t->contended_until = now + CONTENDED_FOR;
+	if (polls_on(t))
+		return;
+	worker_sleep(t);
+	t->worker.now = clock_now(); /* asleep is not preempted */
 }
 
 static void worker_round(struct worker_thread *t)
@@ -201,12 +251,11 @@ static void worker_round(struct worker_thread *t)
 	if (w->counters.rx_packets != before) {
 		w->counters.busy_rounds++;
 		w->counters.busy_cycles += spent;
-		t->last_busy = w->now;
-	} else if (atomic_load_explicit(&all.poll, memory_order_relaxed) == POLL_ADAPTIVE &&
-		   w->now - t->last_busy >
-			   atomic_load_explicit(&all.idle_before_sleep, memory_order_relaxed)) {
-		worker_sleep(t);
+		busy_round(t);
+	} else {
+		idle_round(t);
 	}
+	t->last_round = w->now;
 }
 
 static void *worker_main(void *arg)

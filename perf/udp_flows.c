@@ -26,7 +26,7 @@
 #define FLOWS_MAX 256
 #define SIZE_MAX_IP 9000
 #define HEADERS 28
-#define BUFFER (8 << 20)
+#define BUFFER (1 << 20)
 #define PAUSE_NS 20000 /* less is not worth a sleep */
 
 struct stamp {

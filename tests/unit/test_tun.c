@@ -469,6 +469,24 @@ static void datagrams_arrive(void **state)
 	}
 }
 
+/* What a super-packet left prepared does not make each small packet dearer for ever. */
+static void room_for_super_packets_comes_and_goes(void **state)
+{
+	if (no_namespaces() || !((struct tun *)ports[A]->private)->uso) {
+		print_message("skipped: needs a network namespace (root) and UDP segmentation\n");
+		skip();
+		return;
+	}
+	datagrams_check(false, 40, 1000, 0);
+	assert_int_equal(counts(A)->next_len, 1000);
+	for (unsigned i = 0; i < 20; i++)
+		datagrams_check(false, 1, 100, 0);
+	assert_int_equal(counts(A)->in.n, 1);
+	datagrams_check(false, 40, 1000, 0);
+	datagrams_check(false, 40, 1000, 0);
+	assert_int_equal(counts(A)->next_len, 1000);
+}
+
 /* ---- what goes wrong ------------------------------------------------------------------------ */
 
 static void a_name_taken_is_told(void **state)
@@ -663,6 +681,7 @@ int main(void)
 		BETWEEN(many_streams_arrive),
 		BETWEEN(a_nearly_empty_pool_only_slows),
 		BETWEEN(datagrams_arrive),
+		BETWEEN(room_for_super_packets_comes_and_goes),
 		BETWEEN(a_name_taken_is_told),
 		BETWEEN(several_queues_are_one_interface),
 		BETWEEN(a_link_down_drops_by_name),

@@ -84,6 +84,8 @@ static void print_arg(FILE *out, const struct op_arg *arg, bool first)
 	if (!(arg->flags & OP_ARG_POSITIONAL)) {
 		fprintf(out, "%sFl -%s", lead, arg->name);
 		lead = " ";
+		if (arg->letter)
+			fprintf(out, " | Fl %c", arg->letter);
 	}
 	if (metavar != NULL) {
 		fprintf(out, "%sAr", lead);

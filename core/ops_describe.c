@@ -69,6 +69,8 @@ static json_t *args_of(const struct op_arg *arg)
 		}
 		set_text(item, "complete", arg->complete);
 		set_text(item, "help", arg->help);
+		if (arg->letter)
+			json_object_set_new(item, "letter", json_stringn(&arg->letter, 1));
 		json_array_append_new(list, item);
 	}
 	return list;
@@ -93,6 +95,7 @@ static void add_ops(json_t *list, const struct op *op)
 			"columns", columns_of(op->columns));
 
 		set_text(item, "help", op->help);
+		set_text(item, "aliases", op->aliases);
 		json_array_append_new(list, item);
 	}
 }

@@ -205,6 +205,14 @@ static int value_missing(struct parser *p, const struct op_arg *arg)
 	return -EINVAL;
 }
 
+static const struct op_arg *arg_lettered(const struct op *op, char letter)
+{
+	for (const struct op_arg *arg = op->args; arg != NULL && arg->name != NULL; arg++)
+		if (arg->letter == letter)
+			return arg;
+	return NULL;
+}
+
 /* The operation's own option at words[*i]: 1, or 0 when it is none, or -EINVAL. */
 static int take_named(struct parser *p, char *const *words, int *i)
 {
@@ -212,11 +220,16 @@ static int take_named(struct parser *p, char *const *words, int *i)
 	size_t len = value != NULL ? (size_t)(value - name) : strlen(name);
 	const struct op_arg *arg = NULL;
 
-	/* -w FILE is --write FILE wherever a command writes a file. */
-	if (strcmp(words[*i], "-w") == 0)
-		arg = arg_named(p->op, "write", 5);
-	else if (strncmp(words[*i], "--", 2) == 0)
+	if (words[*i][1] != '-') {
+		arg = arg_lettered(p->op, words[*i][1]);
+		/* -w FILE is --write FILE wherever a command writes a file. */
+		if (arg == NULL && strcmp(words[*i], "-w") == 0)
+			arg = arg_named(p->op, "write", 5);
+		/* glued: -uNAME */
+		value = words[*i][2] != '\0' ? words[*i] + 1 : NULL;
+	} else {
 		arg = arg_named(p->op, name, len);
+	}
 	if (arg == NULL && strncmp(words[*i], "--no-", 5) == 0 && value == NULL) {
 		arg = arg_named(p->op, name + 3, len - 3);
 		if (arg == NULL || arg->type != SETTING_BOOL)
@@ -227,6 +240,8 @@ static int take_named(struct parser *p, char *const *words, int *i)
 		return 0;
 	if (value != NULL) {
 		value++;
+		if (words[*i][1] != '-' && *value == '=')
+			value++;
 	} else if (arg->type == SETTING_BOOL && !(arg->flags & OP_ARG_LIST)) {
 		value = "true";
 	} else {

@@ -108,6 +108,38 @@ static void consider(void *arg, const char *word, size_t len)
 	free(copy);
 }
 
+/* Whether one of the words between the bars is `given`. */
+static bool names_one(const char *words, size_t len, const char *given)
+{
+	size_t n = strlen(given);
+
+	for (const char *end = words + len; words < end; words += strcspn(words, "| ") + 1) {
+		if (strcspn(words, "| ") == n && strncmp(words, given, n) == 0)
+			return n > 0 && strcmp(given, "-") != 0;
+	}
+	return false;
+}
+
+/* The word that `given` stands for after `path`, which is of `n` words; NULL: none. */
+static const char *alias_of(
+	const struct commands *commands, const char *path, int n, const char *given, size_t *len)
+{
+	for (size_t i = 0; i < commands->count; i++) {
+		const char *rest = rest_of(commands->ops[i]->name, path);
+		const char *aliases = commands->ops[i]->aliases;
+
+		if (rest == NULL || *rest == '\0' || aliases == NULL)
+			continue;
+		for (int skip = n; skip > 0 && *aliases != '\0'; skip--)
+			aliases += strcspn(aliases, " ") + (strchr(aliases, ' ') != NULL);
+		if (!names_one(aliases, strcspn(aliases, " "), given))
+			continue;
+		*len = strcspn(rest, " ");
+		return rest;
+	}
+	return NULL;
+}
+
 static bool takes_positional(const struct op *op)
 {
 	for (const struct op_arg *arg = op->args; arg != NULL && arg->name != NULL; arg++)
@@ -164,6 +196,10 @@ int commands_match(const struct commands *commands, char *const *words, int n_wo
 		const char *word = c.exact;
 		size_t len = c.exact != NULL ? strlen(c.given) : c.prefixed_len;
 
+		if (word == NULL)
+			word = alias_of(commands, match->path, match->n_path, c.given, &len);
+		if (word == NULL)
+			len = c.prefixed_len;
 		if (word == NULL && abbreviate && c.given[0] != '\0' && c.n_prefixed == 1)
 			word = c.prefixed;
 		if (word != NULL && extend(match, word, len))

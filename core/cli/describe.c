@@ -104,6 +104,8 @@ static const struct op_arg *args_of(const json_t *array)
 		arg->choices = choices_of(json_object_get(item, "choices"));
 		arg->complete = string_at(item, "complete");
 		arg->help = string_at(item, "help");
+		if (json_string_length(json_object_get(item, "letter")) == 1)
+			arg->letter = *json_string_value(json_object_get(item, "letter"));
 		arg++;
 	}
 	return args;
@@ -143,6 +145,7 @@ static void op_from(struct op *op, const json_t *item)
 	op->scope = scope != NULL && strcmp(scope, "read") == 0 ? OP_READ : OP_WRITE;
 	op->args = args_of(json_object_get(item, "args"));
 	op->columns = columns_of(json_object_get(item, "columns"));
+	op->aliases = string_at(item, "aliases");
 }
 
 int commands_describe(struct commands *commands, const json_t *table, struct err *err)
@@ -194,6 +197,7 @@ void commands_free(struct commands *commands)
 
 		free((char *)op->name);
 		free((char *)op->help);
+		free((char *)op->aliases);
 		free_args(op->args);
 		free_columns(op->columns);
 	}

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <strings.h>
 
 #include "text.h"
@@ -106,6 +107,18 @@ static char *format_ago(int64_t when, const struct screen *screen)
 	return text;
 }
 
+/* RFC 3339, in UTC as all of ours are. */
+static bool time_read(const char *text, int64_t *when)
+{
+	struct tm tm = {0};
+	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	if (rest == NULL || (*rest != '.' && *rest != 'Z'))
+		return false;
+	*when = timegm(&tm);
+	return true;
+}
+
 static char *format_number(const json_t *value, enum op_format format, const struct screen *screen)
 {
 	double number = json_number_value(value);
@@ -176,6 +189,8 @@ static char *format_items(const json_t *array, enum op_format format, const stru
 char *format_value(
 	const json_t *value, enum op_format format, const struct screen *screen, bool lines)
 {
+	int64_t when;
+
 	switch (value != NULL ? json_typeof(value) : JSON_NULL) {
 	case JSON_OBJECT:
 		return json_object_size(value) > 0 ? format_members(value, screen)
@@ -186,6 +201,8 @@ char *format_value(
 	case JSON_STRING:
 		if (json_string_length(value) == 0)
 			return text_copy("-", 1);
+		if (format == OP_AGO && time_read(json_string_value(value), &when))
+			return format_ago(when, screen);
 		return text_clean(json_string_value(value), lines ? KEEP_LINES : 0);
 	case JSON_INTEGER:
 	case JSON_REAL:

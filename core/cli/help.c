@@ -133,15 +133,16 @@ static bool is_flag(const struct op_arg *arg)
 /* As it is typed: NAME, --name VALUE, --name. Heap. */
 static char *typed(const struct op_arg *arg)
 {
+	const char letter[] = {arg->letter != '\0' ? '-' : '\0', arg->letter, '|', '\0'};
 	char *metavar = op_metavar(arg), *text;
 
 	if (arg->flags & OP_ARG_POSITIONAL)
 		text = text_printf("%s%s", metavar, arg->flags & OP_ARG_LIST ? "..." : "");
 	else if (is_flag(arg))
-		text = text_printf("--%s", arg->name);
+		text = text_printf("%s--%s", letter, arg->name);
 	else
-		text = text_printf(
-			"--%s %s%s", arg->name, metavar, arg->flags & OP_ARG_LIST ? ",..." : "");
+		text = text_printf("%s--%s %s%s", letter, arg->name, metavar,
+			arg->flags & OP_ARG_LIST ? ",..." : "");
 	free(metavar);
 	return text;
 }

@@ -13,7 +13,7 @@ const struct option_name option_names[] = {
 	{'s', "socket", "SOCKET",
 		"the daemon's control socket; also TAILPLANE_SOCKET in the environment "
 		"(" DEFAULT_SOCKET "); none: do not ask the daemon"},
-	{'o', "output", "table|json|yaml", "how the result is shown (table)"},
+	{'o', "output", "table|json|yaml|json-line", "how the result is shown (table)"},
 	{0, "color", "auto|always|never",
 		"colours; auto: on a terminal, unless NO_COLOR is set (auto)"},
 	{0, "watch", "[SECONDS]", "repeat until interrupted, each 2 s unless said otherwise"},
@@ -40,8 +40,9 @@ static int set_word(
 			return 0;
 		}
 	}
-	return err_set(err, -EINVAL, "--%s takes %s, %s or %s, not '%s'", name, words[0], words[1],
-		words[2], given);
+	return err_set(err, -EINVAL, "--%s takes %s, %s%s%s or %s, not '%s'", name, words[0],
+		words[1], words[3] != NULL ? ", " : "", words[3] != NULL ? words[2] : "",
+		words[3] != NULL ? words[3] : words[2], given);
 }
 
 static int set_watch(struct options *options, const char *value, struct err *err)
@@ -60,7 +61,7 @@ static int set_watch(struct options *options, const char *value, struct err *err
 
 static int set(struct options *options, const char *name, const char *value, struct err *err)
 {
-	static const char *const outputs[] = {"table", "json", "yaml", NULL};
+	static const char *const outputs[] = {"table", "json", "yaml", "json-line", NULL};
 	static const char *const colours[] = {"auto", "always", "never", NULL};
 	int word = 0, rc;
 

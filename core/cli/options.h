@@ -12,7 +12,7 @@ enum cli_exit {
 	CLI_UNREACHABLE = 3, /* no daemon at the socket */
 };
 
-enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_YAML };
+enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_YAML, OUTPUT_JSON_LINE };
 enum colour { COLOUR_AUTO, COLOUR_ALWAYS, COLOUR_NEVER };
 
 /* The options that each command takes, before its words or after. */

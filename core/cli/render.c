@@ -39,6 +39,17 @@ static enum op_format format_of(const struct op_column *column, const char *key)
 	return strcmp(key, "state") == 0 ? OP_STATE : OP_TEXT;
 }
 
+/* What stands under a key, which may lead into objects: "user.name". */
+static const json_t *member(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	const char *dot = value == NULL ? strchr(key, '.') : NULL;
+
+	if (dot == NULL)
+		return value;
+	return member(json_object_getn(object, key, (size_t)(dot - key)), dot + 1);
+}
+
 static bool is_rows(const json_t *value)
 {
 	return json_is_object(json_array_get(value, 0));
@@ -84,7 +95,7 @@ static void add_column(
 	size_t i;
 
 	json_array_foreach (rows, i, row) {
-		const json_t *value = json_object_get(row, key);
+		const json_t *value = member(row, key);
 
 		if (json_is_array(value))
 			fold = ", ";
@@ -110,7 +121,7 @@ static void add_cells(struct table *table, const json_t *keys, const struct op_c
 
 	json_array_foreach (rows, i, row) {
 		json_object_foreach ((json_t *)keys, key, ignored) {
-			const json_t *value = json_object_get(row, key);
+			const json_t *value = member(row, key);
 			enum op_format format = format_of(column_of(columns, key), key);
 
 			table_cell(table, format_value(value, format, screen, false),
@@ -266,6 +277,10 @@ void render(FILE *out, enum output output, const json_t *result, const struct op
 	case OUTPUT_YAML:
 		yaml_print(out, result);
 		break;
+	case OUTPUT_JSON_LINE:
+		json_dumpf(result, out, JSON_FLAGS | JSON_COMPACT);
+		fputc('\n', out);
+		break;
 	case OUTPUT_TABLE:
 		render_people(out, result, columns, screen);
 		break;
@@ -277,6 +292,7 @@ void render_row(struct render_rows *rows, const json_t *row)
 	rows->any = true;
 	switch (rows->output) {
 	case OUTPUT_JSON:
+	case OUTPUT_JSON_LINE:
 		json_dumpf(row, rows->out, JSON_FLAGS | JSON_COMPACT);
 		fputc('\n', rows->out);
 		break;

@@ -26,7 +26,8 @@ static const struct op_arg add_args[] = {
 	{"allowed-ips", SETTING_PREFIX, OP_ARG_LIST},
 	{"preshared-key", SETTING_STRING, OP_ARG_SECRET_FILE},
 	{"keepalive", SETTING_INT},
-	{"volatile", SETTING_BOOL},
+	{"volatile", SETTING_BOOL, .letter = 'v'},
+	{"user", SETTING_STRING, .letter = 'u'},
 	{"mode", SETTING_ENUM, 0, (const char *const[]){"fast", "slow", NULL}},
 	{0},
 };
@@ -49,6 +50,9 @@ static const struct op ops[] = {
 	{"capture", .args = capture_args},
 	{"ports"},
 	{"ports show"},
+	{"preauthkeys create", .aliases = "authkey|pre c|new"},
+	{"preauthkeys list", .aliases = "authkey|pre ls|show"},
+	{"users list", .aliases = "- ls"},
 	{0},
 };
 
@@ -78,6 +82,14 @@ static void test_match(void **state)
 		{"pe", "peers", 1},
 		{"peers wg0", "peers", 1},
 		{"peers add", "peers add", 2},
+		{"authkey ls", "preauthkeys list", 2},
+		{"pre new", "preauthkeys create", 2},
+		{"preauthkeys show", "preauthkeys list", 2},
+		{"user ls", "users list", 2},
+		{"preauthkeys |", NULL, 0,
+			"unknown command 'preauthkeys |'; after 'preauthkeys' comes one of: "
+			"create, "
+			"list"},
 		/* It could be a tunnel's name. */
 		{"peers a", "peers", 1},
 		{"pe add k", "peers add", 2},
@@ -164,6 +176,13 @@ static void test_args(void **state)
 			"add'"},
 		{"peers add", "-- --mode", "{\"public-key\":\"--mode\"}"},
 		{"peers add", "\xff", NULL, "PUBLIC-KEY is not UTF-8: '\xff'"},
+		{"peers add", "K -u alice", "{\"public-key\":\"K\",\"user\":\"alice\"}"},
+		{"peers add", "K -ualice -v",
+			"{\"public-key\":\"K\",\"user\":\"alice\",\"volatile\":true}"},
+		{"peers add", "K -u=alice", "{\"public-key\":\"K\",\"user\":\"alice\"}"},
+		{"peers add", "K -u", NULL, "--user needs a value: TEXT"},
+		{"peers add", "K -x", NULL,
+			"'peers add' takes no option '-x'; see 'tailplane help peers add'"},
 		{"capture", "-w - udp port 53",
 			"{\"write\":\"-\",\"filter\":[\"udp\",\"port\",\"53\"]}"},
 	};
@@ -225,8 +244,8 @@ static void test_options_wrong(void **state)
 	static const struct {
 		const char *line, *error;
 	} cases[] = {
-		{"-o", "--output needs a value: table|json|yaml"},
-		{"-o xml", "--output takes table, json or yaml, not 'xml'"},
+		{"-o", "--output needs a value: table|json|yaml|json-line"},
+		{"-o xml", "--output takes table, json, yaml or json-line, not 'xml'"},
 		{"--color=red", "--color takes auto, always or never, not 'red'"},
 		{"--watch=0", "--watch takes seconds (0.1 to 86400), not '0'"},
 		{"--watch=nan", "--watch takes seconds (0.1 to 86400), not 'nan'"},

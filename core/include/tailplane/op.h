@@ -32,6 +32,7 @@ struct op_arg {
 	const char *const *choices; /* ENUM; passed as its string */
 	const char *complete;       /* "op name:key": candidates come from that operation's rows */
 	const char *help;
+	char letter; /* also as -X VALUE; 0: none */
 };
 
 /* How the CLI shows a value on a terminal; -o json and yaml give it as it is. */
@@ -41,13 +42,14 @@ enum op_format {
 	OP_BYTES,    /* integer bytes -> 1.2 GiB */
 	OP_BITRATE,  /* integer bit/s */
 	OP_DURATION, /* integer ns -> 1 h 3 min */
-	OP_AGO,      /* unix time, s; 0: never -> 12 s ago */
+	OP_AGO,      /* unix time, s (0: never), or RFC 3339 (null: never) -> 12 s ago */
 	OP_STATE,    /* coloured word: up, down, failed ... */
 	OP_PERCENT,  /* number 0..100 */
 };
 
 struct op_column {
-	const char *key, *title; /* key NULL ends a table */
+	/* key NULL ends a table; "user.name": of the object within */
+	const char *key, *title;
 	enum op_format format;
 };
 
@@ -62,6 +64,9 @@ struct op {
 	const struct op_column *columns;
 	/* `args` was checked against the table, and stays until the answer. */
 	void (*run)(struct op_call *call, const json_t *args);
+	/* Other words for each word of the name, in its order: "authkey|pre ls|show", "-" for none.
+	 * Understood, completed never. */
+	const char *aliases;
 };
 
 /* Takes the reference of `result`. */

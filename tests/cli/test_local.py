@@ -189,7 +189,7 @@ def test_usage_errors(tailplane):
         ("import", "wg"): "needs FILE",
         ("completion", "fish"): "SHELL takes bash, not 'fish'",
         ("--frobnicate", "keys", "new"): "unknown option '--frobnicate'",
-        ("-o", "xml", "keys", "new"): "table, json or yaml",
+        ("-o", "xml", "keys", "new"): "table, json, yaml or json-line",
         ("keys", "new", "--watch"): "cannot be watched",
         (): "which command?",
     }.items():

@@ -68,6 +68,7 @@ void node_session_begin(struct tailnet *t, struct node *node)
 	unsigned what = 0;
 
 	node->sessions++;
+	node->sessions_begun++;
 	node->offline_at = node->failing_at = 0;
 	node->failing = false;
 	if (!node->online) {

@@ -125,7 +125,7 @@ struct node {
 	uint64_t previous_until; /* ns, monotonic */
 
 	/* presence: see presence.c */
-	unsigned sessions;
+	unsigned sessions, sessions_begun;
 	bool online;  /* what others are told */
 	bool ready;   /* others can use it: it has told its disco key */
 	bool expired; /* its key is, and others were told */

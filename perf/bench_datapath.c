@@ -27,6 +27,7 @@
 #include "aead.h"
 #include "clock.h"
 #include "gateway.h"
+#include "interference.h"
 #include "machine.h"
 #include "search.h"
 
@@ -68,20 +69,11 @@ static const char *const way_names[] = {"seal", "open"};
 static struct list workers = {{1}, 1}, peer_counts = {{1, 100, 10000, 100000}, 4},
 		   sizes = {{64, 512, 1420, 0}, 4}, ways = {{TRAFFIC_SEAL, TRAFFIC_OPEN}, 2};
 static unsigned rounds = 7, window_ms = 5, ring = 1024;
+static unsigned handshakes; /* a second; 0: do not measure with them */
 static bool as_json, with_nodes, searching;
 static double ticks_per_s, clock_hz;
 static struct cell *cells, **cells_tail = &cells;
-static json_t *searches;
-
-/* ---- clocks ---------------------------------------------------------------------------------- */
-
-static double seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
+static json_t *other_results; /* of searches and of interference */
 
 /* ---- one window ------------------------------------------------------------------------------ */
 
@@ -260,9 +252,31 @@ static void group_search(unsigned n_workers, unsigned peers, enum traffic_way wa
 			.workers = n_workers, .peers = peers, .way = way, .size = sizes.values[i]});
 		search_run(&search);
 		gateway_busy(false);
-		json_array_append_new(searches, search_json(&search, aead_chosen()->name));
+		json_array_append_new(other_results, search_json(&search, aead_chosen()->name));
 		if (!as_json)
 			search_print(&search);
+	}
+}
+
+/* The same conditions with handshakes among the data (interference.h). */
+static void group_disturb(unsigned n_workers, unsigned peers, enum traffic_way way)
+{
+	for (unsigned i = 0; i < sizes.n * N_PLACEMENTS; i++) {
+		struct interference in = {.per_second = handshakes,
+			.peers = peers,
+			.way = way,
+			.size = sizes.values[i / N_PLACEMENTS],
+			.placement = i % N_PLACEMENTS};
+
+		gateway_peers(RTE_MAX(peers, (unsigned)GATEWAY_INITIATORS));
+		gateway_busy(true);
+		warm_up(&(struct cell){
+			.workers = n_workers, .peers = peers, .way = way, .size = in.size});
+		interference_run(&in, rounds);
+		gateway_busy(false);
+		json_array_append_new(other_results, interference_json(&in, aead_chosen()->name));
+		if (!as_json)
+			interference_print(&in);
 	}
 }
 
@@ -279,14 +293,20 @@ static void losses_tell(void)
 
 static void all_run(void)
 {
+	void (*group)(unsigned, unsigned, enum traffic_way) = searching    ? group_search
+							      : handshakes ? group_disturb
+									   : group_run;
+
 	for (unsigned w = 0; w < workers.n; w++) {
-		gateway_start(workers.values[w], peer_counts.values[peer_counts.n - 1], ring);
+		gateway_start(workers.values[w],
+			RTE_MAX(peer_counts.values[peer_counts.n - 1],
+				(unsigned)GATEWAY_INITIATORS),
+			ring);
 		gateway_busy(false);
 		for (unsigned p = 0; p < peer_counts.n; p++) {
 			gateway_peers(peer_counts.values[p]);
 			for (unsigned i = 0; i < ways.n; i++)
-				(searching ? group_search : group_run)(
-					workers.values[w], peer_counts.values[p], ways.values[i]);
+				group(workers.values[w], peer_counts.values[p], ways.values[i]);
 		}
 		losses_tell();
 		gateway_stop();
@@ -382,7 +402,7 @@ static json_t *cell_json(const struct cell *cell)
 
 static void report_json(void)
 {
-	json_t *results = searches, *report;
+	json_t *results = other_results, *report;
 
 	for (const struct cell *cell = cells; cell; cell = cell->next)
 		json_array_append_new(results, cell_json(cell));
@@ -429,9 +449,10 @@ static void usage(void)
 {
 	errx(2, "usage: bench_datapath [--json] [--nodes] [--workers N,..] [--peers N,..]\n"
 		"       [--sizes BYTES,..,imix] [--ways seal,open] [--rounds N] [--window MS]\n"
-		"       [--ring PACKETS] [--aead NAME] [--search]\n"
+		"       [--ring PACKETS] [--aead NAME] [--search | --handshakes PER_SECOND]\n"
 		"peers in rising order, up to 100000; sizes of the inner packets from 64 to 1420\n"
-		"--search: lossless rates, latencies below them and what overload leaves");
+		"--search: lossless rates, latencies below them and what overload leaves\n"
+		"--handshakes: what so many cost the data, with one worker");
 }
 
 static void options_read(int argc, char **argv)
@@ -442,7 +463,7 @@ static void options_read(int argc, char **argv)
 		{"ways", required_argument, NULL, 'd'}, {"rounds", required_argument, NULL, 'r'},
 		{"window", required_argument, NULL, 't'}, {"ring", required_argument, NULL, 'q'},
 		{"aead", required_argument, NULL, 'a'}, {"search", no_argument, NULL, 'S'},
-		{NULL, 0, NULL, 0}};
+		{"handshakes", required_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -455,6 +476,9 @@ static void options_read(int argc, char **argv)
 			break;
 		case 'S':
 			searching = true;
+			break;
+		case 'h':
+			handshakes = number(optarg, 1, 1400);
 			break;
 		case 'w':
 			workers = list_read(optarg, 1, 64);
@@ -491,14 +515,14 @@ int main(int argc, char **argv)
 {
 	aead_init(NULL);
 	options_read(argc, argv);
-	searches = json_array();
+	other_results = json_array();
 	clock_start();
 	ticks_per_s = clock_ticks_per_ns() * 1e9;
 	clock_hz = clock_core_ghz() * 1e9;
 	all_run();
 	if (as_json)
 		report_json();
-	else if (!searching)
+	else if (cells)
 		report_text();
 	return 0;
 }

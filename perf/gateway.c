@@ -14,6 +14,7 @@
 #include "prng.h"
 #include "state_dirs.h"
 #include "workers.h"
+#include "x25519.h"
 
 #define MIB (1024ull * 1024)
 #define BUFFER_BYTES 2560 /* of one packet, all in all */
@@ -169,6 +170,25 @@ void gateway_stop(void)
 
 /* ---- peers ----------------------------------------------------------------------------------- */
 
+struct private_key gateway_initiator_key(uint32_t number)
+{
+	struct prng prng = {number + 1};
+	struct private_key key;
+
+	prng_fill(&prng, &key, sizeof(key));
+	return key;
+}
+
+static void public_key_make(struct public_key *key, uint32_t number)
+{
+	struct private_key private_key = gateway_initiator_key(number);
+
+	if (number < GATEWAY_INITIATORS)
+		x25519_public(key, &private_key);
+	else
+		prng_fill(&gw.prng, key, sizeof(*key));
+}
+
 static struct peer *peer_add(uint32_t number)
 {
 	struct net_prefix prefix = prefix4(TRAFFIC_PEER_NET + number, 32);
@@ -177,7 +197,7 @@ static struct peer *peer_add(uint32_t number)
 	struct peer *p;
 
 	snprintf(spec.name, sizeof(spec.name), "peer-%u", number);
-	prng_fill(&gw.prng, &spec.public_key, sizeof(spec.public_key));
+	public_key_make(&spec.public_key, number);
 	p = peer_new(tunnels[0], &spec, PEER_VOLATILE, &err);
 	must(p ? 0 : -ENOMEM, "a peer", &err);
 	return p;

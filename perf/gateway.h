@@ -15,6 +15,9 @@ void gateway_start(unsigned workers, uint32_t max_peers, unsigned ring);
 void gateway_stop(void);
 /* So many peers, each with a fresh session; only ever more of them until gateway_stop. */
 void gateway_peers(uint32_t n);
+/* The first of them have a private key that is known here: they can make handshakes. */
+#define GATEWAY_INITIATORS 512
+struct private_key gateway_initiator_key(uint32_t number);
 /* Runs the control loop for a moment, for what workers have told it. */
 void gateway_loop(void);
 /* Rows of `tailplane graph`. */

@@ -59,7 +59,8 @@ struct port_private {
 static struct {
 	const struct traffic_world *world;
 	struct traffic_run run;
-	unsigned n; /* generators of this run */
+	unsigned n;       /* generators of this run */
+	unsigned arrived; /* of the run's arrivals; worker 0 writes */
 	int mark_offset;
 	struct port_private inside, outside;
 	struct generator *generators[TRAFFIC_WAYS][PORT_QUEUES_MAX];
@@ -371,6 +372,43 @@ static unsigned offer(struct worker *w, struct generator *g, const struct port *
 	return n;
 }
 
+/* ---- handshakes among it --------------------------------------------------------------------- */
+
+static void arrival_make(struct rte_mbuf *m, unsigned number, const struct port *port)
+{
+	const struct traffic_arrivals *arrivals = t.run.arrivals;
+	unsigned len = HEADERS + sizeof(arrivals->messages[0]);
+	struct frame *f = (struct frame *)frame_begin(m, len, port);
+
+	template_make(f, TRAFFIC_ENDPOINT_NET + number % arrivals->n_peers, TRAFFIC_OUTSIDE, port);
+	lengths_set(f, len - RTE_ETHER_HDR_LEN);
+	memcpy((char *)f + HEADERS, &arrivals->messages[number], sizeof(arrivals->messages[0]));
+}
+
+/* Those that are due, while a run goes on. */
+static unsigned arrivals_take(
+	struct worker *w, const struct port *port, struct rte_mbuf **pkts, unsigned max)
+{
+	const struct traffic_arrivals *arrivals = t.run.arrivals;
+	const struct generator *g = t.generators[t.run.way][w->id];
+	unsigned n = 0;
+
+	while (n < max && t.arrived < arrivals->n &&
+		rte_rdtsc() - g->started > t.arrived * arrivals->gap_ticks) {
+		pkts[n] = rte_pktmbuf_alloc(w->pool);
+		if (!pkts[n])
+			break;
+		arrival_make(pkts[n++], t.arrived++, port);
+	}
+	return n;
+}
+
+static bool arrivals_expected(const struct worker *w, const struct port *port, uint64_t wanted)
+{
+	return t.run.arrivals && w->id == 0 && port->private == &t.outside &&
+	       wanted == atomic_load_explicit(&t.begun[0], memory_order_relaxed);
+}
+
 static uint16_t traffic_rx(
 	struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t max)
 {
@@ -381,9 +419,12 @@ static uint16_t traffic_rx(
 	uint64_t now = rte_rdtsc(), prepared;
 	unsigned n = 0;
 
-	if (wanted == atomic_load_explicit(&t.finished[w->id], memory_order_relaxed) ||
-		g != t.generators[t.run.way][w->id])
+	if (wanted == atomic_load_explicit(&t.finished[w->id], memory_order_relaxed))
 		return 0;
+	if (arrivals_expected(w, q->port, wanted))
+		n = arrivals_take(w, q->port, pkts, max);
+	if (n > 0 || g != t.generators[t.run.way][w->id])
+		return (uint16_t)n;
 	if (w->id >= t.n) {
 		/* nothing to do: said only now, so that the run is not changed under a worker */
 		memset(&g->stats, 0, sizeof(g->stats));
@@ -533,6 +574,7 @@ void traffic_start(const struct traffic_run *run, unsigned n)
 		}
 	t.run = *run;
 	t.n = n;
+	t.arrived = 0;
 	/* pairs with the acquire load in traffic_rx */
 	atomic_store_explicit(&t.wanted, wanted, memory_order_release);
 }

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "messages.h"
 #include "port.h"
 #include "secret.h"
 
@@ -41,6 +42,15 @@ struct traffic_world {
 	unsigned ring;
 };
 
+/* Handshake messages that come in at the outside port among the traffic, at a pace of their own,
+ * the peers in turn as senders; on worker 0. */
+#define TRAFFIC_ARRIVALS_MAX 1024
+struct traffic_arrivals {
+	const struct message_initiation *messages;
+	unsigned n, n_peers;
+	uint64_t gap_ticks;
+};
+
 /* A run: every generator asked for offers packets for `ticks` of the TSC. */
 struct traffic_run {
 	enum traffic_way way;
@@ -49,6 +59,7 @@ struct traffic_run {
 	double rate;      /* packets per tick and generator; 0: always one more */
 	uint64_t ticks;   /* without `prepare` */
 	bool latencies;   /* fill the histogram */
+	const struct traffic_arrivals *arrivals; /* NULL: none; lasts until the run is done */
 };
 
 struct traffic_stats {

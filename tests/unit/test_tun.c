@@ -526,6 +526,22 @@ static void names_that_are_none_are_refused(void **state)
 	}
 }
 
+static void datagram_make(struct rte_mbuf **m, uint16_t sport, uint16_t dport)
+{
+	static const uint8_t bytes[100];
+	struct model_packet model = {.udp = true,
+		.ttl = 64,
+		.addresses = {10, 0, 0, 1, 10, 0, 0, 2},
+		.sport = sport,
+		.dport = dport,
+		.payload = bytes,
+		.payload_len = sizeof(bytes)};
+
+	*m = rte_pktmbuf_alloc(worker.pool);
+	rte_pktmbuf_append(*m, 128);
+	assert_int_equal(model_write(&model, rte_pktmbuf_mtod(*m, uint8_t *)), 128);
+}
+
 static void several_queues_are_one_interface(void **state)
 {
 	struct err err = {0};
@@ -545,20 +561,50 @@ static void several_queues_are_one_interface(void **state)
 	assert_int_equal(if_nametoindex("tp1"), 0);
 }
 
-static void datagram_make(struct rte_mbuf **m)
+/* Asks the kernel's socket at `fd`, whatever queue the question comes by, and checks which queue
+ * the answer goes to. */
+static void answer_goes_by_flow(struct port *p, int fd, uint16_t sport)
 {
-	static const uint8_t bytes[100];
-	struct model_packet model = {.udp = true,
-		.ttl = 64,
-		.addresses = {10, 0, 0, 1, 10, 0, 0, 2},
-		.sport = 1,
-		.dport = 2,
-		.payload = bytes,
-		.payload_len = sizeof(bytes)};
+	union address from;
+	socklen_t len = sizeof(from);
+	char buf[200];
+	uint32_t hash;
 
-	*m = rte_pktmbuf_alloc(worker.pool);
-	rte_pktmbuf_append(*m, 128);
-	assert_int_equal(model_write(&model, rte_pktmbuf_mtod(*m, uint8_t *)), 128);
+	datagram_make(&pkts[0], sport, PORT);
+	hash = flow_hash(rte_pktmbuf_mtod(pkts[0], uint8_t *), pkts[0]->data_len);
+	assert_int_equal(p->ops->tx(&worker, &p->queues[0], pkts, 1), 1);
+	assert_int_equal(recvfrom(fd, buf, sizeof(buf), 0, &from.sa, &len), 100);
+	assert_int_equal(sendto(fd, buf, 100, 0, &from.sa, len), 100);
+	assert_int_equal(queue_receive(&p->queues[hash % p->n_queues], pkts, 1), 1);
+	assert_int_equal(packet_of(pkts[0])->tun_hash, hash);
+	rte_pktmbuf_free(pkts[0]);
+}
+
+static void flows_spread_over_queues(void **state)
+{
+	struct err err = {0};
+	struct port *p;
+	int fd;
+
+	if (no_namespaces()) {
+		print_message("skipped: needs a network namespace (root)\n");
+		skip();
+		return;
+	}
+	ports_teardown(NULL);
+	namespace_use(B);
+	p = port_tun_open("tp0", 3, MTU, TUNNEL, &err);
+	assert_non_null(p);
+	address_add("10.0.0.2/24");
+	assert_int_equal(netlink_link_up("tp0", MTU, &err), 0);
+	fd = socket_at(B, false, SOCK_DGRAM, PORT);
+	for (uint16_t i = 0; i < 30; i++)
+		answer_goes_by_flow(p, fd, 5000 + i);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(p->queues[i].counters.rx_packets > 0);
+	close(fd);
+	p->ops->close(p);
+	ports_setup(NULL);
 }
 
 static void link_change(const char *ifname, uint16_t type, unsigned flags, unsigned mtu)
@@ -595,7 +641,7 @@ static void a_link_down_drops_by_name(void **state)
 	namespace_use(B);
 	link_change("tp0", RTM_NEWLINK, 0, 0);
 	for (unsigned i = 0; i < 3; i++)
-		datagram_make(&pkts[i]);
+		datagram_make(&pkts[i], 1, 2);
 	assert_int_equal(ports[B]->ops->tx(&worker, queue(B), pkts, 3), 3);
 	assert_int_equal(drops_of("tun_tx_down") - before, 3);
 	assert_int_equal(queue(B)->counters.tx_dropped, 3);
@@ -621,7 +667,7 @@ static void a_deleted_interface_falls_silent(void **state)
 	assert_int_equal(ports[B]->ops->rx(&worker, queue(B), pkts, NODE_BURST_MAX), 0);
 	assert_int_equal(poll(&p, 1, 0), 0);
 	for (unsigned i = 0; i < 3; i++)
-		datagram_make(&pkts[i]);
+		datagram_make(&pkts[i], 1, 2);
 	assert_int_equal(ports[B]->ops->tx(&worker, queue(B), pkts, 3), 3);
 	assert_int_equal(drops_of("tun_tx_down") - before, 3);
 	ports[B]->ops->describe(ports[B], row);
@@ -666,7 +712,7 @@ static void nonsense_is_refused_by_name(void **state)
 		skip();
 		return;
 	}
-	datagram_make(&pkts[0]);
+	datagram_make(&pkts[0], 1, 2);
 	rte_pktmbuf_mtod(pkts[0], uint8_t *)[0] = 0x95;
 	assert_int_equal(ports[B]->ops->tx(&worker, queue(B), pkts, 1), 1);
 	assert_int_equal(drops_of("tun_tx_refused") - before, 1);
@@ -684,6 +730,7 @@ int main(void)
 		BETWEEN(room_for_super_packets_comes_and_goes),
 		BETWEEN(a_name_taken_is_told),
 		BETWEEN(several_queues_are_one_interface),
+		BETWEEN(flows_spread_over_queues),
 		BETWEEN(a_link_down_drops_by_name),
 		BETWEEN(a_deleted_interface_falls_silent),
 		BETWEEN(too_big_is_dropped_by_name),

@@ -569,19 +569,24 @@ static void answer_goes_by_flow(struct port *p, int fd, uint16_t sport)
 	socklen_t len = sizeof(from);
 	char buf[200];
 	uint32_t hash;
+	bool kernels_own; /* multicast of a new interface */
 
 	datagram_make(&pkts[0], sport, PORT);
 	hash = flow_hash(rte_pktmbuf_mtod(pkts[0], uint8_t *), pkts[0]->data_len);
 	assert_int_equal(p->ops->tx(&worker, &p->queues[0], pkts, 1), 1);
 	assert_int_equal(recvfrom(fd, buf, sizeof(buf), 0, &from.sa, &len), 100);
 	assert_int_equal(sendto(fd, buf, 100, 0, &from.sa, len), 100);
-	assert_int_equal(queue_receive(&p->queues[hash % p->n_queues], pkts, 1), 1);
-	assert_int_equal(packet_of(pkts[0])->tun_hash, hash);
-	rte_pktmbuf_free(pkts[0]);
+	do {
+		assert_int_equal(queue_receive(&p->queues[hash % p->n_queues], pkts, 1), 1);
+		kernels_own = *rte_pktmbuf_mtod(pkts[0], uint8_t *) >> 4 == 6;
+		assert_true(kernels_own || packet_of(pkts[0])->tun_hash == hash);
+		rte_pktmbuf_free(pkts[0]);
+	} while (kernels_own);
 }
 
 static void flows_spread_over_queues(void **state)
 {
+	union address at = address_of(B, false, PORT);
 	struct err err = {0};
 	struct port *p;
 	int fd;
@@ -591,20 +596,19 @@ static void flows_spread_over_queues(void **state)
 		skip();
 		return;
 	}
-	ports_teardown(NULL);
-	namespace_use(B);
+	assert_true(namespace_enter());
 	p = port_tun_open("tp0", 3, MTU, TUNNEL, &err);
 	assert_non_null(p);
 	address_add("10.0.0.2/24");
 	assert_int_equal(netlink_link_up("tp0", MTU, &err), 0);
-	fd = socket_at(B, false, SOCK_DGRAM, PORT);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_int_equal(bind(fd, &at.sa, sizeof(at)), 0);
 	for (uint16_t i = 0; i < 30; i++)
 		answer_goes_by_flow(p, fd, 5000 + i);
 	for (unsigned i = 0; i < 3; i++)
 		assert_true(p->queues[i].counters.rx_packets > 0);
 	close(fd);
 	p->ops->close(p);
-	ports_setup(NULL);
 }
 
 static void link_change(const char *ifname, uint16_t type, unsigned flags, unsigned mtu)

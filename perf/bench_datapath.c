@@ -428,11 +428,13 @@ static unsigned number(const char *text, unsigned min, unsigned max)
 	return (unsigned)n;
 }
 
-static struct list list_read(char *text, unsigned min, unsigned max)
+/* A copy is taken apart: EAL may start the program anew with its arguments (eal.c). */
+static struct list list_read(const char *text, unsigned min, unsigned max)
 {
 	struct list list = {.n = 0};
+	char *copy = strdup(text);
 
-	for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
+	for (char *word = strtok(copy, ","); word; word = strtok(NULL, ",")) {
 		if (list.n == LIST_MAX)
 			errx(2, "more than %d values", LIST_MAX);
 		list.values[list.n++] = !strcmp(word, "imix")   ? 0
@@ -442,6 +444,7 @@ static struct list list_read(char *text, unsigned min, unsigned max)
 	}
 	if (!list.n)
 		errx(2, "an empty list");
+	free(copy);
 	return list;
 }
 

@@ -2,6 +2,7 @@
 """The whole graph between ports in memory: by size and kernel, peers, workers, graph node."""
 
 import os
+import statistics
 
 from . import svg
 from .host import ROOT, Absent, run_json, short, spread, table, target, unique
@@ -25,8 +26,7 @@ AEAD_NODES = ("wg_input", "wg_output", "(ports in memory)")
 
 
 def run(context, *args):
-    rounds = "3" if context.quick else "9"
-    return run_json(BENCH, "--json", "--rounds", rounds, *args)
+    return run_json(BENCH, "--json", *(() if "--rounds" in args else ("--rounds", "3" if context.quick else "9")), *args)
 
 
 def measure(context):
@@ -40,12 +40,35 @@ def measure(context):
             continue  # not on this machine: the program has said so
     best = next(iter(kernels))
     workers = ",".join(str(n) for n in (1, 2, 4, 8) if n <= os.cpu_count())
+    repeats = 1 if context.quick else 5
     return {
         "machine": kernels[best]["machine"],
         "kernels": kernels,
-        "peers": run(context, "--aead", best, "--peers", "1,100,10000,100000", "--sizes", "64,1420"),
-        "workers": run(context, "--aead", best, "--peers", "1,100", "--sizes", "64,1420", "--workers", workers),
+        "peers": [run(context, "--aead", best, "--peers", "1,100,10000,100000", "--sizes", "64,1420", "--rounds", "3")
+                  for _ in range(min(repeats, 3))],
+        "workers": [run(context, "--aead", best, "--peers", "1,100", "--sizes", "64,1420", "--workers", workers,
+                        "--rounds", "3") for _ in range(repeats)],
     }
+
+
+KEY = ("impl", "op", "size", "peers", "workers")
+
+
+def merged(runs):
+    """One row per cell: the median of the runs, lowest and highest of all."""
+    rows = {}
+    for one in runs:
+        for r in one["results"]:
+            rows.setdefault(tuple(r[k] for k in KEY), []).append(r)
+    return [{**dict(zip(KEY, key)), **{k: statistics.median(r[k] for r in same) for k in ("gbps", "mpps")},
+             "gbps_min": min(r["gbps_min"] for r in same), "gbps_max": max(r["gbps_max"] for r in same)}
+            for key, same in rows.items()]
+
+
+def ratio(runs, above, below):
+    """The median of a cell's rate in times of another's, run by run; None where one is missing."""
+    pairs = [(find(one["results"], **above), find(one["results"], **below)) for one in runs]
+    return statistics.median(a["mpps"] / b["mpps"] for a, b in pairs) if all(map(all, pairs)) else None
 
 
 def size_name(size):
@@ -89,14 +112,15 @@ def text(data):
     first = next(iter(data["kernels"].values()))
     out = ["Everything from the Ethernet frame that comes in to the one that goes out, between two ports in memory "
            f"(rings of {first['ring']} buffers); one worker where nothing else is said. Medians of {first['rounds']} "
-           f"windows of {first['window_ms']} ms, (lowest–highest). Gbit/s counts inner packets.", "",
+           f"windows of {first['window_ms']} ms (lowest–highest); by peers and by workers, medians of whole runs, ratios run "
+           "by run. Gbit/s counts inner packets.", "",
            "### By size and kernel, 100 peers", ""]
     out += grid(kernel_rows, lambda r: (r["impl"], r["op"]), lambda r: size_name(r["size"]), ["", ""])
     out += node_lines(data)
     out += ["### By peers addressed at random", ""]
-    out += grid(data["peers"]["results"], lambda r: (r["op"], size_name(r["size"])), lambda r: peers_name(r["peers"]), ["", ""])
+    out += grid(merged(data["peers"]), lambda r: (r["op"], size_name(r["size"])), lambda r: peers_name(r["peers"]), ["", ""])
     out += ["### By workers", ""]
-    return out + grid(data["workers"]["results"], lambda r: (r["op"], size_name(r["size"]), r["peers"]),
+    return out + grid(merged(data["workers"]), lambda r: (r["op"], size_name(r["size"]), r["peers"]),
                       lambda r: f"{r['workers']} workers" if r["workers"] > 1 else "1 worker", ["", "", "peers"])
 
 
@@ -106,9 +130,9 @@ def plots(data):
         for r in kernel["results"]:
             sizes.setdefault(f"{r['op']}, {r['impl']}", {})[size_name(r["size"])] = (
                 r["gbps"], r["gbps_min"], r["gbps_max"])
-    for r in data["peers"]["results"]:
+    for r in merged(data["peers"]):
         peers.setdefault(f"{r['op']}, {size_name(r['size'])}", []).append((f"{r['peers']}", r["mpps"]))
-    for r in data["workers"]["results"]:
+    for r in merged(data["workers"]):
         name = f"{r['op']}, {size_name(r['size'])}, {peers_name(r['peers'])}"
         workers.setdefault(name, []).append((f"{r['workers']}", r["mpps"]))
     return {
@@ -124,24 +148,24 @@ def find(rows, **conditions):
     return next((r for r in rows if all(r[key] == value for key, value in conditions.items())), None)
 
 
-def peer_targets(rows):
+def peer_targets(runs):
     out = []
     for (peers, size), most in PEERS_COST.items():
-        one, many = (find(rows, op="seal", size=size, peers=n) for n in (1, peers))
-        if one and many:
-            out.append(target(f"seal {size}: what {peers} peers cost against one", most * 100,
-                              (1 - many["mpps"] / one["mpps"]) * 100, "%", at_most=True))
+        share = ratio(runs, {"op": "seal", "size": size, "peers": peers}, {"op": "seal", "size": size, "peers": 1})
+        if share is not None:
+            out.append(target(f"seal {size}: what {peers} peers cost against one", most * 100, (1 - share) * 100, "%",
+                              at_most=True))
     return out
 
 
-def worker_targets(rows):
+def worker_targets(runs):
     out = []
     for size, least in TWO_WORKERS.items():
         for op in ("seal", "open"):
-            one, two = (find(rows, op=op, size=size, peers=1, workers=n) for n in (1, 2))
-            if one and two:
-                out.append(target(f"{op} {size}: one tunnel, two workers against one", least,
-                                  two["mpps"] / one["mpps"], "x"))
+            cell = {"op": op, "size": size, "peers": 1}
+            times = ratio(runs, {**cell, "workers": 2}, {**cell, "workers": 1})
+            if times is not None:
+                out.append(target(f"{op} {size}: one tunnel, two workers against one", least, times, "x"))
     return out
 
 
@@ -156,7 +180,7 @@ def targets(data, kind):
     for op in ("seal", "open"):
         out.append(target(f"graph nodes but the AEAD's, {op} 64", NODES_BUDGET,
                           beside_aead(find(rows, op=op, size=64)), "ticks", at_most=True))
-    return out + peer_targets(data["peers"]["results"]) + worker_targets(data["workers"]["results"])
+    return out + peer_targets(data["peers"]) + worker_targets(data["workers"])
 
 
 def headline(data):

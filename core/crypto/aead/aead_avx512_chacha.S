@@ -148,6 +148,16 @@
 	TURN_PARTS(s##1, s##5, s##9, s##13, half * 16 + 2, s##14, u); \
 	TURN_PARTS(s##0, s##4, s##8, s##12, half * 16 + 3, s##14, u)
 
+/* Where a block's last byte comes from and goes to; r9: the lane, times 8. */
+#define FETCH(i) \
+	mov r8, [rdx + r9 + i]; mov r10, [rdx + r9 + 256 + i]; \
+	prefetcht0 [r8 + rcx + 63]; prefetchw [r10 + rcx + 63]
+
+/* The first four lines of a text, `stride` (r8, and three times that in r11) apart. */
+#define FETCH_FIRST(i) \
+	mov r10, [rcx + r9 + i]; \
+	prefetcht0 [r10]; prefetcht0 [r10 + r8]; prefetcht0 [r10 + r8 * 2]; prefetcht0 [r10 + r11]
+
 #define FUNCTION(name) \
 	.globl name; .hidden name; .type name, @function; .p2align 6; name: endbr64
 #define END(name) .size name, . - name
@@ -167,9 +177,16 @@ FUNCTION(aead_avx512_chacha32)
 	START(A, 0)
 	START(B, 1)
 	mov eax, 10
+	xor r9d, r9d
 	.p2align 6
-1:	COLUMNS(TWO)
+1:	FETCH(0)
+	FETCH(8)
+	COLUMNS(TWO)
+	FETCH(16)
+	FETCH(24)
 	DIAGONALS(TWO)
+	add r9d, 32
+	and r9d, 255
 	dec eax
 	jnz 1b
 	vmovdqa32 SPARE(0), B12
@@ -210,14 +227,23 @@ END(aead_avx512_chacha16)
 	KEY_PART(s, 4, 5, half * 2, A14, s##8); KEY_PART(s, 4, 5, half * 2 + 1, A15, s##9); \
 	KEY_PART(s, 6, 7, half * 2, A14, s##10); KEY_PART(s, 6, 7, half * 2 + 1, A15, s##11)
 
-/* void (const struct chacha_rows *, struct chacha_vars *, struct poly_state state[4]) */
+/* void (const struct chacha_rows *, struct chacha_vars *, struct poly_state state[4],
+ *       const uint8_t *const src[32], size_t stride) */
 FUNCTION(aead_avx512_chacha32_keys)
 	START(A, 0)
 	START(B, 1)
 	mov eax, 10
+	xor r9d, r9d
+	lea r11, [r8 + r8 * 2]
 	.p2align 6
-1:	COLUMNS(TWO)
+1:	FETCH_FIRST(0)
+	FETCH_FIRST(8)
+	COLUMNS(TWO)
+	FETCH_FIRST(16)
+	FETCH_FIRST(24)
 	DIAGONALS(TWO)
+	add r9d, 32
+	and r9d, 255
 	dec eax
 	jnz 1b
 	vmovdqa32 A14, [rip + pairs_low]
@@ -227,12 +253,26 @@ FUNCTION(aead_avx512_chacha32_keys)
 	ret
 END(aead_avx512_chacha32_keys)
 
-/* Nothing of a key stays in a vector register. */
+/* Nothing of a key stays in a register, or on the stack where the functions below the caller kept
+ * what found no register. */
 FUNCTION(aead_avx512_forget)
 	vzeroall
 	.irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
 	vpxord zmm\n, zmm\n, zmm\n
 	.endr
+	.irp n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+	vmovdqu64 [rsp - \n * 64], zmm16
+	.endr
+	vzeroupper
+	xor eax, eax
+	xor ecx, ecx
+	xor edx, edx
+	xor esi, esi
+	xor edi, edi
+	xor r8d, r8d
+	xor r9d, r9d
+	xor r10d, r10d
+	xor r11d, r11d
 	ret
 END(aead_avx512_forget)
 #endif

@@ -17,9 +17,9 @@
 #define STATE_SIZE 1728
 
 /* struct poly_group */
-#define GROUP_FROM 256
-#define GROUP_MARK 384
-#define GROUP_SIZE 1152
+#define GROUP_FROM 320
+#define GROUP_MARK 448
+#define GROUP_SIZE 1216
 
 #define LO0 zmm3
 #define LO1 zmm4
@@ -96,6 +96,14 @@
 	mov r11, [rsi + from + 32]; mov rbx, [rsi + from + 40]; \
 	mov r12, [rsi + from + 48]; mov r13, [rsi + from + 56]
 
+/* A few steps ahead, when steps follow each other. */
+#define FETCH \
+	prefetcht0 [rax + rdx + AHEAD]; prefetcht0 [r8 + rdx + AHEAD]; \
+	prefetcht0 [r9 + rdx + AHEAD]; prefetcht0 [r10 + rdx + AHEAD]; \
+	prefetcht0 [r11 + rdx + AHEAD]; prefetcht0 [rbx + rdx + AHEAD]; \
+	prefetcht0 [r12 + rdx + AHEAD]; prefetcht0 [r13 + rdx + AHEAD]
+#define AHEAD 256
+
 #define SUM_LOAD vmovdqa64 zmm0, H(0); vmovdqa64 zmm1, H(1); vmovdqa64 zmm2, H(2)
 #define SUM_STORE vmovdqa64 H(0), zmm0; vmovdqa64 H(1), zmm1; vmovdqa64 H(2), zmm2
 
@@ -135,6 +143,7 @@ FUNCTION(aead_avx512_poly_steps)
 	ADD_SUM
 	MULTIPLY(3)
 	CARRY
+	FETCH
 	add rdx, 64
 	dec rcx
 	jnz 1b

@@ -25,8 +25,6 @@
 #define MARK ((uint64_t)1 << 40) /* 2^128 in the top limb */
 #define FEW_STEPS 2
 
-static const uint8_t zeros[COLUMN];
-
 struct sums {
 	__m512i lo[3], hi[3];
 };
@@ -136,21 +134,49 @@ static inline void powers_make(struct poly_state *state, bool few)
 	power_multiply(&power[3], &power[1], &power[1]);
 }
 
-void aead_avx512_poly_start(struct poly_group *group, struct poly_state *state,
-	const uint8_t *const *text, const uint32_t *len)
+/* To each lane the word of its packet. */
+static inline __m512i spread(__m512i words, unsigned each)
 {
-	__m512i blocks, ends;
+	const __m512i lane = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+
+	return _mm512_permutexvar_epi64(_mm512_and_si512(lane, all(POLY_LANES / each - 1)), words);
+}
+
+/* Lanes 0 to 8 / each - 1 get the last part of each packet, the next ones the part before it. */
+static void parts_set(struct poly_group *group, struct poly_state *state, __m512i *ends)
+{
+	unsigned packets = POLY_LANES / group->each;
+	__m512i lane = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+	__m512i part = _mm512_srlv_epi64(lane, all((uint64_t)__builtin_ctz(packets)));
+
+	group->part = group->steps = (group->steps + group->each - 1) / group->each;
+	group->text = spread(group->text, group->each);
+	group->len = spread(group->len, group->each);
+	*ends = _mm512_sub_epi64(spread(*ends, group->each),
+		_mm512_mullo_epi64(part, all(64 * (uint64_t)group->steps)));
+	*ends = _mm512_max_epi64(*ends, _mm512_setzero_si512());
+	group->len = _mm512_min_epu64(group->len, *ends);
+	for (unsigned i = 0; i < 4; i++)
+		state->key[i] = spread(state->key[i], group->each);
+}
+
+void aead_avx512_poly_start(struct poly_group *group, struct poly_state *state,
+	const uint8_t *const *text, const uint32_t *len, unsigned each)
+{
+	__m512i ends;
 
 	group->text = _mm512_loadu_si512(text);
 	group->len = _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)len));
-	blocks = _mm512_srli_epi64(_mm512_add_epi64(group->len, all(15)), 4);
-	ends = _mm512_slli_epi64(blocks, 4);
-	group->at_max = (int64_t)_mm512_reduce_max_epu64(ends);
-	group->steps = (unsigned)((group->at_max + 63) / 64);
-	group->at_max -= 64 * (int64_t)group->steps;
+	group->len_whole = group->len;
+	group->each = each;
+	ends = _mm512_and_si512(_mm512_add_epi64(group->len, all(15)), all(~(uint64_t)15));
+	group->steps = (unsigned)((_mm512_reduce_max_epu64(ends) + 63) / 64);
+	if (each > 1)
+		parts_set(group, state, &ends);
 	group->at = _mm512_sub_epi64(ends, all(64 * (uint64_t)group->steps));
+	group->at_max = _mm512_reduce_max_epi64(group->at);
 	group->ragged = _mm512_cmpneq_epi64_mask(ends, group->len) != 0;
-	group->few = group->steps <= FEW_STEPS;
+	group->few = group->steps <= FEW_STEPS && each == 1;
 	powers_make(state, group->few);
 	for (unsigned i = 0; i < 3; i++)
 		state->h[i] = _mm512_setzero_si512();
@@ -168,8 +194,8 @@ static void stage_fill(struct poly_group *group)
 	__mmask8 some = _mm512_test_epi64_mask(mask, mask);
 
 	_mm512_store_si512(group->mask, mask);
-	_mm512_store_si512(group->from,
-		_mm512_mask_add_epi64(all((uintptr_t)zeros), some, group->text, group->at));
+	_mm512_store_si512(group->from, _mm512_mask_add_epi64(all((uintptr_t)aead_avx512_zeros),
+						some, group->text, group->at));
 	for (unsigned i = 0; i < POLY_LANES; i++) {
 		_mm512_store_si512(
 			group->stage[i], _mm512_maskz_loadu_epi8(group->mask[i], group->from[i]));
@@ -199,8 +225,9 @@ static void step_partly(struct poly_group *group, struct poly_state *state)
 	if ((absent | whole) != 0xff || (group->steps == 1 && group->ragged))
 		stage_fill(group);
 	else
-		_mm512_store_si512(group->from, _mm512_mask_add_epi64(all((uintptr_t)zeros), whole,
-							group->text, group->at));
+		_mm512_store_si512(
+			group->from, _mm512_mask_add_epi64(all((uintptr_t)aead_avx512_zeros), whole,
+					     group->text, group->at));
 	if (skip > 0)
 		aead_avx512_poly_begin(state, group->from, group->mark, skip);
 	else
@@ -280,6 +307,57 @@ static inline void reduce(__m512i h[3], const __m512i key[4], __m512i tag[2])
 	tag[1] = _mm512_mask_add_epi64(tag[1], _mm512_cmplt_epu64_mask(tag[0], lo), tag[1], all(1));
 }
 
+static inline void multiply(__m512i h[3], const struct poly_power *power, __mmask8 lanes)
+{
+	struct sums sums;
+	__m512i product[3];
+
+	sums_clear(&sums);
+	add_multiple(&sums, h, power);
+	carry(&sums, product);
+	for (unsigned i = 0; i < 3; i++)
+		h[i] = _mm512_mask_mov_epi64(h[i], lanes, product[i]);
+}
+
+/* power[2] = r^(4 n), of power[3], which is r^4 */
+static void power_raise(struct poly_state *state, unsigned n)
+{
+	unsigned bit = 1u << (31 - __builtin_clz(n));
+
+	state->power[2] = state->power[3];
+	while ((bit >>= 1) != 0) {
+		power_multiply(&state->power[2], &state->power[2], &state->power[2]);
+		if (n & bit)
+			power_multiply(&state->power[2], &state->power[2], &state->power[3]);
+	}
+}
+
+/* A part that is followed by k parts of its packet is multiplied by r to the number of their
+ * blocks; then the parts are added. */
+static void parts_join(struct poly_group *group, struct poly_state *state)
+{
+	unsigned packets = POLY_LANES / group->each;
+
+	power_raise(state, group->part);
+	for (unsigned bit = packets; bit < POLY_LANES; bit *= 2) {
+		static const __mmask8 with_bit[] = {[1] = 0xaa, [2] = 0xcc, [4] = 0xf0};
+
+		multiply(state->h, &state->power[2], with_bit[bit]);
+		if (bit < POLY_LANES / 2)
+			power_multiply(&state->power[2], &state->power[2], &state->power[2]);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		__m512i h = state->h[i];
+
+		h = _mm512_add_epi64(h, _mm512_alignr_epi64(h, h, 4));
+		if (packets < 4)
+			h = _mm512_add_epi64(h, _mm512_alignr_epi64(h, h, 2));
+		if (packets < 2)
+			h = _mm512_add_epi64(h, _mm512_alignr_epi64(h, h, 1));
+		state->h[i] = h;
+	}
+}
+
 /* The block of lengths: AAD, which is empty, and text, which is below 2^24. */
 static inline void finish(
 	const struct poly_group *group, const struct poly_state *state, __m512i tag[2])
@@ -288,7 +366,7 @@ static inline void finish(
 	__m512i h[3], words[2];
 
 	h[0] = state->h[0];
-	h[1] = _mm512_add_epi64(state->h[1], _mm512_slli_epi64(group->len, 20));
+	h[1] = _mm512_add_epi64(state->h[1], _mm512_slli_epi64(group->len_whole, 20));
 	h[2] = _mm512_add_epi64(state->h[2], all(MARK));
 	sums_clear(&sums);
 	add_multiple(&sums, h, &state->power[0]);
@@ -328,6 +406,16 @@ void aead_avx512_poly_finish(
 			end++;
 		step_short(group + first, state + first, end - first);
 	}
+	if (group[0].each > 1)
+		parts_join(&group[0], &state[0]);
 	for (unsigned i = 0; i < n; i++)
 		finish(&group[i], &state[i], tag[i]);
+}
+
+uint32_t aead_avx512_poly_same(const __m512i tag[2], const __m512i given[2])
+{
+	uint32_t even = _mm512_cmpeq_epi64_mask(tag[0], given[0]);
+	uint32_t odd = _mm512_cmpeq_epi64_mask(tag[1], given[1]);
+
+	return (even & even >> 1 & 0x55) | (odd & odd >> 1 & 0x55) << 1;
 }

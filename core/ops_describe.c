@@ -30,6 +30,7 @@ static const char *const format_names[] = {
 	[OP_AGO] = "ago",
 	[OP_STATE] = "state",
 	[OP_PERCENT] = "percent",
+	[OP_ALONE] = "alone",
 };
 
 static const char *const flag_names[] = {

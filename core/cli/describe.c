@@ -49,6 +49,7 @@ static const struct word formats[] = {
 	{"ago", OP_AGO},
 	{"state", OP_STATE},
 	{"percent", OP_PERCENT},
+	{"alone", OP_ALONE},
 	{NULL, OP_TEXT},
 };
 

@@ -230,7 +230,13 @@ static void render_text(FILE *out, const char *text)
 static void render_people(FILE *out, const json_t *result, const struct op_column *columns,
 	const struct screen *screen)
 {
-	if (json_is_object(result)) {
+	if (columns != NULL && columns->format == OP_ALONE && json_is_object(result)) {
+		char *text =
+			format_value(json_object_get(result, columns->key), OP_TEXT, screen, true);
+
+		render_text(out, text);
+		free(text);
+	} else if (json_is_object(result)) {
 		render_object(out, result, columns, screen, 0);
 	} else if (json_is_string(result)) {
 		char *clean = screen->tty ? text_clean(json_string_value(result),

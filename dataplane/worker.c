@@ -129,6 +129,9 @@ static void table_taken(struct worker_thread *t)
 	for (unsigned i = 0; table && i < table->n_ports; i++) {
 		struct port_queue *q = worker_queue(&t->worker, i);
 
+		/* set before the table was published */
+		if (q && atomic_load_explicit(&q->port->gone, memory_order_relaxed))
+			continue;
 		if (q && q->fd >= 0)
 			epoll_ctl(t->epoll, EPOLL_CTL_ADD, q->fd,
 				&(struct epoll_event){.events = EPOLLIN, .data.fd = q->fd});
@@ -237,6 +240,11 @@ static void worker_round(struct worker_thread *t)
 	if (table != w->table) {
 		w->table = table;
 		table_taken(t);
+	}
+	if (!table) { /* starting: a packet that is there already is for the first table */
+		rte_rcu_qsbr_quiescent(all.rcu, w->id);
+		worker_sleep(t);
+		return;
 	}
 	w->now = clock_now();
 	graph_walk(t->graph);

@@ -23,6 +23,8 @@
 #include "nodes.h"
 #include "tunnel.h"
 
+enum { ND_SOLICITATION = 135, ND_ADVERTISEMENT = 136 };
+
 enum { CLASSIFY_WG_INPUT, CLASSIFY_ROUTE, CLASSIFY_REASSEMBLE, CLASSIFY_LOCAL };
 
 enum {
@@ -174,11 +176,16 @@ static uint16_t wireguard(struct frame *f, const uint8_t *udp, uint32_t tunnel)
 
 /* ---- for this host -------------------------------------------------------------------------- */
 
+/* Solicitations and advertisements of neighbours; routers and redirects are the kernel's. */
 static bool is_nd(const struct frame *f, const uint8_t *ip)
 {
-	return f->ip.family == AF_INET6 && f->ip.protocol == IPPROTO_ICMPV6 && !f->ip.fragment &&
-	       f->ip.header_len < f->ip.total_len && ip[f->ip.header_len] >= 133 &&
-	       ip[f->ip.header_len] <= 137;
+	uint8_t type;
+
+	if (f->ip.family != AF_INET6 || f->ip.protocol != IPPROTO_ICMPV6 || f->ip.fragment ||
+		f->ip.header_len >= f->ip.total_len)
+		return false;
+	type = ip[f->ip.header_len];
+	return type == ND_SOLICITATION || type == ND_ADVERTISEMENT;
 }
 
 static uint16_t to_ip(struct frame *f, uint16_t verdict)

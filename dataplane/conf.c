@@ -95,7 +95,9 @@ static const struct setting port_settings[] = {
 	{"mirror", SETTING_STRING, 0, offsetof(struct port_conf, mirror),
 		.help = "Name of a kernel interface that gets what the data plane does not take: "
 			"ARP, ssh, "
-			"DHCP, routing daemons. Its neighbours and routes are used."},
+			"DHCP, routing daemons. Its neighbours and routes are used. Under "
+			"AF_PACKET the kernel then takes nothing from the interface itself: "
+			"addresses belong on the mirror alone."},
 	{"mtu", SETTING_INT, 0, offsetof(struct port_conf, mtu), .def = "1500", .min = 576,
 		.max = 9216, .unit = "bytes", .help = "Largest IP packet on the port."},
 	{"descriptors", SETTING_INT, 0, offsetof(struct port_conf, descriptors), .def = "1024",

@@ -217,14 +217,16 @@ bool ether_reopen(
 	bool some = false;
 
 	for (size_t i = 0; i < conf->ports.count; i++) {
-		struct port *lost = ether_port(list[i].name), *port;
+		struct port *old = ether_port(list[i].name), *port;
 		struct err err = {0};
 
-		if (lost && !port_ether_lost(lost))
+		if (old)
+			port_ether_look(old);
+		if (old && !atomic_load_explicit(&old->gone, memory_order_relaxed))
 			continue;
 		port = port_ether_open(&list[i], n_queues, pools, &err);
-		if (port && lost)
-			place_close(&eth.places[lost->index]);
+		if (port && old)
+			place_close(&eth.places[old->index]);
 		if (port && place_open(port, &list[i], &err) == 0)
 			some = true;
 		else

@@ -64,6 +64,9 @@ struct port {
 	uint16_t mtu;       /* of the L3 packets it carries */
 	uint8_t mac[6];     /* PORT_ETHER */
 	bool up;            /* link */
+	/* Its device went away: nothing may touch it (workers: acquire), and who takes a table
+	 * after that does not wait for it. Written by control. */
+	_Atomic bool gone;
 	bool mirror; /* PORT_ETHER: the kernel has it too, and answers what is for this host */
 	char name[32];
 	char reason[128]; /* why it is down, empty when up */

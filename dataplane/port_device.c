@@ -13,16 +13,20 @@
 #include <linux/bpf.h>
 #include <linux/ethtool.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <rte_common.h>
 
+#include "ingress.h"
 #include "xdp.h"
 
 static const struct {
@@ -33,6 +37,7 @@ static const struct {
 	{"eth_af_packet", DEVICE_AF_PACKET},
 	{"net_af_xdp", DEVICE_AF_XDP},
 	{"net_tap", DEVICE_TAP},
+	{"net_memif", DEVICE_MEMIF},
 };
 
 enum device_kind device_kind(const char *device)
@@ -191,11 +196,26 @@ int kernel_interface_listen(struct kernel_interface *k, bool promiscuous)
 	return 0;
 }
 
+void kernel_interface_shut(struct kernel_interface *k)
+{
+	struct err err = {0};
+
+	k->shut = ingress_shut(k->name, &err);
+	if (k->shut >= 0)
+		return;
+	k->shut = 0;
+	log_warnx("the kernel goes on taking what comes in on %s for its own, beside its mirror: "
+		  "%s",
+		k->name, err.msg);
+}
+
 void kernel_interface_release(struct kernel_interface *k)
 {
 	if (k->listening > 0)
 		close(k->listening);
-	k->listening = 0;
+	if (k->shut > 0)
+		close(k->shut);
+	k->listening = k->shut = 0;
 }
 
 unsigned kernel_interface_channels(const struct kernel_interface *k)
@@ -208,6 +228,35 @@ unsigned kernel_interface_channels(const struct kernel_interface *k)
 	return RTE_MAX(channels.combined_count, 1u);
 }
 
+/* ---- memif ----------------------------------------------------------------------------------- */
+
+void memif_socket_clear(const char *device)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	char role[16] = "", abstract[8] = "";
+	int fd;
+
+	if (!device_option(device, "role", role, sizeof(role)) || strcmp(role, "server") != 0 ||
+		!device_option(device, "socket-abstract", abstract, sizeof(abstract)) ||
+		strcmp(abstract, "no") != 0 ||
+		!device_option(device, "socket", to.sun_path, sizeof(to.sun_path)))
+		return;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return;
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 && errno == ECONNREFUSED &&
+		unlink(to.sun_path) == 0)
+		log_info("removed the memif socket %s that a killed process had left", to.sun_path);
+	close(fd);
+}
+
+bool tap_is_gone(int fd)
+{
+	struct ifreq ifr;
+
+	return fd >= 0 && ioctl(fd, TUNGETIFF, &ifr) < 0 && errno == EBADFD;
+}
+
 const char *kernel_interface_fault(const struct kernel_interface *k, bool *gone)
 {
 	struct ifreq ifr = {0};
@@ -217,7 +266,7 @@ const char *kernel_interface_fault(const struct kernel_interface *k, bool *gone)
 		return NULL;
 	*gone = if_nametoindex(k->name) != k->index;
 	if (*gone)
-		return "its interface is gone";
+		return INTERFACE_GONE;
 	if (interface_ioctl(k->name, SIOCGIFFLAGS, &ifr) < 0)
 		return NULL;
 	if (!(ifr.ifr_flags & IFF_UP))

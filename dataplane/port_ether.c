@@ -11,7 +11,6 @@
 #include "port_ether.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -22,23 +21,17 @@
 
 #include "eal.h"
 #include "port_packet.h"
-#include "xdp_pool.h"
 #include "tailplane/plugin.h"
 
 #define WATCH_PERIOD_S 1.
 #define SHARED_RING 1024
 #define SHOWN_XSTATS 16
-#define AF_XDP_TRIES 3
-#define AF_XDP_WAIT_MS 250
-#define ETHER_HEADERS 32 /* Ethernet and VLAN tags before the packet */
 
 static struct ether_port *ports;
 static ev_timer watch;
 static ev_async interrupt; /* sent by DPDK's interrupt thread */
 
-/* ---- opening ------------------------------------------------------------------------------- */
-
-static bool device_used(uint16_t dev)
+bool ether_device_used(uint16_t dev)
 {
 	for (const struct ether_port *e = ports; e; e = e->next)
 		if (e->open && e->dev == dev)
@@ -46,255 +39,7 @@ static bool device_used(uint16_t dev)
 	return false;
 }
 
-static const char *why(int rc)
-{
-	const char *told = eal_error();
-
-	return *told ? told : strerror(abs(rc));
-}
-
-static int pci_check(const char *device, struct err *err)
-{
-	char path[128], address[32];
-
-	device_name(device, address, sizeof(address));
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s%s",
-		strchr(address, ':') == strrchr(address, ':') ? "0000:" : "", address);
-	if (access(path, F_OK) == 0)
-		return 0;
-	return err_set(err, -ENODEV, "there is no PCI device %s", address);
-}
-
-/* Lets DPDK find the device: *dev becomes its number. */
-static int device_probe(struct ether_port *e, struct err *err)
-{
-	char name[RTE_ETH_NAME_MAX_LEN];
-	int rc = 0;
-
-	device_name(e->device, name, sizeof(name));
-	if (rte_eth_dev_get_port_by_name(name, &e->dev) == 0 && device_used(e->dev))
-		return err_set(err, -EEXIST, "another port has device %s already", name);
-	if (device_kind(e->device) == DEVICE_PCI)
-		rc = pci_check(e->device, err);
-	if (rc < 0)
-		return rc;
-	eal_error_reset();
-	rc = rte_dev_probe(e->device);
-	if (rc < 0 && rc != -EEXIST)
-		return err_set(err, rc, "cannot open device %s: %s", e->device, why(rc));
-	if (rte_eth_dev_get_port_by_name(name, &e->dev) < 0)
-		return err_set(err, -ENODEV, "DPDK does not see device %s%s", name,
-			device_kind(e->device) == DEVICE_PCI
-				? ": bind it to vfio-pci (dpdk-devbind.py -b vfio-pci ADDRESS) and "
-				  "restart the daemon"
-				: "");
-	e->open = true;
-	return 0;
-}
-
-/* In the driver's own terms: the packets of what a cable carries are spread by their outer flow. */
-static void rss_fill(struct rte_eth_conf *eth, const struct rte_eth_dev_info *info)
-{
-	uint64_t wanted = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP;
-
-	wanted &= info->flow_type_rss_offloads;
-	if (!wanted)
-		return;
-	eth->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-	eth->rx_adv_conf.rss_conf.rss_hf = wanted;
-}
-
-/* Checksums that hardware checks for nothing; software drivers would do it worse than classify. */
-static uint64_t rx_offloads(const struct ether_port *e, const struct rte_eth_dev_info *info)
-{
-	uint64_t wanted = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
-
-	return device_kind(e->device) == DEVICE_PCI ? wanted & info->rx_offload_capa : 0;
-}
-
-static int device_configure(struct ether_port *e, const struct port_conf *conf, uint16_t n_queues,
-	bool interrupts, struct err *err)
-{
-	uint32_t overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
-	struct rte_eth_dev_info info;
-	struct rte_eth_conf eth = {0};
-	int rc = rte_eth_dev_info_get(e->dev, &info);
-
-	if (rc < 0)
-		return err_set(
-			err, rc, "device %s does not describe itself: %s", e->device, why(rc));
-	e->n_rx = RTE_MIN(n_queues, info.max_rx_queues);
-	e->n_tx = RTE_MIN(n_queues, info.max_tx_queues);
-	if (!e->n_rx || !e->n_tx)
-		return err_set(err, -ENODEV, "device %s has no queues", e->device);
-	snprintf(e->driver, sizeof(e->driver), "%s", info.driver_name);
-	/* Software drivers name a largest frame that they do not mind. */
-	eth.rxmode.mtu = RTE_MIN((uint32_t)conf->mtu, info.max_rx_pktlen - overhead);
-	eth.rxmode.offloads = rx_offloads(e, &info);
-	if (e->n_rx > 1)
-		rss_fill(&eth, &info);
-	eth.intr_conf.lsc = !!(*info.dev_flags & RTE_ETH_DEV_INTR_LSC);
-	eth.intr_conf.rmv = !!(*info.dev_flags & RTE_ETH_DEV_INTR_RMV);
-	eth.intr_conf.rxq = interrupts;
-	rc = rte_eth_dev_configure(e->dev, e->n_rx, e->n_tx, &eth);
-	return rc < 0 ? err_set(err, rc, "device %s refuses its configuration: %s", e->device,
-				why(rc))
-		      : 0;
-}
-
-static int device_queues(struct ether_port *e, const struct port_conf *conf,
-	struct rte_mempool *const *pools, struct err *err)
-{
-	uint16_t n_rx = (uint16_t)conf->descriptors, n_tx = (uint16_t)conf->descriptors;
-	int numa = rte_eth_dev_socket_id(e->dev);
-	int rc = rte_eth_dev_adjust_nb_rx_tx_desc(e->dev, &n_rx, &n_tx);
-	struct xdp_sockets others;
-
-	xdp_sockets_list(&others, NULL);
-	for (uint16_t i = 0; rc == 0 && i < e->n_rx; i++)
-		rc = rte_eth_rx_queue_setup(e->dev, i, n_rx, (unsigned)numa, NULL, pools[i]);
-	for (uint16_t i = 0; rc == 0 && i < e->n_tx; i++)
-		rc = rte_eth_tx_queue_setup(e->dev, i, n_tx, (unsigned)numa, NULL);
-	xdp_sockets_list(&e->sockets, &others);
-	return rc < 0 ? err_set(err, rc, "device %s refuses its queues: %s", e->device, why(rc))
-		      : 0;
-}
-
-static int device_mtu(struct ether_port *e, const struct port_conf *conf, struct err *err)
-{
-	int rc = rte_eth_dev_set_mtu(e->dev, (uint16_t)conf->mtu);
-
-	if (rc == 0 || rc == -ENOTSUP)
-		return 0;
-	return err_set(
-		err, rc, "device %s refuses an MTU of %d: %s", e->device, (int)conf->mtu, why(rc));
-}
-
-/* IPv6 lives from multicast; who cannot receive all of it must receive everything. On an interface
- * of the kernel that is asked for in a way that ends with us. */
-static void device_filters(struct ether_port *e, const struct port_conf *conf)
-{
-	bool all;
-
-	if (kernel_interface_listen(&e->kernel, conf->promiscuous) == 0)
-		return;
-	all = rte_eth_allmulticast_enable(e->dev) == 0;
-	if ((conf->promiscuous || !all) && rte_eth_promiscuous_enable(e->dev) < 0 &&
-		conf->promiscuous)
-		log_info("port %s: the device has no promiscuous mode", conf->name);
-}
-
-/* Interrupts for sleeping workers: hardware, and TAP whose descriptors are there anyway. */
-static bool interrupts_wanted(const struct ether_port *e)
-{
-	enum device_kind kind = device_kind(e->device);
-
-	return kind == DEVICE_PCI || kind == DEVICE_TAP;
-}
-
-static int device_start(struct ether_port *e, const struct port_conf *conf, uint16_t n_queues,
-	struct rte_mempool *const *pools, struct err *err)
-{
-	bool interrupts = interrupts_wanted(e);
-	int rc;
-
-	eal_error_reset();
-	do {
-		rc = device_configure(e, conf, n_queues, interrupts, interrupts ? NULL : err);
-		if (rc == 0)
-			rc = device_queues(e, conf, pools, interrupts ? NULL : err);
-		if (rc == 0) {
-			rc = rte_eth_dev_start(e->dev);
-			if (rc < 0 && !interrupts)
-				err_set(err, rc, "device %s does not start: %s", e->device,
-					why(rc));
-		}
-	} while (rc < 0 && interrupts && (interrupts = false, true));
-	if (rc < 0)
-		return rc;
-	device_filters(e, conf);
-	return device_mtu(e, conf, err);
-}
-
-static int device_open(struct ether_port *e, const struct port_conf *conf,
-	struct rte_mempool *const *pools, struct err *err)
-{
-	int rc = device_probe(e, err);
-
-	return rc < 0 ? rc : device_start(e, conf, e->port->n_queues, pools, err);
-}
-
-/* What is left to close of a device that nobody uses any more. */
-struct leftover {
-	uint16_t dev;
-	struct xdp_sockets sockets;
-	struct xdp_program program;
-};
-
-static void device_close(struct leftover *left)
-{
-	struct rte_eth_dev_info info;
-	int rc = rte_eth_dev_info_get(left->dev, &info);
-
-	rte_eth_dev_stop(left->dev);
-	rte_eth_dev_close(left->dev);
-	if (rc == 0 && rte_dev_remove(info.device) < 0)
-		log_debug("DPDK keeps device %u", left->dev);
-	xdp_sockets_close(&left->sockets);
-	xdp_program_detach(&left->program);
-}
-
-static struct leftover leftover_of(const struct ether_port *e)
-{
-	return (struct leftover){.dev = e->dev, .sockets = e->sockets, .program = e->program};
-}
-
-static int xdp_pools_make(
-	const struct port_conf *conf, uint16_t n, struct rte_mempool **pools, struct err *err)
-{
-	for (uint16_t i = 0; i < n; i++) {
-		pools[i] = xdp_pool_new((unsigned)conf->mtu + ETHER_HEADERS, SOCKET_ID_ANY, err);
-		if (!pools[i])
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-/*
- * The kernel frees a queue of AF_XDP some time after the socket on it was closed, be it ours (a
- * reload that opens the port at once) or that of a process just killed. The driver can't try a
- * queue twice, and each try costs it the buffers that it had taken: all is made anew.
- */
-static int xdp_open(struct ether_port *e, const struct port_conf *conf, struct err *err)
-{
-	uint16_t n = (uint16_t)RTE_MIN(e->port->n_queues, kernel_interface_channels(&e->kernel));
-	struct rte_mempool *pools[PORT_QUEUES_MAX] = {0};
-
-	xdp_messages_redirect();
-	for (unsigned tries = AF_XDP_TRIES;; tries--) {
-		struct err failed = {0};
-		int rc = xdp_pools_make(conf, n, pools, &failed);
-
-		if (rc == 0)
-			rc = device_open(e, conf, pools, &failed);
-		if (rc == 0) {
-			for (uint16_t i = 0; i < n; i++)
-				e->queues[i].pool = pools[i];
-			xdp_program_note(&e->program, e->kernel.index);
-			return 0;
-		}
-		if (e->open)
-			device_close(&(struct leftover){.dev = e->dev, .sockets = e->sockets});
-		for (uint16_t i = 0; i < n; i++)
-			xdp_pool_free(pools[i]);
-		if (!e->open || tries == 1) {
-			e->open = false;
-			return err_set(err, rc, "%s", failed.msg);
-		}
-		e->open = false;
-		poll(NULL, 0, AF_XDP_WAIT_MS);
-	}
-}
+/* ---- opening ------------------------------------------------------------------------------- */
 
 static void mac_fill(const struct ether_port *e, struct port *port)
 {
@@ -303,6 +48,8 @@ static void mac_fill(const struct ether_port *e, struct port *port)
 
 	if (rte_eth_macaddr_get(e->dev, &mac) == 0)
 		memcpy(port->mac, mac.addr_bytes, 6);
+	if (device_kind(e->device) == DEVICE_TAP)
+		port->mac[5] ^= 0x80; /* that one is the kernel's end */
 	if (memcmp(port->mac, zero, 6) != 0)
 		return;
 	rte_eth_random_addr(port->mac); /* rings have none */
@@ -336,18 +83,46 @@ static int queue_open(struct ether_port *e, uint16_t i, struct rte_mempool *pool
 		return eq->shared ? 0
 				  : err_set(err, -ENOMEM, "no memory for a ring of %s", e->device);
 	}
-	if (eq->rx != QUEUE_NONE && interrupts_wanted(e)) {
+	if (eq->rx == QUEUE_NONE)
+		return 0;
+	if (ether_interrupts_wanted(e)) {
 		q->fd = rte_eth_dev_rx_intr_ctl_q_get_fd(e->dev, eq->rx);
+		eq->interrupt = q->fd >= 0;
 		eq->eventfd = q->fd >= 0 && is_eventfd(q->fd);
+	} else if (eq->rx < e->sockets.n) {
+		q->fd = e->sockets.fds[eq->rx];
 	}
 	return 0;
 }
 
 /* ---- watching ------------------------------------------------------------------------------ */
 
+static int told(uint16_t dev, enum rte_eth_event_type event, void *arg, void *result);
+
+static void events_begin(struct ether_port *e)
+{
+	rte_eth_dev_callback_register(e->dev, RTE_ETH_EVENT_INTR_RMV, told, e);
+	rte_eth_dev_callback_register(e->dev, RTE_ETH_EVENT_INTR_LSC, told, e);
+}
+
+static void events_end(struct ether_port *e)
+{
+	rte_eth_dev_callback_unregister(e->dev, RTE_ETH_EVENT_INTR_RMV, told, e);
+	rte_eth_dev_callback_unregister(e->dev, RTE_ETH_EVENT_INTR_LSC, told, e);
+}
+
+void port_ether_gone(struct port *port)
+{
+	/* pairs with the acquire loads in port_ether_io.c and port_packet_io.c */
+	atomic_store_explicit(&port->gone, true, memory_order_release);
+	/* a new table: workers no longer sleep on a descriptor that is in error, or soon closed
+	 */
+	control_publish();
+}
+
 static void device_close_later(void *object)
 {
-	device_close(object);
+	ether_device_close(object);
 	free(object);
 }
 
@@ -357,24 +132,31 @@ static void device_lost(struct ether_port *e, const char *reason)
 	struct leftover *left = malloc(sizeof(*left));
 
 	log_warnx("port %s is down: %s", e->port->name, reason);
-	/* pairs with the acquire loads in port_ether_io.c */
-	atomic_store_explicit(&e->lost, true, memory_order_release);
+	port_ether_gone(e->port);
+	events_end(e);
 	if (!left)
 		return; /* stays open, untouched */
-	*left = leftover_of(e);
+	*left = ether_leftover(e);
 	e->open = false;
 	control_retire(left, device_close_later);
+}
+
+static const char *interface_fault(const struct ether_port *e, bool *gone)
+{
+	if (device_kind(e->device) != DEVICE_TAP)
+		return kernel_interface_fault(&e->kernel, gone);
+	*gone = tap_is_gone(e->port->queues[0].fd);
+	return *gone ? INTERFACE_GONE : NULL;
 }
 
 static void link_look(struct ether_port *e)
 {
 	bool gone = false, removed = atomic_exchange(&e->removed, false);
-	const char *fault =
-		removed ? "the device was removed" : kernel_interface_fault(&e->kernel, &gone);
+	const char *fault = removed ? "the device was removed" : interface_fault(e, &gone);
 	struct rte_eth_link link = {0};
 	bool up;
 
-	if (atomic_load_explicit(&e->lost, memory_order_relaxed))
+	if (atomic_load_explicit(&e->port->gone, memory_order_relaxed))
 		return;
 	if (!removed && !gone && rte_eth_link_get_nowait(e->dev, &link) == 0 && !fault &&
 		link.link_status == RTE_ETH_LINK_DOWN)
@@ -444,14 +226,6 @@ void port_ether_numbers(void)
 		packet_drop_numbers[i] = graph_drop_number(packet_drops[i].name);
 }
 
-bool port_ether_lost(const struct port *port)
-{
-	/* the first thing in struct ether_port and in struct packet_port */
-	const _Atomic bool *lost = port->private;
-
-	return atomic_load_explicit(lost, memory_order_relaxed);
-}
-
 /* ---- what the operations show --------------------------------------------------------------- */
 
 static void xstats_describe(const struct ether_port *e, json_t *row)
@@ -511,11 +285,11 @@ static void describe(struct port *port, json_t *row)
 /* The device, if it is open, then the rest. */
 static void ether_free(struct ether_port *e)
 {
-	struct leftover left = leftover_of(e);
+	struct leftover left = ether_leftover(e);
 	struct rte_mbuf *m;
 
 	if (e->open)
-		device_close(&left);
+		ether_device_close(&left);
 	kernel_interface_release(&e->kernel);
 
 	for (unsigned i = 0; i < PORT_QUEUES_MAX; i++) {
@@ -529,17 +303,13 @@ static void ether_free(struct ether_port *e)
 	free(e);
 }
 
-static int told(uint16_t dev, enum rte_eth_event_type event, void *arg, void *result);
-
 static void ether_close(struct port *port)
 {
 	struct ether_port *e = port->private;
 
 	watch_remove(e);
-	if (e->open) {
-		rte_eth_dev_callback_unregister(e->dev, RTE_ETH_EVENT_INTR_RMV, told, e);
-		rte_eth_dev_callback_unregister(e->dev, RTE_ETH_EVENT_INTR_LSC, told, e);
-	}
+	if (e->open)
+		events_end(e);
 	ether_free(e);
 }
 
@@ -592,13 +362,13 @@ static int ether_open(struct ether_port *e, const struct port_conf *conf,
 
 	if (rc == 0)
 		rc = kernel_interface_take(&e->kernel, conf->device, err);
+	if (device_kind(conf->device) == DEVICE_MEMIF)
+		memif_socket_clear(conf->device);
 	if (rc == 0)
 		rc = device_args(
 			conf, n_queues, kernel_interface_channels(&e->kernel), e->device, err);
-	if (rc == 0 && device_kind(e->device) == DEVICE_AF_XDP)
-		rc = xdp_open(e, conf, err);
-	else if (rc == 0)
-		rc = device_open(e, conf, pools, err);
+	if (rc == 0)
+		rc = ether_device_open(e, conf, pools, err);
 	if (rc < 0)
 		return rc;
 	e->port->ethdev_id = e->dev;
@@ -625,14 +395,21 @@ struct port *port_ether_open(const struct port_conf *conf, uint16_t n_queues,
 		ether_free(e);
 		return NULL;
 	}
-	rte_eth_dev_callback_register(e->dev, RTE_ETH_EVENT_INTR_RMV, told, e);
-	rte_eth_dev_callback_register(e->dev, RTE_ETH_EVENT_INTR_LSC, told, e);
+	events_begin(e);
 	watch_add(e);
 	if (e->n_rx < n_queues)
 		log_info("port %s: %u receive queues for %u workers: the others take no part in "
 			 "receiving from it",
 			conf->name, e->n_rx, n_queues);
 	return e->port;
+}
+
+void port_ether_look(struct port *port)
+{
+	if (port->ops == &ether_ops)
+		link_look(port->private);
+	else
+		port_packet_look(port);
 }
 
 /* ---- DPDK's interrupt thread ---------------------------------------------------------------- */

@@ -110,8 +110,8 @@ uint16_t ether_rx(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts
 	struct ether_queue *eq = q->private;
 	uint16_t got, n = 0;
 
-	/* pairs with the release store in device_lost */
-	if (atomic_load_explicit(&eq->ether->lost, memory_order_acquire))
+	/* pairs with the release store in port_ether_gone */
+	if (atomic_load_explicit(&q->port->gone, memory_order_acquire))
 		return 0;
 	if (eq->armed) {
 		rte_eth_dev_rx_intr_disable(eq->ether->dev, eq->rx);
@@ -160,8 +160,8 @@ uint16_t ether_tx(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts
 	uint32_t len[NODE_BURST_MAX];
 	uint16_t sent, taken = n;
 
-	/* pairs with the release store in device_lost */
-	if (atomic_load_explicit(&eq->ether->lost, memory_order_acquire))
+	/* pairs with the release store in port_ether_gone */
+	if (atomic_load_explicit(&q->port->gone, memory_order_acquire))
 		return 0;
 	n = RTE_MIN(n, NODE_BURST_MAX);
 	for (uint16_t i = 0; i < n; i++)
@@ -187,12 +187,12 @@ bool ether_arm(struct port_queue *q)
 	struct ether_queue *eq = q->private;
 	uint64_t count;
 
-	if (atomic_load_explicit(&eq->ether->lost, memory_order_acquire))
+	if (atomic_load_explicit(&q->port->gone, memory_order_acquire))
 		return true;
 	if (eq->shared && !rte_ring_empty(eq->shared))
 		return false;
-	if (q->fd < 0 || eq->rx == QUEUE_NONE)
-		return true;
+	if (!eq->interrupt)
+		return true; /* a descriptor without one is readable while something waits */
 	if (eq->eventfd && read(q->fd, &count, sizeof(count)) < 0)
 		count = 0; /* nothing had been counted */
 	rte_eth_dev_rx_intr_enable(eq->ether->dev, eq->rx);

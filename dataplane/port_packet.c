@@ -155,7 +155,7 @@ static void link_look(struct packet_port *pp)
 	const char *fault;
 	bool gone;
 
-	if (atomic_load_explicit(&pp->lost, memory_order_relaxed))
+	if (atomic_load_explicit(&port->gone, memory_order_relaxed))
 		return;
 	fault = kernel_interface_fault(&pp->kernel, &gone);
 	snprintf(port->reason, sizeof(port->reason), "%s", fault ? fault : "");
@@ -163,8 +163,13 @@ static void link_look(struct packet_port *pp)
 		log_info("port %s is %s%s%s", port->name, fault ? "down" : "up", fault ? ": " : "",
 			fault ? fault : "");
 	port->up = !fault;
-	/* the sockets stay open and silent until the port is closed */
-	atomic_store_explicit(&pp->lost, gone, memory_order_relaxed);
+	if (gone)
+		port_ether_gone(port); /* the sockets stay open until the port is closed */
+}
+
+void port_packet_look(struct port *port)
+{
+	link_look(port->private);
 }
 
 LOOP_CALLBACK(packet_watch, ev_timer)
@@ -267,6 +272,8 @@ static int packet_open(struct packet_port *pp, const struct port_conf *conf, str
 	if (rc < 0)
 		return err_set(err, rc, "cannot open AF_PACKET sockets on %s: %s", pp->kernel.name,
 			strerror(-rc));
+	if (conf->mirror)
+		kernel_interface_shut(&pp->kernel);
 	return interface_take(pp, conf, err);
 }
 

@@ -31,7 +31,6 @@ struct packet_queue {
 };
 
 struct packet_port {
-	_Atomic bool lost; /* its interface is gone; first, as in struct ether_port */
 	struct port *port;
 	struct kernel_interface kernel;
 	ev_timer watch;
@@ -48,3 +47,4 @@ bool packet_arm(struct port_queue *q);
 
 /* A port on the kernel interface that the device string names. */
 struct port *port_packet_open(const struct port_conf *conf, uint16_t n_queues, struct err *err);
+void port_packet_look(struct port *port);

@@ -202,7 +202,7 @@ uint16_t packet_tx(struct worker *w, struct port_queue *q, struct rte_mbuf **pkt
 	uint16_t done = 0;
 
 	n = (uint16_t)RTE_MIN(n, NODE_BURST_MAX);
-	if (atomic_load_explicit(&pq->port->lost, memory_order_relaxed))
+	if (atomic_load_explicit(&q->port->gone, memory_order_relaxed))
 		return 0;
 	memset(msgs, 0, n * sizeof(msgs[0]));
 	for (uint16_t i = 0; i < n; i++) {

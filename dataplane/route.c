@@ -250,6 +250,6 @@ const struct graph_node node_route = {
 	.help = "picks the next hop: a peer, a port, this machine",
 	.process = route_process,
 	.next = (const char *const[]){"wg_output", "tx", "neighbour", "icmp_error", "fragment",
-		NULL},
+		"local", NULL},
 	.drops = route_drops,
 };

@@ -9,7 +9,8 @@
 #include "dataplane.h"
 
 #define POOLS_MAX 256
-#define FRAME_MAX 3500 /* with its headers and ours in a page, the most that every kernel takes */
+#define KERNEL_HEADROOM 256 /* that the kernel keeps before each frame */
+#define FRAME_MAX 3240      /* with all headers in a page, the most that every kernel takes */
 
 static struct rte_mempool *pools[POOLS_MAX];
 
@@ -31,7 +32,7 @@ struct rte_mempool *xdp_pool_new(unsigned frame_max, int numa, struct err *err)
 		return NULL;
 	}
 	snprintf(name, sizeof(name), "xdp-%u", i);
-	pool = eal_pool(name, XDP_POOL_BUFFERS, frame_max, numa, err);
+	pool = eal_pool(name, XDP_POOL_BUFFERS, frame_max + KERNEL_HEADROOM, numa, err);
 	if (!pool)
 		return NULL;
 	if (pool->nb_mem_chunks != 1) {

@@ -11,7 +11,7 @@
 #include "tailplane/err.h"
 
 #define XDP_POOL_BUFFERS 8191 /* 2048 in the fill ring, the rest under way */
-#define XDP_POOL_MIB 18
+#define XDP_POOL_MIB 20
 
 struct rte_mempool *xdp_pool_new(unsigned frame_max, int numa, struct err *err);
 /* Only when no packet of it can be under way. */

@@ -89,6 +89,13 @@ struct port *control_port(uint16_t index)
 	return index < PORT_MAX ? table.ports[index] : NULL;
 }
 
+static unsigned published;
+
+void control_publish(void)
+{
+	published++;
+}
+
 void control_retire(void *object, void (*free_fn)(void *))
 {
 	free_fn(object);

@@ -179,7 +179,7 @@ static void arp_and_nd(void **state)
 	memset(frame + at, 0, 24);
 	frame[at] = 135;
 	assert_string_equal(frame_verdict(at + 24, PLAIN_PORT), "up:neighbour");
-	frame[at] = 132; /* MLD: nobody here */
+	frame[at] = 133; /* a router solicitation: nobody here */
 	assert_string_equal(frame_verdict(at + 24, PLAIN_PORT), "classify_multicast");
 	assert_string_equal(frame_verdict(at + 24, MIRROR_PORT), "up:mirror");
 }

@@ -16,6 +16,8 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +27,8 @@
 #include "eal.h"
 #include "graph.h"
 #include "port_ether.h"
+
+#define MEMIF_SERVER "net_memif%d,role=server,socket=%s,socket-abstract=no"
 
 static bool private_net; /* root: a namespace of our own with veth va - vb */
 static struct worker workers[3];
@@ -249,14 +253,19 @@ static bool raw_receive(int fd, uint8_t mark)
 	return false;
 }
 
-static void raw_send(int fd, uint16_t vlan, uint8_t mark)
+static void raw_send_len(int fd, uint16_t vlan, uint8_t mark, size_t len)
 {
-	uint8_t bytes[68];
+	uint8_t bytes[2048];
 	size_t at = put_ether(bytes, plain_mac, their_mac, vlan, 0x1234);
 
-	memset(bytes + at, mark, sizeof(bytes) - at);
-	if (send(fd, bytes, sizeof(bytes), 0) < 0)
+	memset(bytes + at, mark, len - at);
+	if (send(fd, bytes, len, 0) < 0)
 		err(1, "raw send");
+}
+
+static void raw_send(int fd, uint16_t vlan, uint8_t mark)
+{
+	raw_send_len(fd, vlan, mark, 68);
 }
 
 /* Both ways between a driver on `ours` and a raw socket on `theirs`. */
@@ -271,6 +280,12 @@ static void frames_both_ways(struct port *port, const char *theirs)
 	rte_pktmbuf_free(m);
 	send_one(port, 0, frame_new(0x22));
 	assert_true(raw_receive(fd, 0x22));
+	raw_send_len(fd, 0, 0x23, 1514); /* as large as they come */
+	m = receive_marked(port, 0, 0x23);
+	assert_non_null(m);
+	assert_int_equal(m->data_len, 1514);
+	send_one(port, 0, m);
+	assert_true(raw_receive(fd, 0x23));
 	close(fd);
 }
 
@@ -303,8 +318,8 @@ static void workers_without_a_queue_send_through_another(void **state)
 	send_one(port, 2, frame_new(3));
 	assert_false(port->ops->arm(&port->queues[0])); /* something waits for it */
 	assert_true(port->ops->arm(&port->queues[2]));
-	assert_int_equal(receive(port, 2, &m), 0); /* it has no receive queue */
-	assert_int_equal(receive(port, 0, &m), 0); /* but this sends */
+	assert_int_equal(receive(port, 2, many), 0);         /* it has no receive queue */
+	rte_pktmbuf_free_bulk(many, receive(port, 0, many)); /* but this sends */
 	assert_true(port->ops->arm(&port->queues[0]));
 	assert_true(raw_receive(fd, 3));
 	raw_send(fd, 0, 4);
@@ -425,6 +440,7 @@ static void af_packet(void **state)
 {
 	struct port *port;
 	struct rte_mbuf *m;
+	unsigned before;
 
 	(void)state;
 	need_root();
@@ -440,10 +456,12 @@ static void af_packet(void **state)
 	assert_string_equal(port->reason, "no link");
 	shell("ip link set vb up");
 	assert_true(becomes(port, true));
+	before = published;
 	shell("ip link del va");
 	assert_true(becomes(port, false));
 	assert_string_equal(port->reason, "its interface is gone");
-	assert_true(port_ether_lost(port));
+	assert_true(port->gone);
+	assert_int_equal(published, before + 1); /* a table for which nobody waits on it */
 	m = frame_new(1);
 	assert_int_equal(port->ops->tx(&workers[0], &port->queues[0], &m, 1), 0);
 	rte_pktmbuf_free(m);
@@ -462,8 +480,9 @@ static void af_xdp(void **state)
 	(void)state;
 	need_root();
 	for (unsigned i = 0; i < 3; i++) { /* closed and opened at once, as a reload does */
-		port = open_port("net_af_xdp0,iface=va", 2);
+		port = open_port("net_af_xdp0,iface=va", 1);
 		frames_both_ways(port, "vb");
+		wakes_a_sleeper(port, "vb");
 		port->ops->close(port);
 	}
 	conf.mtu = 9000;
@@ -513,7 +532,40 @@ static void tap(void **state)
 	shell("ip link set vt up");
 	frames_both_ways(port, "vt");
 	wakes_a_sleeper(port, "vt");
+	shell("ip link del vt");
+	assert_true(becomes(port, false));
+	assert_string_equal(port->reason, "its interface is gone");
+	assert_true(port->gone);
+	assert_int_equal(receive(port, 0, (struct rte_mbuf *[32]){0}), 0);
 	port->ops->close(port);
+	port = open_port("net_tap0,iface=vt", 1);
+	shell("ip link set vt up");
+	frames_both_ways(port, "vt");
+	port->ops->close(port);
+}
+
+/* Only a socket that nobody listens on is in the way of nobody. */
+static void memif_sockets(void **state)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	char device[128];
+	struct port *port;
+
+	(void)state;
+	need_root();
+	snprintf(at.sun_path, sizeof(at.sun_path), "/tmp/tailplane-test-memif-%d", getpid());
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	snprintf(device, sizeof(device), MEMIF_SERVER, 0, at.sun_path);
+	expect_refused(conf_of(device), "cannot open device");
+	assert_int_equal(access(at.sun_path, F_OK), 0);
+	close(fd);
+	snprintf(device, sizeof(device), MEMIF_SERVER, 1, at.sun_path); /* DPDK keeps the other */
+	port = open_port(device, 1);
+	assert_false(port->up);
+	port->ops->close(port);
+	unlink(at.sun_path);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -545,6 +597,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_is_no_device),
 		cmocka_unit_test(device_strings_are_completed),
 		cmocka_unit_test(af_packet),
+		cmocka_unit_test(memif_sockets),
 		cmocka_unit_test(af_xdp),
 		cmocka_unit_test(a_killed_process_leaves_nothing_in_the_way),
 		cmocka_unit_test(tap),

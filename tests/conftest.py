@@ -17,9 +17,10 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def net(tmp_path):
-    """A private network; all that ran in it must have lived until the end."""
+def net(tmp_path_factory):
+    """A private network; all that ran in it must have lived until the end. Its folder is not named
+    after the test: sockets' names have little room."""
     need_namespaces()
-    network = Network(tmp_path)
+    network = Network(tmp_path_factory.mktemp("net"))
     yield network
     network.close()

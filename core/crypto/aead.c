@@ -11,10 +11,11 @@
 #include "aead/impls.h"
 
 const struct aead_impl *const aead_impls[] = {
-	&aead_portable,
 #if defined(__x86_64__)
 	&aead_avx512,
+	&aead_avx2,
 #endif
+	&aead_portable,
 	NULL,
 };
 

@@ -89,13 +89,9 @@ static bool open_one(struct aead_item *item)
 #define STACK_WIPED 4096
 
 #if defined(__x86_64__)
-/* libsodium has nothing wider than AVX2. */
 static inline __attribute__((always_inline)) void wipe(void)
 {
-	if (__builtin_cpu_supports("avx"))
-		wipe_vectors_avx();
-	else
-		wipe_vectors_sse();
+	wipe_vectors();
 	wipe_stack(STACK_WIPED);
 }
 #else

@@ -7,6 +7,19 @@
 #include "impls.h"
 #include "start.h"
 
+static bool avx2_usable(void)
+{
+	__builtin_cpu_init();
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+}
+
+const struct aead_impl aead_avx2 = {
+	.name = "avx2",
+	.seal = aead_avx2_seal,
+	.open = aead_avx2_open,
+	.usable = avx2_usable,
+};
+
 /* The compiler's runtime also asks the operating system (XGETBV) whether it saves the registers. */
 static bool avx512_usable(void)
 {

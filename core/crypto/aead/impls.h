@@ -7,7 +7,11 @@
 extern const struct aead_impl aead_portable;
 
 #if defined(__x86_64__)
+extern const struct aead_impl aead_avx2;
 extern const struct aead_impl aead_avx512;
+
+void aead_avx2_seal(struct aead_item *items, unsigned n);
+void aead_avx2_open(struct aead_item *items, unsigned n);
 
 void aead_avx512_seal(struct aead_item *items, unsigned n);
 void aead_avx512_open(struct aead_item *items, unsigned n);

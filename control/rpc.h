@@ -53,7 +53,7 @@ struct rpc_ops {
 	/* The client reset the request or the connection is gone. Whatever is sent from now on goes
 	 * nowhere; the service still calls rpc_done. Once, and not after rpc_done. */
 	void (*closed)(struct rpc *rpc);
-	/* A stream that was over its limit of unsent bytes has sent all of them. */
+	/* Everything that was sent down is sent; once for each rpc_want_drained. */
 	void (*drained)(struct rpc *rpc);
 };
 
@@ -79,6 +79,8 @@ struct rpc_backlog {
 	uint64_t age;
 };
 struct rpc_backlog rpc_backlog(const struct rpc *rpc);
+/* Asks for `drained` when nothing waits any more; never called before this returns. */
+void rpc_want_drained(struct rpc *rpc);
 /* END_STREAM after what was sent; `discard`: what has not reached a frame yet is dropped first. */
 void rpc_end(struct rpc *rpc, bool discard);
 void rpc_done(struct rpc *rpc); /* the service lets go */

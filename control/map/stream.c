@@ -116,6 +116,7 @@ bool stream_may(struct map_stream *s)
 	if (rpc_backlog(s->rpc).bytes <= s->full_bytes + s->map->conf.backlog_max)
 		return true;
 	stream_move(s, &s->map->behind, STREAM_BEHIND);
+	rpc_want_drained(s->rpc);
 	s->map->stats.behind++;
 	return false;
 }

@@ -78,6 +78,7 @@ def parse(text):
 
 
 def test_metrics(served):
+    served.idle_fds()
     answer = get(served)
     assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     metrics = parse(answer.text)

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/*
+ * The transport between its files. A session lives on one I/O loop and is touched there alone; so
+ * does what is embedded in its calls but for the fields that say otherwise.
+ */
+#include <nghttp2/nghttp2.h>
+#include <stdatomic.h>
+
+#include <tailplane/io.h>
+
+#include "aead.h"
+#include "rpc.h"
+#include "transport.h"
+#include "ts2021.h"
+#include "websocket.h"
+
+#define BODY_MAX (1u << 20)   /* of one request */
+#define BODIES_MAX (4u << 20) /* of one session, at a time */
+#define STREAMS_MAX 250       /* of one session, at a time */
+#define HEADERS_MAX 16384     /* bytes of names and values of one request */
+#define PREFIX_LEN 4          /* of a map message: its length */
+#define DATA_HEADER_LEN 9     /* of an HTTP/2 frame */
+/* Four whole records: 4068 bytes behind the frame's header, and thrice 4077. */
+#define DATA_MAX (4 * TS2021_TEXT_MAX - DATA_HEADER_LEN)
+
+/* ---- calls: an rpc with what the transport knows ---- */
+
+enum piece_kind { PIECE_REPLY, PIECE_STREAM, PIECE_MESSAGE, PIECE_END, PIECE_DISCARD };
+
+/* What the control loop sends down; then a part of the answer, until it is sealed. */
+struct piece {
+	struct io_message message;
+	struct call *call;
+	enum piece_kind kind;
+	struct piece *next; /* in the call's queue, or the loop's spent ones */
+	uint64_t since;     /* when it was sent down */
+	uint32_t len, at;   /* with prefix; how much is in frames */
+	uint8_t prefix[PREFIX_LEN];
+	unsigned prefix_len; /* 0: a body without */
+	int status;          /* PIECE_REPLY */
+	char *fields;        /* of the answer: "name\0value\0..."; heap */
+	size_t fields_len;
+	unsigned n_blobs;
+	struct blob *blobs[];
+};
+
+/*
+ * Ownership: made by the session, freed on the session's loop by the message `release`, which the
+ * control loop posts when both the service is done and the session has said `closing`: behind
+ * everything else that it has sent down.
+ */
+struct call {
+	struct rpc rpc; /* the service's part */
+	struct io_message arrival, closing, release;
+	struct transport_loop *loop;
+	struct session *session; /* NULL: the stream is gone */
+	struct call *next, **prev;
+	int32_t stream;
+	char *method, *path;
+	size_t headers_len;
+	uint8_t *body;
+	size_t body_len, body_size, body_counted;
+	bool arrived;   /* the request is whole, and the service's */
+	bool answering; /* HEADERS went out */
+	bool ended;     /* nothing comes behind the queue */
+	bool complete;  /* END_STREAM is in a frame */
+	struct piece *queue, **queue_tail;
+	uint32_t promised;  /* bytes of the queue's head that a frame has been announced with */
+	uint64_t in_flight; /* bytes in frames that the kernel has not taken */
+	/* the control loop's */
+	bool gone, done, aborted;
+	bool drained_asked, drained_queued;
+	uint64_t busy_since; /* when waiting became more than 0 */
+	char *fields;
+	size_t fields_len;
+	/* Added to by the control loop, taken from by the I/O loop; relaxed, a number alone. */
+	_Atomic uint64_t waiting;
+	_Atomic uint64_t oldest; /* when the oldest was sent down, as the I/O loop knows */
+	_Atomic bool want_drained;
+	struct io_message drained; /* posted by who takes want_drained back */
+};
+
+struct call *call_new(struct session *session, int32_t stream);
+/* The request is whole: to the service. */
+void call_arrived(struct call *call);
+/* The stream is gone. Frees a call that never arrived. */
+void call_closed(struct call *call);
+/* `len` bytes of it were taken by the kernel, or thrown away. */
+void call_taken(struct call *call, uint64_t len);
+void piece_free(struct piece *piece);
+
+/* ---- sessions ---- */
+
+struct session {
+	struct transport_loop *loop;
+	struct session *next, **prev;
+	struct session *same_next, **same_prev; /* those in one bucket of the loop's table */
+	struct session *due_next;
+	bool due, broken, closing;
+	uint64_t closing_since, idle_since; /* idle: no call; 0: not */
+	bool used;                          /* had a call */
+	struct io_stream *stream;
+	ev_io io;
+	struct public_key machine;
+	uint16_t version;
+	struct ts2021_cipher send, receive;
+	nghttp2_session *h2;
+	struct websocket *websocket; /* NULL: bare */
+	uint8_t *prelude;            /* goes out before everything else, as it is; heap */
+	size_t prelude_len;
+	uint8_t *early_text; /* plaintext before HTTP/2; heap */
+	size_t early_len;
+	uint8_t *in; /* part of a record, lent while there is one */
+	size_t in_len;
+	uint8_t *out; /* sealed and not taken by the kernel, lent likewise */
+	size_t out_len, out_at;
+	uint64_t stalled_since; /* no progress of `out` */
+	uint32_t quantum;       /* how much it may have sealed at once */
+	size_t bodies;          /* bytes of requests that are not whole */
+	struct call *calls;
+};
+
+/* Takes stream and prelude. NULL: no memory; they are the caller's then. */
+struct session *session_new(struct transport_loop *loop, struct io_stream *stream,
+	const struct public_key *machine, uint16_t version, const struct ts2021_keys *keys);
+void session_close(struct session *session);
+/* Has something to send: at the end of the loop's turn. */
+void session_due(struct session *session);
+/* Closes after what it still has to send. */
+void session_finish(struct session *session);
+bool session_is_blocked(const struct session *session);
+/* Closes those that have waited too long, for whatever. */
+void sessions_walk(struct transport_loop *loop);
+
+/* ---- h2.c ---- */
+
+int h2_open(struct session *session);
+/* Plaintext that arrived; negative: the session is broken. */
+int h2_receive(struct session *session, const uint8_t *text, size_t len);
+/* A piece came down; its call is in a session. */
+void h2_take_piece(struct call *call, struct piece *piece);
+
+/* ---- flush.c: sealing, for all sessions of a loop that have something to send ---- */
+
+#define SEAL_ITEMS AEAD_BURST_MAX
+#define FLUSH_SESSIONS 64
+
+struct flush {
+	uint8_t *arena;
+	size_t arena_at;
+	struct aead_item items[SEAL_ITEMS];
+	unsigned n_items;
+	struct session *sessions[FLUSH_SESSIONS];
+	struct {
+		uint8_t *start;
+		size_t len;
+	} parts[FLUSH_SESSIONS];
+	unsigned n_sessions;
+	struct session *now; /* that which is being asked for frames */
+	uint8_t *record;     /* of it: one that is still open, or NULL */
+	size_t record_len;   /* text in it */
+	struct piece *spent; /* freed when sealed */
+};
+
+int flush_init(struct flush *flush);
+void flush_fini(struct flush *flush);
+void flush_due(struct transport_loop *loop);
+/* For h2.c, while it is asked: false: no more now. */
+bool flush_has_room(const struct flush *flush);
+void flush_bytes(struct flush *flush, const uint8_t *bytes, size_t len);
+void flush_data(struct flush *flush, const uint8_t header[static DATA_HEADER_LEN],
+	struct piece *piece, size_t len);
+/* What is in session->out; false: the connection is broken. */
+bool flush_out(struct session *session);
+
+/* ---- loops ---- */
+
+#define MACHINE_BUCKETS 4096
+#define HANDSHAKES_A_TURN 8
+#define HANDSHAKES_WAITING_MAX 16384
+
+struct handshake; /* handshake.c */
+
+struct transport_loop {
+	struct io_loop *io;
+	ev_prepare before_wait;
+	ev_idle busy; /* while handshakes wait: the loop does not sleep */
+	ev_timer walk;
+	struct session *sessions;
+	_Atomic unsigned n_sessions; /* read by scrapes */
+	struct session *machines[MACHINE_BUCKETS];
+	struct session *due, **due_tail; /* none is in it twice */
+	struct flush flush;
+	struct handshake *handshakes, **handshakes_tail;
+	unsigned n_handshakes;
+	uint8_t *scratch; /* READ_MAX */
+};
+
+#define READ_MAX 65536
+
+struct transport_loop *transport_loop_here(void);
+unsigned transport_bucket(const struct public_key *machine);
+
+/* ---- handshake.c ---- */
+
+struct front_request;
+void handshake_serve(struct front_request *request, void *user);
+/* /ts2021 without the right Upgrade. */
+void handshake_refuse(struct front_request *request, void *user);
+/* A few of those that wait. */
+void handshakes_run(struct transport_loop *loop);
+void handshakes_drop(struct transport_loop *loop);
+
+/* ---- the whole ---- */
+
+struct transport_counts {
+	_Atomic uint64_t handshakes, handshakes_failed, too_old, requests, messages, bytes_sealed,
+		stalled, broken;
+};
+
+struct transport {
+	const struct rpc_ops *ops;
+	struct ts2021_server server;
+	char early[96]; /* JSON of the early payload */
+	char *server_url;
+	struct transport_loop *loops;
+	uint64_t seed; /* of the tables of machines */
+	struct transport_counts counts;
+};
+extern struct transport transport;
+
+static inline void transport_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* ---- pages.c ---- */
+
+int pages_add(struct err *err);
+
+/* ---- key_file.c ---- */
+
+int key_file_load(struct ts2021_server *server, const char *path, struct err *err);

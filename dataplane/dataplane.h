@@ -132,8 +132,8 @@ struct port *port_ether_open(const struct port_conf *conf, uint16_t n_queues,
 
 /* ---- kernel's view: netlink.c --------------------------------------------------------------- */
 int netlink_link_up(const char *ifname, unsigned mtu, struct err *err);
-/* No super-packet that the kernel hands to the interface has more segments than that. */
-int netlink_link_segments(const char *ifname, unsigned max, struct err *err);
+/* What the kernel hands to the interface: segments of a super-packet, and packets that wait. */
+int netlink_link_queue(const char *ifname, unsigned segments, unsigned packets, struct err *err);
 int netlink_address_add(const char *ifname, const struct net_prefix *address, struct err *err);
 int netlink_address_remove(const char *ifname, const struct net_prefix *address, struct err *err);
 int netlink_route_add(const char *ifname, const struct net_prefix *prefix, struct err *err);

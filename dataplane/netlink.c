@@ -145,7 +145,7 @@ int netlink_link_up(const char *ifname, unsigned mtu, struct err *err)
 	return rc ? refused(&r, rc, "link", words, ifname, err) : 0;
 }
 
-int netlink_link_segments(const char *ifname, unsigned max, struct err *err)
+int netlink_link_queue(const char *ifname, unsigned segments, unsigned packets, struct err *err)
 {
 	struct ifinfomsg *link;
 	struct request r;
@@ -156,9 +156,10 @@ int netlink_link_segments(const char *ifname, unsigned max, struct err *err)
 		return rc;
 	link = request_init(&r, RTM_NEWLINK, 0, sizeof(*link));
 	link->ifi_index = (int)index;
-	mnl_attr_put_u32(r.nlh, IFLA_GSO_MAX_SEGS, max);
+	mnl_attr_put_u32(r.nlh, IFLA_GSO_MAX_SEGS, segments);
+	mnl_attr_put_u32(r.nlh, IFLA_TXQLEN, packets);
 	rc = request_send(&r, NULL, NULL);
-	return rc ? refused(&r, rc, "link", "segments", ifname, err) : 0;
+	return rc ? refused(&r, rc, "link", "queue", ifname, err) : 0;
 }
 
 /* ---- addresses ------------------------------------------------------------------------------ */

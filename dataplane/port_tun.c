@@ -26,7 +26,8 @@
 #endif
 
 #define TUN_PATH "/dev/net/tun"
-#define WIREGUARD_OVERHEAD 32 /* header and tag of a transport message */
+#define WIREGUARD_OVERHEAD 32  /* header and tag of a transport message */
+#define TUN_QUEUE_PACKETS 1000 /* as Ethernet devices have; the kernel gives a TUN 500 */
 #define TUN_FLAGS (IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)
 
 const struct drop_reason tun_drops[] = {
@@ -195,13 +196,14 @@ static void offloads_set(struct tun *tun)
 	tun->uso = offloads[i] & TUN_F_USO4;
 }
 
-/* A super-packet as long as a train of datagrams: sealed and sent, it is one message again. */
-static void segments_limit(const struct tun *tun)
+/* A super-packet as long as a train of datagrams: sealed and sent, it is one message again. A queue
+ * that holds what comes while the worker waits some milliseconds for its core. */
+static void queue_limit(const struct tun *tun)
 {
-	struct err ignored = {0}; /* without it, super-packets are cut where trains end */
+	struct err ignored = {0}; /* the kernel's own values do, less well */
 
-	netlink_link_segments(
-		tun->port.name, UDP_TRAIN_BYTES / (tun->port.mtu + WIREGUARD_OVERHEAD), &ignored);
+	netlink_link_queue(tun->port.name, UDP_TRAIN_BYTES / (tun->port.mtu + WIREGUARD_OVERHEAD),
+		TUN_QUEUE_PACKETS, &ignored);
 }
 
 static void tun_close(struct port *p)
@@ -315,6 +317,6 @@ struct port *port_tun_open(
 			return NULL;
 		}
 	offloads_set(tun);
-	segments_limit(tun);
+	queue_limit(tun);
 	return &tun->port;
 }

@@ -94,6 +94,7 @@ static void a_super_packet_is_as_long_as_a_train(void **state)
 		return;
 	}
 	assert_true(says("ip -d link show tp0", "gso_max_segs 44")); /* 44 * (1420 + 32) < 65000 */
+	assert_true(says("ip link show tp0", "qlen 1000"));
 }
 
 static void the_kernels_words_are_passed_on(void **state)

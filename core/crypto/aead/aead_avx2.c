@@ -43,7 +43,7 @@ struct aside {
 struct burst {
 	struct aead_item *items;
 	unsigned n;
-	bool sealing;
+	bool sealing, with_aad;
 	uint8_t item[AEAD_BURST_MAX];
 	uint32_t len[AEAD_BURST_MAX];     /* of the text */
 	uint32_t columns[AEAD_BURST_MAX]; /* chunks, the last one perhaps begun only */
@@ -58,16 +58,19 @@ struct burst {
 	/* Of the current step. */
 	struct aside aside[LANES];
 	unsigned n_lanes, n_aside, first_key, n_keys;
+	/* Of all: what there is to zero at the end. */
+	bool used_out;
+	unsigned n_rows;
 	bool early; /* open: with keys and texts under them */
 };
 
 /* Zeroed when the burst is done. */
 struct secrets {
 	_Alignas(64) struct poly poly[AEAD_BURST_MAX];
-	uint64_t tag[2];
 	struct poly nobody; /* the other one of a pair without a partner */
 	struct step step;
-	struct rows rows[AEAD_BURST_MAX / LANES + 1]; /* by group of 16 packets, and of any 16 */
+	struct rows rows[AEAD_BURST_MAX / LANES]; /* by group of 16 packets */
+	struct rows any_rows;                     /* of any 16 */
 	_Alignas(64) uint8_t out[LANES][CHUNK];
 	/* The last bytes of each text, as they are authenticated: padded with zeros. */
 	_Alignas(64) uint8_t tail[AEAD_BURST_MAX][CHUNK];
@@ -77,55 +80,15 @@ static const _Alignas(64) uint8_t zeros[CHUNK];
 
 /* --- Poly1305 alone --- */
 
-static void poly_begin(struct poly *poly)
-{
-	poly->r[0] &= 0x0ffffffc0fffffff;
-	poly->r[1] &= 0x0ffffffc0ffffffc;
-	poly->r1_5_4 = poly->r[1] + (poly->r[1] >> 2);
-	memset(poly->h, 0, sizeof(poly->h));
-}
-
-static void poly_update(struct poly *poly, const uint8_t *text, size_t n_blocks)
-{
-	uint64_t h[3] = {poly->h[0], poly->h[1], poly->h[2]};
-
-	for (; n_blocks > 0; n_blocks--, text += 16)
-		poly_block(h, poly, load64(text), load64(text + 8));
-	memcpy(poly->h, h, sizeof(h));
-}
-
 static void poly_aad(struct poly *poly, const uint8_t *aad, uint32_t len)
 {
 	uint8_t last[16] = {0};
 
-	poly_update(poly, aad, len / 16);
+	aead_avx2_poly_update(poly, aad, len / 16);
 	if (len % 16 > 0) {
 		memcpy(last, aad + len / 16 * 16, len % 16);
-		poly_update(poly, last, 1);
+		aead_avx2_poly_update(poly, last, 1);
 	}
-}
-
-/* The last bytes, the lengths, and the tag. */
-INLINE void poly_end(
-	struct poly *poly, const uint8_t *tail, uint64_t aad_len, uint64_t len, uint64_t tag[2])
-{
-	uint64_t h[3] = {poly->h[0], poly->h[1], poly->h[2]};
-	unsigned long carry, n_tail = (len % CHUNK + 15) / 16;
-	wide t;
-
-	for (unsigned i = 0; i < n_tail; i++)
-		poly_block(h, poly, load64(tail + 16 * i), load64(tail + 16 * i + 8));
-	poly_block(h, poly, aad_len, len);
-	/* At or above 2^130 - 5: when 5 more would be at or above 2^130. */
-	t = (wide)h[0] + 5;
-	t = (wide)h[1] + (uint64_t)(t >> 64);
-	carry = (h[2] + (uint64_t)(t >> 64)) >> 2;
-	t = (wide)h[0] + carry * 5;
-	h[0] = (uint64_t)t;
-	h[1] += (uint64_t)(t >> 64);
-	t = (wide)h[0] + poly->s[0];
-	tag[0] = (uint64_t)t;
-	tag[1] = h[1] + poly->s[1] + (uint64_t)(t >> 64);
 }
 
 /* --- the lists --- */
@@ -138,16 +101,19 @@ INLINE void cursor_next_column(struct cursor *c, const uint32_t *columns)
 	c->column++;
 }
 
-/* The next whole chunk for Poly1305: its packet, and its text. */
-INLINE unsigned chunk_next(struct burst *b, const uint8_t **text)
+/* The next whole chunks for Poly1305, up to `max` in a row: neighbouring packets from the answer
+ * on, the texts of each at the same `at`. */
+static unsigned chunks_next(struct burst *b, unsigned long max, unsigned *n, size_t *at)
 {
 	struct cursor *c = &b->chunks;
 
 	if (c->packet == c->active)
 		cursor_next_column(c, b->whole);
-	unsigned packet = c->packet++;
-	*text = (b->sealing ? b->dst[packet] : b->src[packet]) + (size_t)(c->column - 1) * CHUNK;
-	b->n_summed++;
+	unsigned packet = c->packet, left = c->active - packet;
+	*n = left < max ? left : (unsigned)max;
+	*at = (size_t)(c->column - 1) * CHUNK;
+	c->packet += *n;
+	b->n_summed += *n;
 	return packet;
 }
 
@@ -156,27 +122,41 @@ INLINE unsigned chunk_next(struct burst *b, const uint8_t **text)
 static void pairs_fill(struct burst *b, struct secrets *secrets, unsigned long limit)
 {
 	struct step *step = &secrets->step;
+	uint8_t *const *texts = b->sealing ? b->dst : (uint8_t *const *)b->src;
+	unsigned n = 0;
 
-	for (step->n_pairs = 0; step->n_pairs < PAIRS_MAX && b->n_summed < limit; step->n_pairs++) {
-		struct poly_pair *pair = &step->pair[step->n_pairs];
-		unsigned packet = chunk_next(b, &pair->text[0]);
+	while (n < 2 * PAIRS_MAX && b->n_summed < limit) {
+		unsigned long max = limit - b->n_summed;
+		size_t at;
+		unsigned n_row;
 
-		pair->poly[0] = &secrets->poly[packet];
-		pair->poly[1] = &secrets->nobody;
-		pair->text[1] = zeros;
-		bool at_end = b->chunks.packet == b->chunks.active;
-		if (b->n_summed < limit && !(at_end && packet == 0))
-			pair->poly[1] = &secrets->poly[chunk_next(b, &pair->text[1])];
+		if (max > 2 * PAIRS_MAX - n)
+			max = 2 * PAIRS_MAX - n;
+		unsigned packet = chunks_next(b, max, &n_row, &at);
+		for (unsigned i = 0; i < n_row; i++) {
+			step->poly[n + i] = &secrets->poly[packet + i];
+			step->text[n + i] = texts[packet + i] + at;
+		}
+		n += n_row;
+		if (n % 2 != 0 && (b->chunks.active == 1 || b->n_summed == limit)) {
+			step->poly[n] = &secrets->nobody;
+			step->text[n++] = zeros;
+		}
 	}
+	step->n_pairs = n / 2;
 }
 
 static void chunks_sum(struct burst *b, struct secrets *secrets, unsigned long limit)
 {
-	while (b->n_summed < limit) {
-		const uint8_t *text;
-		unsigned packet = chunk_next(b, &text);
+	uint8_t *const *texts = b->sealing ? b->dst : (uint8_t *const *)b->src;
 
-		poly_update(&secrets->poly[packet], text, CHUNK / 16);
+	while (b->n_summed < limit) {
+		size_t at;
+		unsigned n, packet = chunks_next(b, limit - b->n_summed, &n, &at);
+
+		for (; n > 0; n--, packet++)
+			aead_avx2_poly_update(
+				&secrets->poly[packet], texts[packet] + at, CHUNK / 16);
 	}
 }
 
@@ -200,6 +180,7 @@ static void lane_aside(struct burst *b, struct secrets *secrets, unsigned lane, 
 		.dst = b->dst[packet] + at,
 	};
 	secrets->step.dst[lane] = secrets->out[lane];
+	b->used_out = true;
 }
 
 static void lane_text(
@@ -225,6 +206,16 @@ static void lane_text(
 		lane_aside(b, secrets, lane, packet, at, CHUNK);
 }
 
+/* 16 neighbours whose texts are whole in this column. */
+static void lanes_whole(struct burst *b, struct step *step, unsigned packet, size_t at)
+{
+	for (unsigned lane = 0; lane < LANES; lane++) {
+		step->src[lane] = b->src[packet + lane] + at;
+		step->dst[lane] = b->dst[packet + lane] + at;
+	}
+	b->n_taken += LANES;
+}
+
 /* 16 neighbours of one column, of a group whose keys are in rows already or will be needed again.
  */
 static bool lanes_fill_group(struct burst *b, struct secrets *secrets)
@@ -235,17 +226,24 @@ static bool lanes_fill_group(struct burst *b, struct secrets *secrets)
 
 	if (c->packet % LANES != 0 || c->active - c->packet < LANES)
 		return false;
-	if (c->column == 0)
+	if (c->column == 0) {
 		aead_avx2_rows(rows, b->key + c->packet);
+		b->n_rows++;
+	}
 	step->rows = rows;
 	memcpy(step->nonce[0], b->nonce[0] + c->packet, sizeof(step->nonce[0]));
 	memcpy(step->nonce[1], b->nonce[1] + c->packet, sizeof(step->nonce[1]));
-	for (unsigned lane = 0; lane < LANES; lane++) {
+	for (unsigned lane = 0; lane < LANES; lane++)
 		step->counter[lane] = c->column;
-		if (c->column == 0)
-			lane_key(b, secrets, lane, c->packet + lane);
-		else
-			lane_text(b, secrets, lane, c->packet + lane, c->column);
+	if (c->column > 0 && b->whole[c->packet + LANES - 1] >= c->column) {
+		lanes_whole(b, step, c->packet, (size_t)(c->column - 1) * CHUNK);
+	} else {
+		for (unsigned lane = 0; lane < LANES; lane++) {
+			if (c->column == 0)
+				lane_key(b, secrets, lane, c->packet + lane);
+			else
+				lane_text(b, secrets, lane, c->packet + lane, c->column);
+		}
 	}
 	c->packet += LANES;
 	b->n_lanes = LANES;
@@ -285,17 +283,19 @@ static void lanes_fill_any(struct burst *b, struct secrets *secrets)
 		step->src[lane] = zeros;
 		step->dst[lane] = secrets->out[lane];
 	}
-	step->rows = &secrets->rows[AEAD_BURST_MAX / LANES];
-	aead_avx2_rows((struct rows *)step->rows, key);
+	step->rows = &secrets->any_rows;
+	aead_avx2_rows(&secrets->any_rows, key);
+	b->used_out = true;
 }
 
 static void keys_begin(struct burst *b, struct secrets *secrets)
 {
-	for (unsigned i = 0; i < b->n_keys; i++) {
-		unsigned packet = b->first_key + i;
+	aead_avx2_poly_begin(&secrets->poly[b->first_key], b->n_keys);
+	if (!b->with_aad)
+		return;
+	for (unsigned packet = b->first_key; packet < b->first_key + b->n_keys; packet++) {
 		const struct aead_item *item = &b->items[b->item[packet]];
 
-		poly_begin(&secrets->poly[packet]);
 		if (item->aad != NULL)
 			poly_aad(&secrets->poly[packet], item->aad, item->aad_len);
 	}
@@ -341,7 +341,8 @@ static bool step_next(struct burst *b, struct secrets *secrets)
 		aead_avx2_step16(&secrets->step);
 	else
 		aead_avx2_step8(&secrets->step);
-	keys_begin(b, secrets);
+	if (b->n_keys > 0)
+		keys_begin(b, secrets);
 	if (b->early)
 		chunks_sum(b, secrets, b->n_taken);
 	aside_put(b, secrets);
@@ -377,6 +378,7 @@ static void packet_set(struct burst *b, unsigned packet, unsigned i)
 
 	b->item[packet] = (uint8_t)i;
 	b->len[packet] = len;
+	b->with_aad |= item->aad != NULL;
 	b->columns[packet] = (len + CHUNK - 1) / CHUNK;
 	b->whole[packet] = len / CHUNK;
 	b->src[packet] = item->src[1].len == 0 ? item->src[0].data : gather(item, len);
@@ -405,7 +407,8 @@ static void burst_begin(struct burst *b, struct aead_item *items, unsigned n, bo
 
 	b->items = items;
 	b->sealing = sealing;
-	b->n = 0;
+	b->with_aad = b->used_out = false;
+	b->n = b->n_rows = 0;
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t len = total_len(&items[i]);
 
@@ -422,12 +425,14 @@ static void burst_begin(struct burst *b, struct aead_item *items, unsigned n, bo
 	b->n_taken = b->n_summed = 0;
 }
 
-static void packet_end(struct burst *b, struct secrets *secrets, unsigned packet)
+static const uint64_t *packet_end(struct burst *b, struct secrets *secrets, unsigned packet)
 {
 	const struct aead_item *item = &b->items[b->item[packet]];
+	struct poly *poly = &secrets->poly[packet];
 
-	poly_end(&secrets->poly[packet], secrets->tail[packet],
-		item->aad != NULL ? item->aad_len : 0, b->len[packet], secrets->tag);
+	aead_avx2_poly_end(
+		poly, secrets->tail[packet], item->aad != NULL ? item->aad_len : 0, b->len[packet]);
+	return poly->h;
 }
 
 /* Where the tag is, which may lie across the segments: its 16 bytes. */
@@ -452,18 +457,19 @@ static __attribute__((noinline)) void verdict(
 		memset(dst, 0, len);
 }
 
-static void secrets_zero(struct secrets *secrets, unsigned n)
+static void secrets_zero(const struct burst *b, struct secrets *secrets)
 {
-	secret_zero(secrets->poly, n * sizeof(struct poly));
-	secret_zero(secrets->tag, sizeof(secrets->tag));
-	secret_zero(&secrets->step, sizeof(secrets->step));
-	secret_zero(secrets->rows, sizeof(secrets->rows));
+	secret_zero(secrets->poly, b->n * sizeof(struct poly));
+	secret_zero(secrets->rows, b->n_rows * sizeof(struct rows));
+	if (!b->used_out)
+		return;
+	secret_zero(&secrets->any_rows, sizeof(secrets->any_rows));
 	secret_zero(secrets->out, sizeof(secrets->out));
-	secret_zero(secrets->tail, n * CHUNK);
+	secret_zero(secrets->tail, b->n * CHUNK);
 }
 
 /* Deeper than the step's frame. */
-#define STACK_WIPED 4096
+#define STACK_WIPED 3072
 
 void aead_avx2_seal(struct aead_item *items, unsigned n)
 {
@@ -476,10 +482,10 @@ void aead_avx2_seal(struct aead_item *items, unsigned n)
 		;
 	chunks_sum(&b, &secrets, b.n_taken);
 	for (unsigned packet = 0; packet < b.n; packet++) {
-		packet_end(&b, &secrets, packet);
-		memcpy(b.dst[packet] + b.len[packet], secrets.tag, AEAD_TAG_LEN);
+		memcpy(b.dst[packet] + b.len[packet], packet_end(&b, &secrets, packet),
+			AEAD_TAG_LEN);
 	}
-	secrets_zero(&secrets, b.n);
+	secrets_zero(&b, &secrets);
 	wipe_vectors();
 	wipe_stack(STACK_WIPED);
 }
@@ -495,14 +501,14 @@ void aead_avx2_open(struct aead_item *items, unsigned n)
 		;
 	for (unsigned packet = 0; packet < b.n; packet++) {
 		struct aead_item *item = &items[b.item[packet]];
+		const uint64_t *ours = packet_end(&b, &secrets, packet);
 		uint64_t theirs[2];
 
-		packet_end(&b, &secrets, packet);
 		tag_of(item, b.len[packet], theirs);
 		verdict(item, b.dst[packet], b.len[packet],
-			(secrets.tag[0] ^ theirs[0]) | (secrets.tag[1] ^ theirs[1]));
+			(ours[0] ^ theirs[0]) | (ours[1] ^ theirs[1]));
 	}
-	secrets_zero(&secrets, b.n);
+	secrets_zero(&b, &secrets);
 	wipe_vectors();
 	wipe_stack(STACK_WIPED);
 }

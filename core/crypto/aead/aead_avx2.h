@@ -3,6 +3,7 @@
 #pragma once
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define CHUNK 64 /* bytes: one block of ChaCha20, four of Poly1305 */
@@ -25,12 +26,6 @@ struct rows {
 	__m256i word[8][2];
 };
 
-/* 64 bytes each of two packets, for Poly1305. */
-struct poly_pair {
-	struct poly *poly[2];
-	const uint8_t *text[2];
-};
-
 /* One block of each lane: dst = src ^ key stream; either may be the other. */
 struct step {
 	_Alignas(32) uint32_t counter[LANES];
@@ -38,14 +33,24 @@ struct step {
 	const struct rows *rows;
 	const uint8_t *src[LANES];
 	uint8_t *dst[LANES];
+	/* Chunks for Poly1305 on the way, before anything is written to dst: two by two, of
+	 * different packets. */
 	unsigned n_pairs;
-	struct poly_pair pair[PAIRS_MAX]; /* done on the way, before anything is written to dst */
+	struct poly *poly[2 * PAIRS_MAX];
+	const uint8_t *text[2 * PAIRS_MAX];
 };
 
 void aead_avx2_step16(const struct step *step);
 /* The first 8 lanes. */
 void aead_avx2_step8(const struct step *step);
 void aead_avx2_rows(struct rows *rows, const uint8_t *const key[LANES]);
+
+/* The one-time keys are there. */
+void aead_avx2_poly_begin(struct poly *poly, unsigned n);
+void aead_avx2_poly_update(struct poly *poly, const uint8_t *text, size_t n_blocks);
+/* `tail`: what is beyond the last whole chunk of a text of `len` bytes, padded with zeros. The tag
+ * is in h[0] and h[1]. */
+void aead_avx2_poly_end(struct poly *poly, const uint8_t *tail, uint64_t aad_len, uint64_t len);
 
 #define INLINE static inline __attribute__((always_inline))
 

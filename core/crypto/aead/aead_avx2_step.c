@@ -138,27 +138,27 @@ struct heads {
 	uint64_t a[3], b[3];
 };
 
-INLINE void poly_blocks(struct heads *h, const struct poly_pair *pair, unsigned at)
+INLINE void poly_blocks(
+	struct heads *h, struct poly *const poly[2], const uint8_t *const text[2], unsigned at)
 {
-	const uint8_t *a = pair->text[0] + at, *b = pair->text[1] + at;
-
-	poly_block(h->a, pair->poly[0], load64(a), load64(a + 8));
-	poly_block(h->b, pair->poly[1], load64(b), load64(b + 8));
+	poly_block(h->a, poly[0], load64(text[0] + at), load64(text[0] + at + 8));
+	poly_block(h->b, poly[1], load64(text[1] + at), load64(text[1] + at + 8));
 }
 
-INLINE void double_round_with(struct state *state, unsigned n_states, const struct poly_pair *pair)
+INLINE void double_round_with(struct state *state, unsigned n_states, struct poly *const poly[2],
+	const uint8_t *const text[2])
 {
-	struct poly *const a = pair->poly[0], *const b = pair->poly[1];
+	struct poly *const a = poly[0], *const b = poly[1];
 	struct heads h = {{a->h[0], a->h[1], a->h[2]}, {b->h[0], b->h[1], b->h[2]}};
 
+	poly_blocks(&h, poly, text, 0);
 	quarter(state, n_states, 0);
-	poly_blocks(&h, pair, 0);
+	poly_blocks(&h, poly, text, 16);
 	quarter(state, n_states, 1);
-	poly_blocks(&h, pair, 16);
+	poly_blocks(&h, poly, text, 32);
 	quarter(state, n_states, 2);
-	poly_blocks(&h, pair, 32);
+	poly_blocks(&h, poly, text, 48);
 	quarter(state, n_states, 3);
-	poly_blocks(&h, pair, 48);
 	for (int i = 0; i < 3; i++) {
 		a->h[i] = h.a[i];
 		b->h[i] = h.b[i];
@@ -181,7 +181,7 @@ INLINE void step_run(const struct step *step, unsigned n_states)
 	for (unsigned half = 0; half < n_states; half++)
 		state_begin(&state[half], step, half);
 	for (; i < step->n_pairs; i++)
-		double_round_with(state, n_states, &step->pair[i]);
+		double_round_with(state, n_states, step->poly + 2 * i, step->text + 2 * i);
 	for (; i < DOUBLE_ROUNDS; i++)
 		double_round(state, n_states);
 	for (unsigned half = 0; half < n_states; half++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_hostport [ROUNDS [SECONDS [WAY]]]
+ * bench_hostport [--json] [ROUNDS [SECONDS [WAY]]]
  *
  * What the host port adds to what the kernel takes: CPU seconds of the forwarding thread per GB of
  * TCP between two namespaces, three ways, interleaved in one run.
@@ -37,6 +37,7 @@ static struct packet_path paths[2]; /* from A to B, from B to A */
 static struct rte_mbuf *pkts[NODE_BURST_LARGE];
 static atomic_bool done;
 static double seconds = 2;
+static bool json;
 
 static void namespace_use(int side)
 {
@@ -181,6 +182,19 @@ static double cpu_now(void)
 	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
 }
 
+static void print(const char *name, double gbps, double cpu_per_gb)
+{
+	static const char *comma = "";
+
+	if (!json) {
+		printf("%-10s %6.2f Gbit/s %6.3f CPU s/GB\n", name, gbps, cpu_per_gb);
+		return;
+	}
+	printf("%s{\"way\": \"%s\", \"gbps\": %.3f, \"cpu_s_per_gb\": %.4f}", comma, name, gbps,
+		cpu_per_gb);
+	comma = ", ";
+}
+
 static void measure(const char *name, bool (*pass)(int side))
 {
 	int listener = listen_at(B);
@@ -200,8 +214,7 @@ static void measure(const char *name, bool (*pass)(int side))
 		if (!busy)
 			sleep_until_ready(pass == pass_over_udp);
 	}
-	printf("%-10s %6.2f Gbit/s %6.3f CPU s/GB\n", name,
-		(double)received * 8e-9 / (seconds_now() - start),
+	print(name, (double)received * 8e-9 / (seconds_now() - start),
 		(cpu_now() - cpu) / ((double)received * 1e-9));
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
@@ -250,17 +263,25 @@ int main(int argc, char **argv)
 		bool (*pass)(int side);
 	} ways[] = {
 		{"unchanged", pass_unchanged}, {"packets", pass_packets}, {"udp", pass_over_udp}};
-	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 3;
+	unsigned rounds;
 
+	json = argc > 1 && !strcmp(argv[1], "--json");
+	argc -= json;
+	argv += json;
+	rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 3;
 	if (argc > 2)
 		seconds = atof(argv[2]);
 	hostport_start();
 	side_open(A);
 	side_open(B);
 	udp_open();
+	if (json)
+		printf("{\"results\": [");
 	for (unsigned i = 0; i < rounds; i++)
 		for (unsigned k = 0; k < RTE_DIM(ways); k++)
 			if (argc < 4 || !strcmp(argv[3], ways[k].name))
 				measure(ways[k].name, ways[k].pass);
+	if (json)
+		puts("]}");
 	return 0;
 }

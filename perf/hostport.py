@@ -13,6 +13,8 @@ For each implementation, interleaved:
               second, per CPU second of the gateways, one-way delays, and how much of the best rate
               is left at the highest
   idle        CPU of the gateways with nothing to do
+  floor       bench_hostport: CPU seconds per GB of TCP that the kernel alone takes for two TUNs (unchanged),
+              with our cutting and joining (packets), with datagrams between (udp): both ends, nothing sealed
 """
 
 import argparse
@@ -201,6 +203,19 @@ def one_round(implementation, args):
                 pair.net.close()
 
 
+def floor(seconds):
+    """Each way's figures, one run of bench_hostport."""
+    out = subprocess.run([ROOT / "build/perf/bench_hostport", "--json", "1", str(seconds)],
+                         capture_output=True, text=True, check=True).stdout
+    return {r["way"]: {"gbps": r["gbps"], "cpu_s_per_gb": r["cpu_s_per_gb"]} for r in json.loads(out)["results"]}
+
+
+def floor_line(floors):
+    medians = {way: median(floors, way, "cpu_s_per_gb")["median"] for way in floors[0]}
+    return "What the host port costs without sealing, both ends, CPU s/GB of TCP: " + ", ".join(
+        f"{way} {value:.2f}" for way, value in medians.items()) + " (perf/bench_hostport.c)."
+
+
 def cpu_name():
     found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     flags = Path("/proc/cpuinfo").read_text()
@@ -231,7 +246,7 @@ def summary(results, tests):
     return rows
 
 
-def report(machine, rows, args):
+def report(machine, rows, floors, args):
     lines = [f"# Host port, {machine['date']}", "",
              f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['compiler']}, "
              f"commit {machine['commit']}. Both gateways and what loads them on this machine, TCP cubic, MTU 1420, "
@@ -243,6 +258,7 @@ def report(machine, rows, args):
         times = "" if r["times_better"] is None else f"{r['times_better']:.2f}"
         lines.append(f"| {r['label']} | {cell.format(**r['tailplane'])} | "
                      f"{cell.format(**r['wireguard-go'])} | {times} |")
+    lines += ["", floor_line(floors)] if floors else []
     return "\n".join(lines) + "\n"
 
 
@@ -251,14 +267,16 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--tests", default=",".join(TESTS), help="some of %(default)s")
+    parser.add_argument("--tests", default=",".join([*TESTS, "floor"]), help="some of %(default)s")
     parser.add_argument("--nice", type=int, default=0, help="priority, where the machine has other work")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--save", action="store_true", help="write perf/results/DATE-CPU.{md,json}")
     args = parser.parse_args()
     args.tests = args.tests.split(",")
+    args.floor = "floor" in args.tests
+    args.tests = [t for t in args.tests if t != "floor"]
     if unknown := set(args.tests) - set(TESTS):
-        parser.error(f"no test {', '.join(sorted(unknown))}; there are: {', '.join(TESTS)}")
+        parser.error(f"no test {', '.join(sorted(unknown))}; there are: {', '.join(TESTS)}, floor")
     return args
 
 
@@ -267,8 +285,10 @@ def main():
     if os.geteuid():
         sys.exit("network namespaces need root")
     os.nice(args.nice)
-    results = {name: [] for name in START}
+    results, floors = {name: [] for name in START}, []
     for i in range(args.rounds):
+        if args.floor:
+            floors.append(floor(args.seconds))
         for name in START:
             print(f"round {i + 1} of {args.rounds}: {name}", file=sys.stderr)
             results[name].append(one_round(name, args))
@@ -277,8 +297,9 @@ def main():
                "commit": command("git", "rev-parse", "--short", "HEAD"),
                "date": datetime.date.today().isoformat()}
     rows = summary(results, args.tests)
-    text = report(machine, rows, args)
-    data = json.dumps({"machine": machine, "results": rows, "rounds": results}, indent=1)
+    text = report(machine, rows, floors, args)
+    data = json.dumps({"machine": machine, "results": rows, "rounds": results, "floor": floors,
+                       "notes": [floor_line(floors)] if floors else []}, indent=1)
     print(data if args.json else text)
     if args.save:
         base = ROOT / "perf/results" / f"{machine['date']}-hostport-{re.sub('[^A-Za-z0-9]+', '-', machine['cpu']).lower()}"

@@ -120,7 +120,8 @@ static void node_changed(void *arg, struct node *node, unsigned what)
 	struct map *map = arg;
 	struct map_node *mn = map_node_of(node);
 
-	if (!mn || !(what & SHOWN))
+	what &= SHOWN;
+	if (!mn || !what)
 		return;
 	if (!mn->what)
 		dirty_add(map, mn);

@@ -32,9 +32,10 @@ void stream_move(struct map_stream *s, struct stream_list *list, enum stream_sta
 		TAILQ_INSERT_TAIL(list, s, entry);
 }
 
+/* In the first second that begins after `at`. */
 static void wheel_put(struct map_stream *s, uint64_t at)
 {
-	s->slot = (unsigned)(at / SECOND % WHEEL_SLOTS);
+	s->slot = (unsigned)((at / SECOND + 1) % WHEEL_SLOTS);
 	TAILQ_INSERT_TAIL(&s->map->wheel[s->slot], s, wheel_entry);
 }
 
@@ -65,8 +66,7 @@ static void wheel_slot(struct map *map, uint64_t now)
 		TAILQ_REMOVE(&due, s, wheel_entry);
 		if (s->last_sent + s->interval <= now && s->state != STREAM_BEHIND)
 			keep_alive(s);
-		wheel_put(s, s->last_sent + s->interval > now ? s->last_sent + s->interval
-							      : now + SECOND);
+		wheel_put(s, s->last_sent + s->interval > now ? s->last_sent + s->interval : now);
 	}
 }
 

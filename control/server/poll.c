@@ -100,14 +100,44 @@ static void serve_stream(
 		late_start(server, node, request);
 }
 
+/* A report that is being written. */
+struct reporting {
+	struct rpc_user user;
+	struct rpc *rpc; /* NULL: the client did not wait */
+};
+
+static void reporting_closed(struct rpc *rpc)
+{
+	struct reporting *reporting = rpc->user;
+
+	reporting->rpc = NULL;
+	rpc_done(rpc);
+}
+
 static void reported(void *arg, const struct tailnet_result *result)
 {
-	struct rpc *rpc = arg;
+	struct reporting *reporting = arg;
 
-	if (result->error)
-		answer(rpc, 500, "text/plain", result->why);
-	else
-		answer_json(rpc, 200, "", 0);
+	if (reporting->rpc && result->error)
+		answer(reporting->rpc, 500, "text/plain", result->why);
+	else if (reporting->rpc)
+		answer_json(reporting->rpc, 200, "", 0);
+	free(reporting);
+}
+
+static void serve_report(
+	struct server *server, struct rpc *rpc, struct node *node, struct map_request *request)
+{
+	struct reporting *reporting = calloc(1, sizeof(*reporting));
+
+	if (!reporting) {
+		answer(rpc, 500, "text/plain", "out of memory\n");
+		return;
+	}
+	reporting->user.closed = reporting_closed;
+	reporting->rpc = rpc;
+	rpc->user = reporting;
+	report(server, node, request, reported, reporting);
 }
 
 static void serve_once(struct server *server, struct rpc *rpc, struct node *node)
@@ -143,7 +173,7 @@ static void serve_parsed(struct server *server, struct rpc *rpc, struct map_requ
 	else if (request->stream)
 		serve_stream(server, rpc, node, request);
 	else if (request->omit_peers && !request->read_only)
-		report(server, node, request, reported, rpc);
+		serve_report(server, rpc, node, request);
 	else
 		serve_once(server, rpc, node);
 }

@@ -28,15 +28,27 @@ static void waiting_free(struct waiting *w)
 {
 	pending_leave(&w->waiter);
 	register_request_fini(&w->request);
-	rpc_done(w->rpc);
+	if (w->rpc)
+		rpc_done(w->rpc);
 	free(w);
+}
+
+/* Its decision is under way: it is carried out, and told to nobody. */
+static void asker_closed(struct rpc *rpc)
+{
+	struct waiting *w = rpc->user;
+
+	w->rpc = NULL;
+	rpc_done(rpc);
 }
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
 static void reply(struct waiting *w, struct json_out *out)
 {
-	if (json_out_ok(out))
+	if (!w->rpc)
+		; /* nobody is there */
+	else if (json_out_ok(out))
 		rpc_reply(w->rpc, 200, NULL, out->text, out->len);
 	else
 		rpc_reply(w->rpc, 500, "text/plain", "out of memory\n", 14);
@@ -94,7 +106,7 @@ static void reply_error(struct waiting *w, const char *why)
 
 static void reply_auth_url(struct waiting *w)
 {
-	const struct pending *pending = pending_take(w->server->tailnet, &w->asked);
+	const struct pending *pending = w->rpc ? pending_take(w->server->tailnet, &w->asked) : NULL;
 	struct json_out out = {0}, url = {0};
 
 	if (!pending) {
@@ -147,7 +159,8 @@ static void decided(void *arg, const struct registration_result *result)
 		break;
 	case REGISTRATION_FAILED:
 		log_warnx("registration: %s", result->why);
-		rpc_reply(w->rpc, 500, "text/plain", result->why, strlen(result->why));
+		if (w->rpc)
+			rpc_reply(w->rpc, 500, "text/plain", result->why, strlen(result->why));
 		waiting_free(w);
 		break;
 	}
@@ -196,6 +209,7 @@ static bool follow(struct waiting *w)
 		return true;
 	}
 	w->user.closed = waiter_closed;
+	w->waiter.decided = person_decided;
 	pending_wait(pending, &w->waiter);
 	return true;
 }
@@ -235,6 +249,7 @@ void serve_register(struct server *server, struct rpc *rpc)
 		answer(rpc, 400, "text/plain", err.msg);
 		return;
 	}
+	w->user.closed = asker_closed;
 	w->server = server;
 	w->rpc = rpc;
 	rpc->user = w;

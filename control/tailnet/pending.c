@@ -43,7 +43,6 @@ static void wake_waiters(struct pending *pending, const struct pending *shown)
 
 static void pending_free(struct tailnet *t, struct pending *pending)
 {
-	wake_waiters(pending, NULL);
 	index_remove(&t->pending_by_id, hash_text(pending->id), pending);
 	index_remove(&t->pending_by_key, hash_key(&pending->key), pending);
 	*pending->older = pending->newer;
@@ -52,6 +51,7 @@ static void pending_free(struct tailnet *t, struct pending *pending)
 	else
 		t->pending_tail = pending->older;
 	t->n_pending--;
+	wake_waiters(pending, NULL); /* who asks anew now gets another entry */
 	free(pending->hostname);
 	free(pending->hostinfo);
 	free(pending->reason);

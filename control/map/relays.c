@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Control loop. */
+#include "relays.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <tailplane/log.h>
+#include <tailplane/loop.h>
+#include <tailplane/state.h>
+
+#include "derp_map.h"
+#include "fetch.h"
+
+#define PUBLIC_MAP "https://controlplane.tailscale.com/derpmap/default"
+#define CACHE "derp-maps.json" /* what the URLs said last, merged */
+/* A fetch that failed is tried again sooner than the next one is due. */
+#define RETRY_FIRST_S 5.
+#define RETRY_MAX_S 600.
+
+struct relays {
+	const struct control_conf *conf;
+	void (*changed)(void *arg);
+	void *arg;
+	json_t *fetched; /* regions of the URLs */
+	json_t *coming;  /* of the round under way; NULL: none */
+	bool failed;     /* something in that round */
+	size_t url;      /* that is being fetched */
+	struct fetch *fetch;
+	char *json;
+	size_t n;
+	double retry;
+	char problem[256];
+	ev_timer timer;
+};
+
+static const char *const public_urls[] = {PUBLIC_MAP};
+
+static size_t n_urls(const struct relays *r)
+{
+	if (!r->conf->derp.urls.count && !r->conf->derp.paths.count)
+		return 1;
+	return r->conf->derp.urls.count;
+}
+
+static const char *url_at(const struct relays *r, size_t i)
+{
+	return r->conf->derp.urls.count ? ((char **)r->conf->derp.urls.items)[i] : public_urls[i];
+}
+
+static void complain(struct relays *r, const char *where, const char *why)
+{
+	snprintf(r->problem, sizeof(r->problem), "%s: %s", where, why);
+	log_warnx("relays: %s", r->problem);
+}
+
+static void merge(
+	struct relays *r, json_t *regions, const char *where, const char *text, size_t len)
+{
+	struct err err = {0};
+
+	if (derp_map_merge(regions, text, len, &err) || err.msg[0])
+		complain(r, where, err.msg);
+}
+
+static void merge_file(struct relays *r, json_t *regions, const char *path)
+{
+	char *full = state_path(path), *text = malloc(DERP_MAP_MAX);
+	struct err err = {0};
+	ssize_t len = full && text ? state_read(full, text, DERP_MAP_MAX, &err) : -ENOMEM;
+
+	if (len < 0)
+		complain(r, path, err.msg[0] ? err.msg : strerror((int)-len));
+	else
+		merge(r, regions, path, text, (size_t)len);
+	free(full);
+	free(text);
+}
+
+/* From what is known now; tells when that differs. */
+static void assemble(struct relays *r)
+{
+	json_t *regions = json_copy(r->fetched);
+	char *json;
+	bool differs;
+
+	for (size_t i = 0; i < r->conf->derp.paths.count; i++)
+		merge_file(r, regions, ((char **)r->conf->derp.paths.items)[i]);
+	json = derp_map_text(regions);
+	differs = !json != !r->json || (json && strcmp(json, r->json));
+	r->n = json_object_size(regions);
+	json_decref(regions);
+	free(r->json);
+	r->json = json;
+	if (differs)
+		r->changed(r->arg);
+}
+
+/* ---- URLs ---------------------------------------------------------------------------------- */
+
+static void fetch_next(struct relays *r);
+
+static void again_in(struct relays *r, double seconds)
+{
+	ev_timer_stop(core_loop(), &r->timer);
+	ev_timer_set(&r->timer, seconds, 0.);
+	ev_timer_start(core_loop(), &r->timer);
+}
+
+static void cache_write(const struct relays *r)
+{
+	char *text = derp_map_text(r->fetched), *path = state_path(CACHE);
+
+	if (text && path)
+		state_write_later(path, text, strlen(text), 0644, NULL, NULL);
+	free(path);
+	free(text);
+}
+
+static void round_over(struct relays *r)
+{
+	if (!r->failed) {
+		json_decref(r->fetched);
+		r->fetched = r->coming;
+		r->problem[0] = 0;
+		r->retry = RETRY_FIRST_S;
+		if (n_urls(r))
+			cache_write(r);
+	} else {
+		json_decref(r->coming);
+	}
+	r->coming = NULL;
+	assemble(r);
+	if (!r->json)
+		log_warnx(
+			"relays: no relay is known: clients will wait in state \"Starting\" until "
+			"one is; set control.derp.paths or control.derp.urls");
+	if (r->failed) {
+		again_in(r, r->retry);
+		r->retry = 2 * r->retry > RETRY_MAX_S ? RETRY_MAX_S : 2 * r->retry;
+	} else if (r->conf->derp.auto_update_enabled) {
+		again_in(r, (double)r->conf->derp.update_frequency * 1e-9);
+	}
+}
+
+static void fetched(void *arg, const char *body, size_t len, const char *why)
+{
+	struct relays *r = arg;
+	struct err err = {0};
+
+	r->fetch = NULL;
+	if (!body) {
+		r->failed = true;
+		complain(r, url_at(r, r->url), why);
+	} else if (derp_map_merge(r->coming, body, len, &err)) {
+		r->failed = true;
+		complain(r, url_at(r, r->url), err.msg);
+	}
+	r->url++;
+	fetch_next(r);
+}
+
+static void fetch_next(struct relays *r)
+{
+	if (r->url < n_urls(r))
+		r->fetch = fetch_start(url_at(r, r->url), DERP_MAP_MAX, fetched, r);
+	if (r->url >= n_urls(r) || !r->fetch)
+		round_over(r);
+}
+
+static void round_begin(struct relays *r)
+{
+	r->failed = false;
+	r->url = 0;
+	r->coming = json_object();
+	fetch_next(r);
+}
+
+LOOP_CALLBACK(relays_timer, ev_timer)
+{
+	(void)loop, (void)revents;
+	round_begin(watcher->data);
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static void cache_read(struct relays *r)
+{
+	char *path = state_path(CACHE), *text = malloc(DERP_MAP_MAX);
+	struct err err = {0};
+	ssize_t len = path && text ? state_read(path, text, DERP_MAP_MAX, &err) : -1;
+
+	if (len > 0)
+		derp_map_merge(r->fetched, text, (size_t)len, &err);
+	free(path);
+	free(text);
+}
+
+struct relays *relays_start(const struct control_conf *conf, void (*changed)(void *arg), void *arg)
+{
+	struct relays *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	*r = (struct relays){.conf = conf, .changed = changed, .arg = arg, .retry = RETRY_FIRST_S};
+	r->fetched = json_object();
+	ev_timer_init(&r->timer, relays_timer, 0., 0.);
+	r->timer.data = r;
+	if (n_urls(r))
+		cache_read(r);
+	if (json_object_size(r->fetched) || conf->derp.paths.count)
+		assemble(r);
+	again_in(r, 0.);
+	return r;
+}
+
+void relays_stop(struct relays *r)
+{
+	if (r->fetch)
+		fetch_cancel(r->fetch);
+	ev_timer_stop(core_loop(), &r->timer);
+	json_decref(r->fetched);
+	json_decref(r->coming);
+	free(r->json);
+	free(r);
+}
+
+const char *relays_json(const struct relays *r)
+{
+	return r->json;
+}
+
+size_t relays_count(const struct relays *r)
+{
+	return r->n;
+}
+
+const char *relays_problem(const struct relays *r)
+{
+	return r->problem[0] ? r->problem : NULL;
+}

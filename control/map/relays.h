@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/* The map of relays that nodes are shown: read from files, fetched from URLs, kept for the next
+ * start. Control loop. */
+#include <stddef.h>
+
+#include "conf.h"
+
+struct relays;
+
+/* `changed` on the loop whenever relays_json differs from before. */
+struct relays *relays_start(const struct control_conf *conf, void (*changed)(void *arg), void *arg);
+void relays_stop(struct relays *relays);
+/* JSON of "DERPMap"; NULL: none yet. Valid until `changed`. */
+const char *relays_json(const struct relays *relays);
+/* Number of regions, and what went wrong last; NULL: nothing. */
+size_t relays_count(const struct relays *relays);
+const char *relays_problem(const struct relays *relays);

@@ -1,0 +1,629 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What streams show. Random changes of a tailnet, with streams that come, go and lag behind: in the
+ * end each client's view, made by the protocol's rules from what it was sent, equals what the
+ * tailnet is.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "control_world.h"
+#include "policy.h"
+#include "record.h"
+
+#define MACHINES 40
+#define SECOND_NS 1000000000ull
+
+static char key_member[200];
+static struct client *streams[MACHINES];
+static unsigned node_keys[MACHINES];
+static struct prng prng;
+
+static void make_key(const char *user)
+{
+	struct preauth_wish wish = {.user = world_user(user), .reusable = true};
+	struct world_outcome out = world_preauth(&wish);
+
+	snprintf(key_member, sizeof(key_member), ",\"Auth\":{\"AuthKey\":\"%s\"}", out.secret);
+}
+
+static struct node *node_of(unsigned machine)
+{
+	struct public_key key = world_key('n', node_keys[machine]);
+
+	/* a machine may have another, of another owner */
+	return node_by_key(&world_tailnet, &key);
+}
+
+static void join(unsigned machine, const char *name)
+{
+	client_free(client_register(machine, node_keys[machine], name, key_member));
+	assert_non_null(node_of(machine));
+}
+
+static void report(unsigned machine, const char *more)
+{
+	client_free(client_map(machine, node_keys[machine], MAP_REPORT, more));
+}
+
+static void open_stream(unsigned machine)
+{
+	if (streams[machine])
+		client_free(streams[machine]);
+	streams[machine] = client_map(machine, node_keys[machine], MAP_STREAM, "");
+}
+
+static void close_stream(unsigned machine)
+{
+	if (streams[machine])
+		client_free(streams[machine]);
+	streams[machine] = NULL;
+}
+
+static void close_all(void)
+{
+	for (unsigned i = 0; i < MACHINES; i++)
+		close_stream(i);
+}
+
+static json_t *peer_of(unsigned viewer, unsigned machine)
+{
+	char id[24];
+	const struct node *node = node_of(machine);
+
+	snprintf(id, sizeof(id), "%lld", node ? (long long)node->d.id : 0);
+	return json_object_get(streams[viewer]->peers, id);
+}
+
+/* ---- the model: everybody compared with everybody ------------------------------------------ */
+
+static json_t *model_record(const struct node *node, uint32_t view)
+{
+	struct json_out out = {0};
+	struct map_conf conf = world_map_conf();
+	json_t *record;
+
+	record_peer(&out, &conf, world_tailnet.policy, view, node);
+	record = json_loadb(out.text, out.len, 0, NULL);
+	json_out_fini(&out);
+	assert_non_null(record);
+	return record;
+}
+
+/* Endpoints that a node lost are not worth a message: others may still have them. */
+static bool endpoints_fine(json_t *want, json_t *have)
+{
+	char *few = json_dumps(json_object_get(want, "Endpoints"), 0);
+	char *many = json_dumps(json_object_get(have, "Endpoints"), 0);
+	bool fine = few && many && endpoints_within(few, many);
+
+	free(few);
+	free(many);
+	json_object_del(want, "Endpoints");
+	json_object_del(have, "Endpoints");
+	return fine;
+}
+
+static void compare_peer(const struct client *c, const struct node *viewer, const struct node *node)
+{
+	uint32_t view = world_tailnet.policy->view_of(viewer);
+	bool shown = viewer->d.approved && node_is_shown(node) &&
+		     world_tailnet.policy->shows(view, node);
+	json_t *want, *have;
+	char id[24];
+
+	snprintf(id, sizeof(id), "%lld", (long long)node->d.id);
+	have = json_object_get(c->peers, id);
+	if (!shown || node == viewer) {
+		if (have)
+			fail_msg("node %s is shown to node %lld", id, (long long)viewer->d.id);
+		return;
+	}
+	if (!have)
+		fail_msg("node %s is missing at node %lld", id, (long long)viewer->d.id);
+	want = model_record(node, view);
+	have = json_copy(have);
+	json_object_del(want, "Expired"); /* clients know by KeyExpiry */
+	json_object_del(have, "Expired");
+	if (!endpoints_fine(want, have) || !json_equal(want, have)) {
+		fprintf(stderr, "is     %s\nshould %s\n", json_dumps(have, JSON_SORT_KEYS),
+			json_dumps(want, JSON_SORT_KEYS));
+		fail_msg("node %s at node %lld", id, (long long)viewer->d.id);
+	}
+	json_decref(want);
+	json_decref(have);
+	snprintf(id, sizeof(id), "%lld",
+		node->user ? (long long)node->user->d.id : (long long)TAGGED_USER_ID);
+	have = json_object_get(c->profiles, id);
+	assert_non_null(have);
+	assert_string_equal(
+		json_string_value(json_object_get(have, "LoginName")), user_login(node->user));
+}
+
+static void compare(void)
+{
+	size_t n;
+	struct node **nodes = nodes_list(&world_tailnet, &n);
+
+	for (unsigned i = 0; i < MACHINES; i++) {
+		struct client *c = streams[i];
+		struct node *viewer = node_of(i);
+		size_t known = 0;
+
+		if (!c || c->ended || !viewer)
+			continue;
+		assert_non_null(c->peers);
+		assert_false(c->found_itself);
+		for (size_t k = 0; k < n; k++)
+			compare_peer(c, viewer, nodes[k]);
+		for (size_t k = 0; k < n; k++)
+			known += viewer->d.approved && nodes[k] != viewer &&
+				 node_is_shown(nodes[k]) &&
+				 world_tailnet.policy->shows(
+					 world_tailnet.policy->view_of(viewer), nodes[k]);
+		assert_int_equal(json_object_size(c->peers), known); /* and nobody who is gone */
+	}
+	free(nodes);
+}
+
+/* ---- random changes ------------------------------------------------------------------------ */
+
+static void any_report(unsigned m)
+{
+	static const char *const reports[] = {
+		",\"Endpoints\":[\"192.0.2.1:41641\"]",
+		",\"Endpoints\":[\"192.0.2.1:41641\",\"[2001:db8::1]:41641\"]",
+		",\"Endpoints\":[\"198.51.100.7:1000\"]",
+		",\"Hostinfo\":{\"Hostname\":\"alpha\",\"OS\":\"linux\",\"NetInfo\":{"
+		"\"PreferredDERP\":"
+		"3}}",
+		",\"Hostinfo\":{\"Hostname\":\"beta\",\"OS\":\"macOS\",\"NetInfo\":{"
+		"\"PreferredDERP\":"
+		"4}}",
+		",\"Hostinfo\":{\"Hostname\":\"gamma\",\"RoutableIPs\":[\"10.0.0.0/8\",\"0.0.0.0/"
+		"0\",\"::/"
+		"0\"]}",
+		",\"Hostinfo\":{\"Hostname\":\"gamma\",\"RoutableIPs\":[\"10.0.0.0/"
+		"8\",\"192.168.1.0/24\"]}",
+		"",
+	};
+
+	report(m, reports[prng_below(&prng, sizeof(reports) / sizeof(*reports))]);
+}
+
+static void any_administration(unsigned m)
+{
+	static const char *const tags[] = {"tag:one", "tag:two"};
+	struct node *node = node_of(m);
+	struct net_prefix routes[2];
+	char label[20];
+	int64_t id = node->d.id;
+
+	net_prefix_parse(&routes[0], "10.0.0.0/8");
+	net_prefix_parse(&routes[1], "0.0.0.0/0");
+	switch (prng_below(&prng, 7)) {
+	case 0:
+		snprintf(label, sizeof(label), "name-%u", prng_below(&prng, 1000));
+		node_rename(&world_tailnet, id, label, NULL, NULL);
+		break;
+	case 1:
+		node_expire(&world_tailnet, id,
+			prng_below(&prng, 2) ? 0 : world_wall() + (int64_t)SECOND_NS, NULL, NULL);
+		break;
+	case 2:
+		node_set_tags(&world_tailnet, id, tags, 1 + prng_below(&prng, 2), NULL, NULL);
+		break;
+	case 3:
+	case 4:
+		node_approve_routes(&world_tailnet, id, routes, prng_below(&prng, 3), NULL, NULL);
+		break;
+	case 5:
+		node_approve(&world_tailnet, id, prng_below(&prng, 3), NULL, NULL);
+		break;
+	case 6:
+		user_rename(
+			&world_tailnet, 1, prng_below(&prng, 2) ? "alice" : "alicia", NULL, NULL);
+		break;
+	}
+}
+
+static void any_change(void)
+{
+	unsigned m = prng_below(&prng, MACHINES);
+	struct node *node = node_of(m);
+	int64_t id;
+
+	if (!node) {
+		join(m, "machine");
+		if (prng_below(&prng, 2))
+			open_stream(m);
+		report(m, "");
+		return;
+	}
+	switch (prng_below(&prng, 12)) {
+	case 0:
+		close_stream(m);
+		break;
+	case 1:
+	case 2:
+		open_stream(m);
+		break;
+	case 3:
+		if (!prng_below(&prng, 4)) {
+			node_remove(&world_tailnet, node->d.id, NULL, NULL);
+			world_settle();
+			if (streams[m])
+				assert_true(streams[m]->ended);
+			close_stream(m);
+			node_keys[m] += 1000;
+		}
+		break;
+	case 4: /* slow for a while */
+		if (streams[m])
+			streams[m]->backlog = prng_below(&prng, 2) ? 1000000 : 0;
+		break;
+	case 5: /* a new node key, by which it is the same node but for a change of owner */
+		id = node->d.id;
+		node_keys[m] += 1000;
+		client_free(client_register(m, node_keys[m], "machine", key_member));
+		if (node_of(m)->d.id != id)
+			close_stream(m);
+		break;
+	case 6:
+	case 7:
+		any_administration(m);
+		break;
+	default:
+		any_report(m);
+	}
+	if (prng_below(&prng, 3))
+		world_pass(prng_below(&prng, 50) * 1000000ull);
+	if (!prng_below(&prng, 40))
+		world_pass(15 * SECOND_NS);
+}
+
+static void random_changes(unsigned n)
+{
+	make_key("alice");
+	for (unsigned m = 0; m < MACHINES; m++)
+		node_keys[m] = m;
+	for (unsigned i = 0; i < n; i++) {
+		any_change();
+		if (i % 50 != 49)
+			continue;
+		for (unsigned m = 0; m < MACHINES; m++)
+			if (streams[m])
+				streams[m]->backlog = 0;
+		world_pass(3 * SECOND_NS);
+		compare();
+	}
+	assert_true(map_stats(world_map)->behind > 0);
+	close_all();
+}
+
+static void test_random(void **state)
+{
+	(void)state;
+	prng.state = 7;
+	random_changes(1500);
+}
+
+/* ---- the same under a policy --------------------------------------------------------------- */
+
+/* Two halves by the parity of the id, tagged ones seen by all; one route is for one half only. */
+static uint32_t half_of(const struct node *viewer)
+{
+	return viewer->d.user ? (uint32_t)(viewer->d.id % 2) : 2;
+}
+
+static bool half_shows(uint32_t view, const struct node *peer)
+{
+	return view == 2 || !peer->d.user || half_of(peer) == view;
+}
+
+static bool half_route(uint32_t view, const struct node *peer, const struct net_prefix *route)
+{
+	(void)peer;
+	return route->len || view == 0;
+}
+
+static void test_random_policy(void **state)
+{
+	struct policy_ops halves = policy_allow_all;
+
+	(void)state;
+	halves.view_of = half_of;
+	halves.shows = half_shows;
+	halves.shows_route = half_route;
+	world_tailnet.policy = &halves;
+	prng.state = 8;
+	random_changes(1500);
+	/* and without it, at run time */
+	join(1, "one");
+	report(1, "");
+	open_stream(1);
+	world_pass(SECOND_NS);
+	world_tailnet.policy = &policy_allow_all;
+	map_policy_changed(world_map);
+	world_pass(SECOND_NS);
+	compare();
+	close_all();
+}
+
+/* ---- single rules -------------------------------------------------------------------------- */
+
+static void two_nodes(void)
+{
+	make_key("alice");
+	for (unsigned m = 0; m < MACHINES; m++)
+		node_keys[m] = m;
+	for (unsigned m = 1; m <= 2; m++) {
+		join(m, m == 1 ? "one" : "two");
+		open_stream(m);
+		report(m, "");
+	}
+	world_pass(SECOND_NS);
+}
+
+/* Each of two knows the other, was told once, and nothing is said when nothing is new. */
+static void test_quiet(void **state)
+{
+	unsigned messages;
+
+	(void)state;
+	two_nodes();
+	assert_non_null(peer_of(1, 2));
+	assert_non_null(peer_of(2, 1));
+	assert_true(streams[1]->records <= 2);
+	messages = streams[1]->messages;
+	report(2, ""); /* the same again */
+	report(2, "");
+	world_pass(SECOND_NS);
+	assert_int_equal(streams[1]->messages, messages);
+	/* latencies are nobody's business */
+	report(2,
+		",\"Hostinfo\":{\"Hostname\":\"two\",\"OS\":\"linux\",\"NetInfo\":{\"DERPLatency\":"
+		"{\"1-v4\":0.1}}}");
+	world_pass(SECOND_NS);
+	messages = streams[1]->messages;
+	report(2,
+		",\"Hostinfo\":{\"Hostname\":\"two\",\"OS\":\"linux\",\"NetInfo\":{\"DERPLatency\":"
+		"{\"1-v4\":0.2}}}");
+	world_pass(SECOND_NS);
+	assert_int_equal(streams[1]->messages, messages);
+	/* new endpoints are a patch, fewer are nothing */
+	report(2, ",\"Endpoints\":[\"192.0.2.1:1\",\"192.0.2.2:2\"]");
+	world_pass(SECOND_NS);
+	assert_int_equal(streams[1]->messages, messages + 1);
+	assert_non_null(json_object_get(streams[1]->last, "PeersChangedPatch"));
+	report(2, ",\"Endpoints\":[\"192.0.2.2:2\"]");
+	world_pass(SECOND_NS);
+	assert_int_equal(streams[1]->messages, messages + 1);
+	close_all();
+}
+
+static void test_keep_alive(void **state)
+{
+	(void)state;
+	two_nodes();
+	world_pass(62 * SECOND_NS);
+	assert_int_equal(streams[1]->keep_alives, 1);
+	world_pass(600 * SECOND_NS);
+	assert_true(streams[1]->keep_alives >= 9 && streams[1]->keep_alives <= 14);
+	close_all();
+}
+
+/* Online as long as there is a stream, and ten seconds more; an old stream's end means nothing. */
+static void test_presence(void **state)
+{
+	struct client *old;
+
+	(void)state;
+	two_nodes();
+	assert_true(json_is_true(json_object_get(peer_of(1, 2), "Online")));
+	old = streams[2];
+	streams[2] = NULL;
+	open_stream(2);
+	assert_true(old->ended);
+	client_free(old);
+	world_pass(30 * SECOND_NS);
+	assert_true(json_is_true(json_object_get(peer_of(1, 2), "Online")));
+	close_stream(2);
+	world_pass(9 * SECOND_NS);
+	assert_true(json_is_true(json_object_get(peer_of(1, 2), "Online")));
+	world_pass(2 * SECOND_NS);
+	assert_true(json_is_false(json_object_get(peer_of(1, 2), "Online")));
+	assert_non_null(json_object_get(peer_of(1, 2), "LastSeen"));
+	open_stream(2);
+	world_pass(SECOND_NS);
+	assert_true(json_is_true(json_object_get(peer_of(1, 2), "Online")));
+	close_all();
+}
+
+/* The deleted node is told, and its stream ends; others see it go. */
+static void test_removed(void **state)
+{
+	int64_t id;
+
+	(void)state;
+	two_nodes();
+	id = node_of(2)->d.id;
+	node_remove(&world_tailnet, id, NULL, NULL);
+	world_pass(SECOND_NS);
+	assert_true(streams[2]->ended);
+	assert_string_equal(json_string_value(json_object_get(streams[2]->node, "KeyExpiry")),
+		"1970-01-01T00:00:01Z");
+	assert_int_equal(json_object_size(streams[1]->peers), 0);
+	close_all();
+}
+
+/* Expired: told, the poll goes on, and an extension needs no login. */
+static void test_expired(void **state)
+{
+	int64_t id;
+
+	(void)state;
+	two_nodes();
+	id = node_of(2)->d.id;
+	node_expire(&world_tailnet, id, world_wall() - 5, NULL, NULL);
+	world_pass(SECOND_NS);
+	assert_false(streams[2]->ended);
+	assert_non_null(json_object_get(streams[2]->node, "KeyExpiry"));
+	assert_non_null(json_object_get(peer_of(1, 2), "KeyExpiry"));
+	open_stream(2);
+	assert_false(streams[2]->ended);
+	node_expire(&world_tailnet, id, 0, NULL, NULL);
+	world_pass(SECOND_NS);
+	assert_null(json_object_get(streams[2]->node, "KeyExpiry"));
+	assert_null(json_object_get(peer_of(1, 2), "KeyExpiry"));
+	close_all();
+}
+
+/* A poll under the old key goes on after the key was changed. */
+static void test_rotation(void **state)
+{
+	(void)state;
+	two_nodes();
+	client_free(client_register(2, 2002, "two", key_member));
+	node_keys[2] = 2002;
+	world_pass(SECOND_NS);
+	assert_false(streams[2]->ended);
+	client_free(client_map(2, 2, MAP_REPORT, ",\"Endpoints\":[\"192.0.2.9:9\"]"));
+	world_pass(SECOND_NS);
+	compare();
+	close_all();
+}
+
+/* The primary of a subnet: the first, until its stream ends; back it does not take it away. */
+static void test_failover(void **state)
+{
+	static const char routes[] =
+		",\"Hostinfo\":{\"Hostname\":\"r\",\"RoutableIPs\":[\"10.1.0.0/16\"]}";
+	struct net_prefix prefix;
+
+	(void)state;
+	net_prefix_parse(&prefix, "10.1.0.0/16");
+	two_nodes();
+	join(3, "three");
+	open_stream(3);
+	report(3, "");
+	for (unsigned m = 1; m <= 2; m++) {
+		report(m, routes);
+		node_approve_routes(&world_tailnet, node_of(m)->d.id, &prefix, 1, NULL, NULL);
+	}
+	world_pass(SECOND_NS);
+	assert_non_null(json_object_get(peer_of(3, 1), "PrimaryRoutes"));
+	assert_null(json_object_get(peer_of(3, 2), "PrimaryRoutes"));
+	close_stream(1);
+	world_pass(1 * SECOND_NS);
+	assert_non_null(json_object_get(peer_of(3, 1), "PrimaryRoutes"));
+	world_pass(2 * SECOND_NS);
+	assert_null(json_object_get(peer_of(3, 1), "PrimaryRoutes"));
+	assert_non_null(json_object_get(peer_of(3, 2), "PrimaryRoutes"));
+	assert_int_equal(json_array_size(json_object_get(peer_of(3, 1), "AllowedIPs")), 2);
+	assert_int_equal(json_array_size(json_object_get(peer_of(3, 2), "AllowedIPs")), 3);
+	open_stream(1);
+	world_pass(20 * SECOND_NS);
+	assert_non_null(json_object_get(peer_of(3, 2), "PrimaryRoutes"));
+	/* silent: probed */
+	node_probed(&world_tailnet, node_of(2), false);
+	world_pass(SECOND_NS);
+	assert_non_null(json_object_get(peer_of(3, 1), "PrimaryRoutes"));
+	close_all();
+}
+
+/* Nobody sees one that waits for approval, and it sees nobody. */
+static void test_approval(void **state)
+{
+	struct tailnet_conf conf = world_tailnet_conf();
+
+	(void)state;
+	two_nodes();
+	conf.device_approval = true;
+	tailnet_configure(&world_tailnet, &conf);
+	join(3, "three");
+	open_stream(3);
+	report(3, "");
+	world_pass(SECOND_NS);
+	assert_true(json_is_false(json_object_get(streams[3]->node, "MachineAuthorized")));
+	assert_int_equal(json_object_size(streams[3]->peers), 0);
+	assert_null(peer_of(1, 3));
+	node_approve(&world_tailnet, node_of(3)->d.id, true, NULL, NULL);
+	world_pass(SECOND_NS);
+	assert_true(json_is_true(json_object_get(streams[3]->node, "MachineAuthorized")));
+	assert_int_equal(json_object_size(streams[3]->peers), 2);
+	assert_non_null(peer_of(1, 3));
+	close_all();
+}
+
+/* Many: blocks, pieces, the recipient's own place in each, and what joining costs in records. */
+static void test_many(void **state)
+{
+	enum { MANY = 700 };
+	static struct client *all[MANY];
+	size_t records = 0;
+
+	(void)state;
+	make_key("alice");
+	for (unsigned i = 0; i < MANY; i++) {
+		client_free(client_register(i, i, "host", key_member));
+		all[i] = client_map(i, i, MAP_STREAM, "");
+		client_free(client_map(i, i, MAP_REPORT, ""));
+		if (i % 50 == 49)
+			world_pass(100 * 1000000ull);
+	}
+	world_pass(SECOND_NS);
+	for (unsigned i = 0; i < MANY; i++) {
+		assert_int_equal(json_object_size(all[i]->peers), MANY - 1);
+		assert_false(all[i]->found_itself);
+		assert_true(all[i]->frames_max <= 40);
+		records += all[i]->records;
+	}
+	assert_true(records <= (size_t)MANY * (MANY - 1) * 12 / 10);
+	/* all at once: everybody is in the delta */
+	for (unsigned i = 0; i < MANY; i++)
+		node_expire(
+			&world_tailnet, (int64_t)i + 1, world_wall() + 3600000000000, NULL, NULL);
+	world_settle();
+	for (unsigned i = 0; i < MANY; i++) {
+		char label[20];
+
+		snprintf(label, sizeof(label), "renamed-%u", i);
+		node_rename(&world_tailnet, (int64_t)i + 1, label, NULL, NULL);
+	}
+	world_pass(SECOND_NS);
+	for (unsigned i = 0; i < MANY; i++) {
+		const char *key;
+		json_t *peer;
+
+		assert_false(all[i]->found_itself);
+		json_object_foreach (all[i]->peers, key, peer) {
+			assert_memory_equal(
+				json_string_value(json_object_get(peer, "Name")), "renamed-", 8);
+		}
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		client_free(all[i]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_quiet, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_keep_alive, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_presence, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_removed, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_expired, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_rotation, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_failover, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_approval, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_random, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_random_policy, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_many, world_start, world_stop),
+	};
+
+	jobs_init();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

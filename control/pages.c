@@ -65,25 +65,12 @@ static void verify(struct front_request *request, void *user)
 	front_reply(request, 200, "application/json", text, strlen(text));
 }
 
-/* Of all load balancers and monitors. */
-static void health(struct front_request *request, void *user)
-{
-	static const char pass[] = "{\"status\":\"pass\"}", fail[] = "{\"status\":\"fail\"}";
-	const char *why;
-	bool healthy = store_healthy(&why);
-
-	(void)user;
-	front_reply(request, healthy ? 200 : 500, "application/health+json", healthy ? pass : fail,
-		strlen(pass));
-}
-
 int pages_start(struct tailnet *t, struct err *err)
 {
 	static const struct front_route routes[] = {
 		{"GET", "/register/", NULL, FRONT_ON_CONTROL | FRONT_PREFIX, 0, register_page,
 			&tailnet},
 		{"POST", "/verify", NULL, FRONT_ON_CONTROL, VERIFY_MAX, verify, &tailnet},
-		{"GET", "/health", NULL, FRONT_ON_CONTROL, 0, health, &tailnet},
 	};
 	int rc = 0;
 

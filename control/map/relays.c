@@ -32,7 +32,7 @@ struct relays {
 	char *json;
 	size_t n;
 	double retry;
-	char problem[256];
+	char problem[768];
 	ev_timer timer;
 };
 

@@ -2,6 +2,7 @@
 """tailplaned's host port against wireguard-go, on the topology of pair.py."""
 
 import itertools
+import json
 import socket
 
 import pytest
@@ -80,6 +81,40 @@ def test_parallel_streams_over_workers(net):
     assert iperf3(pair.cl, pair.gw, "10.9.0.1", seconds=2, streams=4).bytes > 10 << 20
     assert iperf3(pair.cl, pair.gw, "10.9.0.1", seconds=2, streams=4, reverse=True).bytes > 10 << 20
     transfer(pair.gw, pair.cl, "10.9.0.2")
+
+
+def datagrams(client, server, to, streams, seconds=2):
+    """Datagrams of 1000 bytes, 10 Mbit/s a stream: each stream's count and how many were overtaken."""
+    daemon = server.start("iperf3", "-s", "-1", name="iperf3")
+    daemon.expected_exit = True
+    wait_until(lambda: ":5201 " in server.run("ss", "-Hltn").stdout, "iperf3 listens")
+    done = client.run("iperf3", "-c", to, "-u", "-b", "10M", "-l", 1000, "-P", streams, "-t", seconds, "-J")
+    daemon.wait(10)
+    streams = [s["udp"] for s in json.loads(done.stdout)["end"]["streams"]]
+    return [s["packets"] for s in streams], [s["out_of_order"] for s in streams]
+
+
+def test_flows_of_one_peer_use_all_workers_in_order(net):
+    """Each of 16 flows stays on its worker, and they are not all on one."""
+    pair = make_pair(net, workers=2)
+    wait_ping(pair.cl, "10.9.0.1")
+
+    def packets():
+        return [row["packets"] for row in pair.daemon.call("workers")]
+
+    for sender, receiver, to in ((pair.gw, pair.cl, "10.9.0.2"), (pair.cl, pair.gw, "10.9.0.1")):
+        before = packets()
+        sent, overtaken = datagrams(sender, receiver, to, streams=16)
+        assert min(sent) > 100
+        assert not any(overtaken), overtaken
+        if sender is pair.gw:
+            each = [now - then for now, then in zip(packets(), before)]
+            assert min(each) > sum(each) / 100, each
+    # TCP's answers come back over the tunnel, by one worker: they must not draw all data there
+    before = packets()
+    iperf3(pair.gw, pair.cl, "10.9.0.2", seconds=2, streams=16)
+    each = [now - then for now, then in zip(packets(), before)]
+    assert min(each) > sum(each) / 20, each
 
 
 @VERSIONS

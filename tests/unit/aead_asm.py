@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """aead_asm.py COMPILER LIBRARY...: what the machine code of the AEAD promises, read in its disassembly.
 
-The hot loops named below keep their state in registers. A loop is what lies between a backward jump and its
-target and has no other loop inside; a reference is an operand over %rsp or %rbp. What another compiler makes
-of them is only told.
+The hot loops named below keep their state in registers, or spill as little as is said. A loop is what lies
+between a backward jump and its target and has no other loop inside; a reference is an operand over %rsp or
+%rbp. What another compiler makes of them is only told.
 
 What branches and addresses depend on is traced, not read: test_aead_trace.c, test_aead_memcheck.c.
 """
@@ -15,6 +15,9 @@ import sys
 
 # function: (references allowed in its longest innermost loop, vector instructions at least in it, written in C)
 PROMISES = {
+    # Half of the state passes through the stack: what more there is of it is another compiler's doing.
+    "aead_avx2_step16": (230, 300, True),
+    "aead_avx2_step8": (80, 140, True),
     "aead_avx512_chacha32": (0, 100, False),
     "aead_avx512_chacha16": (0, 90, False),
 }
@@ -82,7 +85,7 @@ def main():
         if in_c and compiler != COMPILER:
             print(f"ok - {name} # SKIP built by {compiler}: {problem or 'holds all the same'}")
         else:
-            failed += check(f"{name} keeps to registers", problem)
+            failed += check(f"{name} keeps to its registers", problem)
     sys.exit(failed > 0)
 
 

@@ -45,9 +45,7 @@ struct burst {
 	unsigned n;
 	bool sealing, with_aad;
 	uint8_t item[AEAD_BURST_MAX];
-	uint32_t len[AEAD_BURST_MAX];     /* of the text */
-	uint32_t columns[AEAD_BURST_MAX]; /* chunks, the last one perhaps begun only */
-	uint32_t whole[AEAD_BURST_MAX];   /* chunks */
+	uint32_t len[AEAD_BURST_MAX]; /* of the text */
 	const uint8_t *src[AEAD_BURST_MAX];
 	uint8_t *dst[AEAD_BURST_MAX];
 	const uint8_t *key[AEAD_BURST_MAX];
@@ -93,9 +91,10 @@ static void poly_aad(struct poly *poly, const uint8_t *aad, uint32_t len)
 
 /* --- the lists --- */
 
-INLINE void cursor_next_column(struct cursor *c, const uint32_t *columns)
+/* Packets take part that have `least` bytes in the column. */
+INLINE void cursor_next_column(struct cursor *c, const uint32_t *len, uint32_t least)
 {
-	while (c->active > 0 && columns[c->active - 1] <= c->column)
+	while (c->active > 0 && len[c->active - 1] < c->column * CHUNK + least)
 		c->active--;
 	c->packet = 0;
 	c->column++;
@@ -108,7 +107,7 @@ static unsigned chunks_next(struct burst *b, unsigned long max, unsigned *n, siz
 	struct cursor *c = &b->chunks;
 
 	if (c->packet == c->active)
-		cursor_next_column(c, b->whole);
+		cursor_next_column(c, b->len, CHUNK);
 	unsigned packet = c->packet, left = c->active - packet;
 	*n = left < max ? left : (unsigned)max;
 	*at = (size_t)(c->column - 1) * CHUNK;
@@ -191,7 +190,7 @@ static void lane_text(
 
 	step->src[lane] = b->src[packet] + at;
 	step->dst[lane] = b->dst[packet] + at;
-	if (column > b->whole[packet]) {
+	if (b->len[packet] < column * CHUNK) {
 		uint8_t *tail = secrets->tail[packet];
 		unsigned len = b->len[packet] % CHUNK;
 
@@ -231,11 +230,12 @@ static bool lanes_fill_group(struct burst *b, struct secrets *secrets)
 		b->n_rows++;
 	}
 	step->rows = rows;
+	step->n_halves = c->column == 0 ? 1 : 2;
 	memcpy(step->nonce[0], b->nonce[0] + c->packet, sizeof(step->nonce[0]));
 	memcpy(step->nonce[1], b->nonce[1] + c->packet, sizeof(step->nonce[1]));
 	for (unsigned lane = 0; lane < LANES; lane++)
 		step->counter[lane] = c->column;
-	if (c->column > 0 && b->whole[c->packet + LANES - 1] >= c->column) {
+	if (c->column > 0 && b->len[c->packet + LANES - 1] >= c->column * CHUNK) {
 		lanes_whole(b, step, c->packet, (size_t)(c->column - 1) * CHUNK);
 	} else {
 		for (unsigned lane = 0; lane < LANES; lane++) {
@@ -259,7 +259,7 @@ static void lanes_fill_any(struct burst *b, struct secrets *secrets)
 
 	for (; lane < LANES; lane++) {
 		if (c->packet == c->active) {
-			cursor_next_column(c, b->columns);
+			cursor_next_column(c, b->len, 1);
 			if (c->active == 0)
 				break;
 			/* Opening, the texts under keys of this very step have to wait. */
@@ -284,6 +284,7 @@ static void lanes_fill_any(struct burst *b, struct secrets *secrets)
 		step->dst[lane] = secrets->out[lane];
 	}
 	step->rows = &secrets->any_rows;
+	step->n_halves = 2;
 	aead_avx2_rows(&secrets->any_rows, key);
 	b->used_out = true;
 }
@@ -321,7 +322,7 @@ static bool step_next(struct burst *b, struct secrets *secrets)
 	b->n_aside = b->n_keys = 0;
 	b->early = false;
 	if (b->blocks.packet == b->blocks.active)
-		cursor_next_column(&b->blocks, b->columns);
+		cursor_next_column(&b->blocks, b->len, 1);
 	if (b->blocks.active == 0)
 		return false;
 	if (!lanes_fill_group(b, secrets))
@@ -331,7 +332,7 @@ static bool step_next(struct burst *b, struct secrets *secrets)
 		pairs_fill(b, secrets, before);
 	} else {
 		/* All of this step's must be done; without partners some do not fit. */
-		bool alone = b->n == 1 || b->whole[1] < b->blocks.column;
+		bool alone = b->n == 1 || b->len[1] < b->blocks.column * CHUNK;
 
 		if (alone && b->n_taken > b->n_summed + PAIRS_MAX)
 			chunks_sum(b, secrets, b->n_taken - PAIRS_MAX);
@@ -379,8 +380,6 @@ static void packet_set(struct burst *b, unsigned packet, unsigned i)
 	b->item[packet] = (uint8_t)i;
 	b->len[packet] = len;
 	b->with_aad |= item->aad != NULL;
-	b->columns[packet] = (len + CHUNK - 1) / CHUNK;
-	b->whole[packet] = len / CHUNK;
 	b->src[packet] = item->src[1].len == 0 ? item->src[0].data : gather(item, len);
 	b->dst[packet] = item->dst;
 	b->key[packet] = item->key->bytes;
@@ -388,7 +387,7 @@ static void packet_set(struct burst *b, unsigned packet, unsigned i)
 	memcpy(&b->nonce[1][packet], item->nonce + 4, 4);
 }
 
-/* The longest first. order[] holds lengths and item numbers; bursts of one length are in order. */
+/* The longest first. order[] holds lengths and item numbers. */
 static void sort(uint32_t *order, unsigned n)
 {
 	for (unsigned i = 1; i < n; i++) {
@@ -403,7 +402,8 @@ static void sort(uint32_t *order, unsigned n)
 
 static void burst_begin(struct burst *b, struct aead_item *items, unsigned n, bool sealing)
 {
-	uint32_t order[AEAD_BURST_MAX];
+	uint32_t order[AEAD_BURST_MAX], last = UINT32_MAX;
+	bool in_order = true; /* as bursts of one length are */
 
 	b->items = items;
 	b->sealing = sealing;
@@ -412,12 +412,16 @@ static void burst_begin(struct burst *b, struct aead_item *items, unsigned n, bo
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t len = total_len(&items[i]);
 
-		if (!sealing && len < AEAD_TAG_LEN)
+		if (!sealing && len < AEAD_TAG_LEN) {
 			items[i].ok = false;
-		else
-			order[b->n++] = len << 6 | (63 - i);
+			continue;
+		}
+		in_order &= len <= last;
+		last = len;
+		order[b->n++] = len << 6 | (63 - i);
 	}
-	sort(order, b->n);
+	if (!in_order)
+		sort(order, b->n);
 	for (unsigned packet = 0; packet < b->n; packet++)
 		packet_set(b, packet, 63 - order[packet] % 64);
 	b->blocks = (struct cursor){.active = b->n};
@@ -468,8 +472,12 @@ static void secrets_zero(const struct burst *b, struct secrets *secrets)
 	secret_zero(secrets->tail, b->n * CHUNK);
 }
 
-/* Deeper than the step's frame. */
+/* Deeper than the step's frame, which depends on who compiled it. */
+#ifdef AEAD_INNER_BY_CLANG
 #define STACK_WIPED 3072
+#else
+#define STACK_WIPED 8192
+#endif
 
 void aead_avx2_seal(struct aead_item *items, unsigned n)
 {

@@ -33,6 +33,7 @@ struct step {
 	const struct rows *rows;
 	const uint8_t *src[LANES];
 	uint8_t *dst[LANES];
+	unsigned n_halves; /* of the block: 2, or 1 for what is wanted of one-time keys */
 	/* Chunks for Poly1305 on the way, before anything is written to dst: two by two, of
 	 * different packets. */
 	unsigned n_pairs;
@@ -75,8 +76,8 @@ INLINE void poly_block(uint64_t h[3], const struct poly *poly, uint64_t m0, uint
 	t0 = (wide)h0 * r0 + (wide)h1 * r1_5_4;
 	t1 = (wide)h0 * r1 + (wide)h1 * r0 + h2 * r1_5_4 + (uint64_t)(t0 >> 64);
 	h2 = h2 * r0 + (uint64_t)(t1 >> 64);
-	/* What is above 2^130, times 5. */
-	t0 = (wide)(uint64_t)t0 + (h2 & ~(uint64_t)3) + (h2 >> 2);
+	/* What is above 2^130, times 5: h2 is below 2^63. */
+	t0 = (wide)(uint64_t)t0 + ((h2 & ~(uint64_t)3) + (h2 >> 2));
 	t1 = (wide)(uint64_t)t1 + (uint64_t)(t0 >> 64);
 	h[0] = (uint64_t)t0;
 	h[1] = (uint64_t)t1;

@@ -4,7 +4,7 @@
  * packets), and on the way Poly1305 over what is waiting for it. Any thread.
  *
  * ChaCha20 keeps the vector units busy and leaves the multiplier idle, Poly1305 in 64-bit words
- * wants nothing else: together they take little longer than ChaCha20 alone. So after each quarter
+ * wants nothing else: together they take little longer than ChaCha20 alone. So with each quarter
  * of a double round one block of Poly1305 of two packets is done; two, since the chain of one alone
  * is longer than the quarter. A double round then takes 64 bytes of two packets. Finer or coarser
  * mixtures leave the out-of-order window with one kind of work only.
@@ -186,7 +186,8 @@ INLINE void step_run(const struct step *step, unsigned n_states)
 		double_round(state, n_states);
 	for (unsigned half = 0; half < n_states; half++) {
 		state_output(&state[half], step, half, 0);
-		state_output(&state[half], step, half, 1);
+		if (step->n_halves > 1)
+			state_output(&state[half], step, half, 1);
 	}
 }
 

@@ -2,9 +2,6 @@
 """WireGuard that we did not write: wireguard-go in two versions, and the `wg` tool."""
 
 import base64
-import functools
-import os
-import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from gobuild import go_program, lacks
 from wait import wait_until
 
 CURRENT_VERSION = "v0.0.0-20260522210424-ecfc5a8d5446"
 CURRENT_NEEDS_GO = (1, 23, 1)
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tailplane-tests"
 
 
 @dataclass(frozen=True)
@@ -42,42 +39,9 @@ def new_psk():
     return wg("genpsk")
 
 
-def _go_version():
-    out = subprocess.run(["go", "version"], capture_output=True, text=True).stdout
-    found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", out)
-    return tuple(int(n or 0) for n in found.groups()) if found else (0, 0, 0)
-
-
-def _current_lacks():
-    """Why the current version can't be built here; None: it can."""
-    if not shutil.which("go"):
-        return f"Go is not installed; wireguard-go {CURRENT_VERSION} is built with it"
-    if _go_version() < CURRENT_NEEDS_GO:
-        need = ".".join(map(str, CURRENT_NEEDS_GO))
-        return f"Go is older than {need}, which wireguard-go {CURRENT_VERSION} needs"
-    return None
-
-
 def newest():
     """The newest version that this machine can have."""
-    return "debian" if _current_lacks() else "current"
-
-
-@functools.cache
-def _current():
-    binary = CACHE / f"wireguard-go-{CURRENT_VERSION}" / "wireguard"
-    if binary.exists():
-        return binary
-    if lacks := _current_lacks():
-        pytest.skip(lacks)
-    binary.parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        ["go", "install", "-trimpath", "-ldflags=-s -w", f"golang.zx2c4.com/wireguard@{CURRENT_VERSION}"],
-        env={**os.environ, "GOBIN": str(binary.parent), "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
-        capture_output=True, text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return binary
+    return "debian" if lacks("wireguard-go", CURRENT_NEEDS_GO) else "current"
 
 
 def wireguard_go(which):
@@ -87,7 +51,8 @@ def wireguard_go(which):
         if not found:
             pytest.skip("the package wireguard-go is not installed")
         return Path(found)
-    return _current()
+    return go_program("golang.zx2c4.com/wireguard", CURRENT_VERSION, CURRENT_NEEDS_GO,
+                      f"wireguard-go-{CURRENT_VERSION}")
 
 
 @dataclass

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Unmodified Tailscale clients in a tailnet of ours, with the real derper as relay. See tailscale.py for
+the drawing."""
+
+import json
+import urllib.request
+
+import pytest
+
+from daemon import Tailplaned
+from machine import need_namespaces
+from tailscale import CURRENT, NET4, OLDER, Client, Derper, Internet
+from traffic import PingStream, ping, transfer, wait_ping
+from wait import wait_until
+
+PORT = 8080
+URL = f"http://{NET4}.2:{PORT}"
+
+
+class Tailnet:
+    def __init__(self, net, **control):
+        need_namespaces()
+        self.internet = Internet(net)
+        self.server = self.internet.machine("server", 2)
+        self.derper = Derper(self.server)
+        self.daemon = Tailplaned(self.server, {
+            "plugins": ["control"],
+            "core": {"http": {"listen_addr": [f"{NET4}.2:{PORT}"]}},
+            "control": {"server_url": URL, "first_key": False, "derp": {"paths": [str(self.derper.map_file())]},
+                        "dns": {"base_domain": "tail.test"}, **control},
+        })
+        self.daemon.start()
+        self.cli("users", "create", "alice")
+        self.clients = 0
+
+    def cli(self, *args, check=True):
+        return self.daemon.cli(*args, check=check)
+
+    def ask(self, *args):
+        return json.loads(self.cli("-o", "json", *args).stdout)
+
+    def key(self, *flags, user="alice"):
+        return self.cli("preauthkeys", "create", *(["-u", user] if user else []), *flags).stdout.strip()
+
+    def client(self, name, version=CURRENT):
+        self.clients += 1
+        return Client(self.internet.machine(name, 10 + self.clients), version)
+
+    def joined(self, name, *flags, version=CURRENT, key=None):
+        client = self.client(name, version)
+        client.up(URL, key or self.key(), *flags)
+        return client
+
+    def node(self, name):
+        return next(n for n in self.ask("nodes", "list") if n["givenName"] == name)
+
+    def nodes(self):
+        return sorted(n["givenName"] for n in self.ask("nodes", "list"))
+
+
+@pytest.fixture
+def tailnet(net):
+    return Tailnet(net)
+
+
+def names_resolve(client, name, address):
+    wait_until(lambda: address in client.machine.run("getent", "ahostsv4", f"{name}.tail.test", check=False).stdout,
+               f"{name} resolves on {client.machine.name}")
+
+
+@pytest.mark.parametrize("versions", [(CURRENT, CURRENT), (CURRENT, OLDER)], ids=["current", "older"])
+def test_two_nodes(tailnet, versions):
+    """Each sees and reaches the other by address and by name; what they say of it agrees with the server."""
+    a, b = (tailnet.joined(name, version=version) for name, version in zip("ab", versions))
+    for one, other in ((a, b), (b, a)):
+        one.wait_state("Running")
+        one.wait_peer(other.machine.name, Online=True)
+        wait_ping(one.machine, other.ip4)
+        wait_ping(one.machine, other.ip6)
+        names_resolve(one, other.machine.name, other.ip4)
+        node = tailnet.node(one.machine.name)
+        assert node["ipAddresses"] == one.addresses() and node["online"] and node["user"]["name"] == "alice"
+        assert one.status()["Self"]["DNSName"] == f"{one.machine.name}.tail.test."
+    transfer(a.machine, b.machine, b.ip4, megabytes=16)
+    assert "direct" in a.run("ping", "--until-direct", "-c", "20", b.ip4).stdout or a.peers()["b"]["CurAddr"]
+
+
+def test_wrong_keys(tailnet):
+    client = tailnet.client("a")
+    done = client.up(URL, "hskey-auth-" + "0" * 12 + "-" + "0" * 64, check=False)
+    assert done.returncode != 0 and "key" in done.stderr
+    once = tailnet.key()
+    client.up(URL, once)
+    other = tailnet.client("b")
+    assert other.up(URL, once, check=False).returncode != 0
+    assert tailnet.nodes() == ["a"]
+
+
+def test_web_login(tailnet):
+    """The page says what to type; the command lets the machine in while its client waits."""
+    client = tailnet.client("a")
+    page, finish = client.login(URL)
+    with tailnet.server.inside(), urllib.request.urlopen(page, timeout=10) as answer:
+        text = answer.read().decode()
+    auth_id = page.rsplit("/", 1)[-1]
+    assert auth_id in text and "auth register" in text
+    assert [row["authId"] for row in tailnet.ask("auth", "list")] == [auth_id]
+    tailnet.cli("auth", "register", "--auth-id", auth_id, "--user", "alice")
+    assert finish() == 0
+    client.wait_state("Running")
+    rejected = tailnet.client("b")
+    page, finish = rejected.login(URL)
+    tailnet.cli("auth", "reject", "--auth-id", page.rsplit("/", 1)[-1])
+    wait_until(lambda: not tailnet.ask("auth", "list"), "nobody waits")
+    assert tailnet.nodes() == ["a"]
+
+
+def test_rename_and_delete(tailnet):
+    a, b = tailnet.joined("a"), tailnet.joined("b")
+    a.wait_peer("b", Online=True)
+    tailnet.cli("nodes", "rename", "first", "-i", "a")
+    b.wait_peer("first")
+    wait_until(lambda: a.status()["Self"]["DNSName"] == "first.tail.test.", "the node knows its new name")
+    names_resolve(b, "first", a.ip4)
+    tailnet.cli("nodes", "delete", "-i", "first")
+    b.wait_no_peer("first")
+    a.wait_state("NeedsLogin")
+    assert tailnet.nodes() == ["b"]
+
+
+def test_expiry_and_return(tailnet):
+    a, b = tailnet.joined("a"), tailnet.joined("b")
+    b.wait_peer("a", Online=True)
+    before = a.addresses()
+    tailnet.cli("nodes", "expire", "-i", "a")
+    a.wait_state("NeedsLogin")
+    b.wait_peer("a", Expired=True)
+    a.up(URL, tailnet.key(), "--force-reauth")
+    a.wait_state("Running")
+    b.wait_peer("a", Online=True)
+    wait_ping(b.machine, a.ip4)
+    assert a.addresses() == before and tailnet.nodes() == ["a", "b"]
+
+
+def test_logout_and_return(tailnet):
+    a = tailnet.joined("a")
+    before = a.addresses()
+    a.run("logout")
+    a.wait_state("NeedsLogin")
+    a.up(URL, tailnet.key())
+    a.wait_state("Running")
+    assert a.addresses() == before and len(tailnet.nodes()) == 1
+
+
+def test_tags(tailnet):
+    a = tailnet.joined("a", key=tailnet.key("--tags", "tag:server", user=None))
+    b = tailnet.joined("b")
+    assert a.status()["Self"]["Tags"] == ["tag:server"]
+    b.wait_peer("a", Online=True)
+    wait_ping(b.machine, a.ip4)
+    tailnet.cli("nodes", "tag", "-i", "b", "-t", "tag:x,tag:y")
+    wait_until(lambda: b.status()["Self"].get("Tags") == ["tag:x", "tag:y"], "the node knows its tags")
+    assert tailnet.node("b")["user"] is None
+
+
+def test_ephemeral(net):
+    tailnet = Tailnet(net, node={"ephemeral": {"inactivity_timeout": "3s"}})
+    a = tailnet.joined("a", key=tailnet.key("--ephemeral"))
+    b = tailnet.joined("b")
+    b.wait_peer("a", Online=True)
+    a.program.kill()
+    wait_until(lambda: tailnet.nodes() == ["b"], "the ephemeral node has left", 40)
+    b.wait_no_peer("a")
+
+
+def test_offline_and_back(tailnet):
+    a, b = tailnet.joined("a"), tailnet.joined("b")
+    b.wait_peer("a", Online=True)
+    a.program.kill()
+    b.wait_peer("a", timeout=40, Online=False)
+    assert not tailnet.node("a")["online"]
+    a.start()
+    a.wait_state("Running")
+    b.wait_peer("a", Online=True)
+
+
+def test_server_restarts(tailnet):
+    """Traffic goes on while the server is gone, and all come back by themselves."""
+    a, b = tailnet.joined("a"), tailnet.joined("b")
+    a.wait_peer("b", Online=True)
+    wait_ping(a.machine, b.ip4)
+    wait_until(lambda: a.peers()["b"]["CurAddr"], "the path is direct", 30)
+    with PingStream(a.machine, b.ip4, interval=0.05):
+        tailnet.daemon.restart()
+        wait_until(lambda: all(n["online"] for n in tailnet.ask("nodes", "list")), "all are online again", 60)
+    tailnet.daemon.program.kill()
+    tailnet.daemon.start()
+    wait_until(lambda: all(n["online"] for n in tailnet.ask("nodes", "list")), "all are online again", 60)
+    c = tailnet.joined("c")
+    for one in (a, b):
+        one.wait_peer("c", Online=True)
+        wait_ping(one.machine, c.ip4)
+
+
+def test_relayed(tailnet):
+    """With UDP blocked everything goes through the relay of the map."""
+    a, b = tailnet.client("a"), tailnet.client("b")
+    for client in (a, b):
+        client.machine.run("nft", "add table inet wall; "
+                           "add chain inet wall out { type filter hook output priority 0; }; "
+                           "add rule inet wall out oifname eth0 meta l4proto udp drop")
+        client.up(URL, tailnet.key())
+    a.wait_peer("b", Online=True)
+    wait_ping(a.machine, b.ip4, timeout=40)
+    assert not a.peers()["b"]["CurAddr"] and a.peers()["b"]["Relay"] == "test"
+    transfer(a.machine, b.machine, b.ip4, megabytes=4)
+
+
+def test_subnet_router(tailnet):
+    router = tailnet.client("router")
+    inner = tailnet.internet.net.machine("inner")
+    tailnet.internet.net.link(router.machine, inner, ["10.77.0.1/24"], ["10.77.0.2/24"], a_dev="lan0")
+    inner.run("ip", "route", "add", "default", "via", "10.77.0.1")
+    router.machine.sysctl("net.ipv4.ip_forward", 1)
+    router.up(URL, tailnet.key(), "--advertise-routes=10.77.0.0/24")
+    b = tailnet.joined("b")
+    b.wait_peer("router", Online=True)
+    assert tailnet.ask("nodes", "list-routes")[0]["availableRoutes"] == ["10.77.0.0/24"]
+    assert ping(b.machine, "10.77.0.2", count=1).received == 0
+    tailnet.cli("nodes", "approve-routes", "-i", "router", "-r", "10.77.0.0/24")
+    b.wait_peer("router", PrimaryRoutes=["10.77.0.0/24"])
+    wait_ping(b.machine, "10.77.0.2", timeout=30)
+    tailnet.cli("nodes", "approve-routes", "-i", "router", "-r", "")
+    b.wait_peer("router", PrimaryRoutes=None)
+
+
+def test_exit_node(tailnet):
+    """The offer needs approval; then everything of the client goes out through the node."""
+    out, b = tailnet.client("out"), tailnet.joined("b")
+    world = tailnet.internet.net.machine("world")
+    tailnet.internet.net.link(out.machine, world, ["203.0.113.1/24"], ["203.0.113.2/24"], a_dev="wan0")
+    out.machine.sysctl("net.ipv4.ip_forward", 1)
+    out.up(URL, tailnet.key(), "--advertise-exit-node")
+    b.wait_peer("out", Online=True)
+    assert not b.peers()["out"]["ExitNodeOption"]
+    tailnet.cli("nodes", "approve-routes", "-i", "out", "-r", "0.0.0.0/0")
+    b.wait_peer("out", ExitNodeOption=True)
+    b.run("set", "--exit-node=out")
+    wait_ping(b.machine, "203.0.113.2", timeout=30)
+
+
+def test_failover(tailnet):
+    """Two routers of one subnet: when the one that serves dies, the other takes over."""
+    inner = tailnet.internet.net.machine("inner")
+    inner.run("ip", "link", "add", "br0", "type", "bridge")
+    inner.run("ip", "link", "set", "br0", "up")
+    inner.address("br0", "10.78.0.2/24")
+    routers = {}
+    for i, name in enumerate(("r1", "r2")):
+        router = routers[name] = tailnet.client(name)
+        tailnet.internet.net.link(router.machine, inner, [f"10.78.0.{10 + i}/24"], a_dev="lan0", b_dev=f"p{i}")
+        inner.run("ip", "link", "set", f"p{i}", "master", "br0")
+        router.machine.sysctl("net.ipv4.ip_forward", 1)
+        router.up(URL, tailnet.key(), "--advertise-routes=10.78.0.0/24")
+        tailnet.cli("nodes", "approve-routes", "-i", name, "-r", "10.78.0.0/24")
+    b = tailnet.joined("b")
+    b.wait_peer("r1", PrimaryRoutes=["10.78.0.0/24"])
+    wait_ping(b.machine, "10.78.0.2", timeout=30)
+    routers["r1"].program.kill()
+    b.wait_peer("r2", timeout=20, PrimaryRoutes=["10.78.0.0/24"])
+    wait_ping(b.machine, "10.78.0.2", timeout=30)
+
+
+def test_taildrop(tailnet):
+    a, b = tailnet.joined("a"), tailnet.joined("b")
+    a.wait_peer("b", Online=True)
+    text = "from a to b\n" * 1000
+    (a.folder / "letter").write_text(text)
+    wait_until(lambda: "b" in a.run("file", "cp", "--targets", check=False).stdout, "b is a target", 30)
+    a.run("file", "cp", a.folder / "letter", "b:")
+    inbox = b.folder / "inbox"
+    inbox.mkdir()
+    b.run("file", "get", "--wait", inbox)
+    assert (inbox / "letter").read_text() == text
+
+
+def test_approval(net):
+    tailnet = Tailnet(net, node={"approval": True})
+    a, b = tailnet.client("a"), tailnet.client("b")
+    for client in (a, b):
+        client.up(URL, tailnet.key(), check=False)
+        tailnet.cli("nodes", "approve", "-i", client.machine.name) if client is a else None
+    a.wait_state("Running")
+    assert "b" not in a.peers()
+    tailnet.cli("nodes", "approve", "-i", "b")
+    a.wait_peer("b", Online=True)
+    wait_ping(a.machine, b.ip4)
+
+
+def test_backup_and_restore(tailnet):
+    """A restored server knows its nodes, and they it; an id is never given twice."""
+    a = tailnet.joined("a")
+    backup = tailnet.daemon.folder / "backup"
+    tailnet.cli("backup", backup)
+    b = tailnet.joined("b")
+    late = int(tailnet.node("b")["id"])
+    tailnet.cli("restore", backup)
+    a.wait_state("Running")
+    wait_until(lambda: tailnet.node("a")["online"], "a is back", 60)
+    c = tailnet.joined("c")
+    assert int(tailnet.node("c")["id"]) > late and c.ip4 != b.ip4
+    a.wait_peer("c", Online=True)
+    wait_ping(a.machine, c.ip4)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Programs of others that are built from Go modules, by name and exact version, and kept in a cache."""
+
+import fcntl
+import functools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tailplane-tests"
+
+
+def _go_version():
+    out = subprocess.run(["go", "version"], capture_output=True, text=True).stdout
+    found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", out)
+    return tuple(int(n or 0) for n in found.groups()) if found else (0, 0, 0)
+
+
+def lacks(what, needs_go):
+    """Why it can't be built here; None: it can."""
+    if not shutil.which("go"):
+        return f"Go is not installed; {what} is built with it"
+    if _go_version() < needs_go:
+        return f"Go is older than {'.'.join(map(str, needs_go))}, which {what} needs"
+    return None
+
+
+@functools.cache
+def go_program(package, version, needs_go, folder, binary=None, ldflags="-s -w"):
+    """The path of `package@version`; skips the test where it can't be built. `folder`: in the cache."""
+    path = CACHE / folder / (binary or package.rsplit("/", 1)[-1])
+    if path.exists():
+        return path
+    if why := lacks(f"{package} {version}", needs_go):
+        pytest.skip(why)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.parent / f".{path.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return path
+        done = subprocess.run(
+            ["go", "install", "-trimpath", f"-ldflags={ldflags}", f"{package}@{version}"],
+            env={**os.environ, "GOBIN": str(path.parent), "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
+            capture_output=True, text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    return path

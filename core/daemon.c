@@ -2,7 +2,9 @@
 /* The daemon as a whole, as its operations and signals see it. Runs on: the control loop. */
 #include "daemon.h"
 
+#include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <tailplane/plugin.h>
@@ -57,6 +59,20 @@ int daemon_reload(char **summary, char **errors)
 	}
 	notify_ready();
 	return rc;
+}
+
+int daemon_check(char **errors)
+{
+	size_t len;
+	FILE *out = open_memstream(errors, &len);
+	struct configuration *next;
+
+	if (!out)
+		abort();
+	next = configuration_read(path, out);
+	configuration_put(next);
+	fclose(out);
+	return next ? 0 : -EINVAL;
 }
 
 /* A start hook may ask too, before there is a loop to break. */

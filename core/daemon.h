@@ -7,6 +7,8 @@
 
 /* As SIGHUP does; the answers as plugins_reload gives them. Logs what came of it. */
 int daemon_reload(char **summary, char **errors);
+/* Reads the configuration anew, without effect. 0, or -EINVAL with `*errors` (heap) in lines. */
+int daemon_check(char **errors);
 /* Nanoseconds, as core_now, of the start. */
 unsigned long long daemon_since(void);
 /* core_shutdown was called. */

@@ -190,6 +190,57 @@ static const struct op_column backup_columns[] = {
 	{NULL},
 };
 
+static void run_version(struct op_call *call, const json_t *args)
+{
+	(void)args;
+	op_reply(call, json_pack("{s:s}", "version", TAILPLANE_VERSION));
+}
+
+static const struct op_column version_columns[] = {{"version", "version", OP_ALONE}, {NULL}};
+
+/* Headscale's word for it; what failed is in the answer as well. */
+static void run_health(struct op_call *call, const json_t *args)
+{
+	const struct configuration *active = plugins_active();
+	const char *why = NULL;
+	json_t *health = json_pack("{s:b}", "databaseConnectivity", store_healthy(&why));
+	json_t *failed = json_array();
+
+	(void)args;
+	if (why)
+		json_array_append_new(failed, json_sprintf("store: %s", why));
+	for (size_t i = 0; i < active->n; i++) {
+		const struct instance *inst = active->plugins[i];
+
+		if (inst->state != STATE_UP)
+			json_array_append_new(
+				failed, json_sprintf("plugin %s: %s: %s", inst->plugin->name,
+						plugin_state_names[inst->state], inst->reason));
+	}
+	if (json_array_size(failed)) {
+		char *text = json_dumps(failed, 0);
+
+		op_fail(call, "not healthy: %s", text);
+		free(text);
+		json_decref(health);
+	} else {
+		op_reply(call, health);
+	}
+	json_decref(failed);
+}
+
+static void run_configtest(struct op_call *call, const json_t *args)
+{
+	char *errors = NULL;
+
+	(void)args;
+	if (daemon_check(&errors) == 0)
+		op_reply(call, json_string("the configuration is good"));
+	else
+		op_fail(call, "%.*s", (int)strlen(errors) - 1, errors); /* less its last newline */
+	free(errors);
+}
+
 const struct op core_ops[] = {
 	{.name = "describe", .help = "Tell all operations, for programs.", .run = run_describe},
 	{.name = "status",
@@ -205,6 +256,16 @@ const struct op core_ops[] = {
 			"all.",
 		.scope = OP_WRITE,
 		.run = run_reload},
+	{.name = "configtest",
+		.help = "Check the configuration file without taking it in.",
+		.run = run_configtest},
+	{.name = "health",
+		.help = "Tell whether all plugins run and the store can be written; else fail.",
+		.run = run_health},
+	{.name = "version",
+		.help = "Show the daemon's version.",
+		.columns = version_columns,
+		.run = run_version},
 	{.name = "metrics", .help = "Show all metrics as Prometheus text.", .run = run_metrics},
 	{.name = "log level",
 		.help = "Show the level of the log, or set it until the next restart or reload.",

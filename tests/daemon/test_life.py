@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from daemon import DAEMON
+from daemon import DAEMON, OperationFailed
 from wait import wait_until
 
 
@@ -25,6 +25,18 @@ def test_order_is_that_of_needs_and_mirrored(daemon):
         "plain stop 0", "top stop 9", "middle stop 0", "base stop 7",
         "plain fini", "top fini", "middle fini", "base fini"]
     assert not daemon.socket.exists()
+
+
+def test_version_health_and_configtest(daemon):
+    daemon.configure("base")
+    daemon.start()
+    assert daemon.call("version") == {"version": daemon.call("status")["version"]}
+    assert daemon.call("health") == {"databaseConnectivity": True}
+    assert daemon.call("configtest") == "the configuration is good"
+    daemon.configure("bass")
+    with pytest.raises(OperationFailed, match='no plugin "bass"'):
+        daemon.call("configtest")
+    assert daemon.states() == {"base": "up"}
 
 
 def test_plugins_tell_their_states(daemon):

@@ -79,7 +79,8 @@ struct client {
 	bool replied, streaming, ended, done, gone;
 	int status;
 	char *reply;
-	uint64_t backlog; /* as the test wants it */
+	uint64_t backlog; /* as the test wants it: client_backlog */
+	bool wants_drained;
 	/* a stream's: */
 	unsigned messages, full_maps, keep_alives, frames_max;
 	size_t records; /* full records of peers received */
@@ -261,6 +262,21 @@ void rpc_stream(struct rpc *rpc)
 struct rpc_backlog rpc_backlog(const struct rpc *rpc)
 {
 	return (struct rpc_backlog){.bytes = client_of(rpc)->backlog};
+}
+
+void rpc_want_drained(struct rpc *rpc)
+{
+	client_of(rpc)->wants_drained = true;
+}
+
+/* How much of what it was sent the client has not read. */
+static void __attribute__((unused)) client_backlog(struct client *c, uint64_t bytes)
+{
+	c->backlog = bytes;
+	if (bytes || !c->wants_drained || c->done)
+		return;
+	c->wants_drained = false;
+	server_drained(&c->rpc);
 }
 
 void rpc_end(struct rpc *rpc, bool discard)

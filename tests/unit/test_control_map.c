@@ -262,7 +262,7 @@ static void any_change(void)
 		break;
 	case 4: /* slow for a while */
 		if (streams[m])
-			streams[m]->backlog = prng_below(&prng, 2) ? 1000000 : 0;
+			client_backlog(streams[m], prng_below(&prng, 2) ? 1000000 : 0);
 		break;
 	case 5: /* a new node key, by which it is the same node but for a change of owner */
 		id = node->d.id;
@@ -295,7 +295,7 @@ static void random_changes(unsigned n)
 			continue;
 		for (unsigned m = 0; m < MACHINES; m++)
 			if (streams[m])
-				streams[m]->backlog = 0;
+				client_backlog(streams[m], 0);
 		world_pass(3 * SECOND_NS);
 		compare();
 	}

@@ -11,6 +11,9 @@
  * changes by one store; a node taken out keeps its child pointer, so a reader that stands on it
  * walks on into what is (or was within this grace period) the table. Each `child` and `value` is
  * atomic, the rest of a node never changes while linked but for the writer's own fields.
+ *
+ * Single addresses are in `hosts` as well (hosts.h): most peers have one and no more, and a look-up
+ * asks there first.
  */
 #include "allowedips.h"
 
@@ -21,7 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LANES 8 /* walks of a burst under way at a time */
+#define LANES 8  /* walks of a burst under way at a time */
+#define CHUNK 64 /* addresses whose places are asked for before the first is looked at */
 
 /* The address as two integers, first bit on top; IPv4 in the upper half of `hi`. */
 struct bits {
@@ -112,73 +116,155 @@ static inline uint32_t node_value(const struct allowedips_node *node)
 	return atomic_load_explicit(&node->value, memory_order_acquire);
 }
 
-uint32_t allowedips_lookup4(const struct allowedips *table, uint32_t addr_be)
+static inline bool matches_addr(const struct allowedips_node *node, struct bits b, bool v6)
 {
-	struct bits addr = bits_load4(addr_be);
+	return v6 ? matches6(node, b) : matches4(node, b);
+}
+
+static inline uint32_t walk(
+	const _Atomic(struct allowedips_node *) *root, struct bits addr, const bool v6)
+{
 	uint32_t best = ALLOWEDIPS_NONE;
 
-	for (const struct allowedips_node *n = node_at(&table->root4); n && matches4(n, addr);) {
+	for (const struct allowedips_node *n = node_at(root); n && matches_addr(n, addr, v6);) {
 		uint32_t value = node_value(n);
 
 		best = value != ALLOWEDIPS_NONE ? value : best;
-		n = node_at(&n->child[bit4(addr, n->len)]);
+		n = node_at(&n->child[v6 ? bit6(addr, n->len) : bit4(addr, n->len)]);
 	}
 	return best;
+}
+
+/* pair with the release stores in hosts.c */
+static inline const struct hosts4 *hosts_of4(const struct allowedips *table)
+{
+	return atomic_load_explicit(&table->hosts.v4, memory_order_acquire);
+}
+
+static inline const struct hosts6 *hosts_of6(const struct allowedips *table)
+{
+	return atomic_load_explicit(&table->hosts.v6, memory_order_acquire);
+}
+
+uint32_t allowedips_lookup4(const struct allowedips *table, uint32_t addr_be)
+{
+	const struct hosts4 *hosts = hosts_of4(table);
+	uint32_t value = hosts ? hosts_find4(hosts, addr_be) : HOSTS_NONE;
+
+	return value != HOSTS_NONE ? value : walk(&table->root4, bits_load4(addr_be), false);
 }
 
 uint32_t allowedips_lookup6(const struct allowedips *table, const uint8_t addr_be[static 16])
 {
+	const struct hosts6 *hosts = hosts_of6(table);
 	struct bits addr = bits_load(addr_be);
-	uint32_t best = ALLOWEDIPS_NONE;
+	uint32_t value = hosts ? hosts_find6(hosts, (uint64_t[]){addr.hi, addr.lo}) : HOSTS_NONE;
 
-	for (const struct allowedips_node *n = node_at(&table->root6); n && matches6(n, addr);) {
-		uint32_t value = node_value(n);
-
-		best = value != ALLOWEDIPS_NONE ? value : best;
-		n = node_at(&n->child[bit6(addr, n->len)]);
-	}
-	return best;
+	return value != HOSTS_NONE ? value : walk(&table->root6, addr, true);
 }
 
+/* ---- readers: bursts ------------------------------------------------------------------------ */
+
+/* An address that no host has: still to be walked for. */
+struct wanted {
+	struct bits addr;
+	uint32_t *out;
+};
+
 /* Each round takes every walk one node further and asks for the next ones before it needs them. */
-static void lookup_lanes4(
-	const struct allowedips *table, const uint32_t *addrs_be, uint32_t *out, unsigned n)
+static inline void walk_lanes(const _Atomic(struct allowedips_node *) *root,
+	const struct wanted *wanted, unsigned n, const bool v6)
 {
 	const struct allowedips_node *at[LANES];
-	struct bits addr[LANES];
 	bool walking;
 
 	for (unsigned i = 0; i < n; i++) {
-		addr[i] = bits_load4(addrs_be[i]);
-		at[i] = node_at(&table->root4);
-		out[i] = ALLOWEDIPS_NONE;
+		at[i] = node_at(root);
+		*wanted[i].out = ALLOWEDIPS_NONE;
 	}
 	do {
 		walking = false;
 		for (unsigned i = 0; i < n; i++) {
 			const struct allowedips_node *node = at[i];
+			struct bits addr = wanted[i].addr;
 			uint32_t value;
 
 			if (!node)
 				continue;
-			if (!matches4(node, addr[i])) {
+			if (!matches_addr(node, addr, v6)) {
 				at[i] = NULL;
 				continue;
 			}
 			value = node_value(node);
-			out[i] = value != ALLOWEDIPS_NONE ? value : out[i];
-			at[i] = node_at(&node->child[bit4(addr[i], node->len)]);
+			*wanted[i].out = value != ALLOWEDIPS_NONE ? value : *wanted[i].out;
+			at[i] = node_at(
+				&node->child[v6 ? bit6(addr, node->len) : bit4(addr, node->len)]);
 			__builtin_prefetch(at[i]);
 			walking |= at[i] != NULL;
 		}
 	} while (walking);
 }
 
+static inline void walk_all(const _Atomic(struct allowedips_node *) *root,
+	const struct wanted *wanted, unsigned n, const bool v6)
+{
+	for (unsigned i = 0; i < n; i += LANES)
+		walk_lanes(root, wanted + i, n - i < LANES ? n - i : LANES, v6);
+}
+
+static void lookup_chunk4(
+	const struct allowedips *table, const uint32_t *addrs_be, uint32_t *out, unsigned n)
+{
+	const struct hosts4 *hosts = hosts_of4(table);
+	struct wanted wanted[CHUNK];
+	unsigned n_wanted = 0;
+
+	for (unsigned i = 0; hosts && i < n; i++)
+		__builtin_prefetch(&hosts->slots[hosts_place4(hosts, addrs_be[i])]);
+	for (unsigned i = 0; i < n; i++) {
+		out[i] = hosts ? hosts_find4(hosts, addrs_be[i]) : HOSTS_NONE;
+		if (out[i] == HOSTS_NONE)
+			wanted[n_wanted++] = (struct wanted){bits_load4(addrs_be[i]), &out[i]};
+	}
+	walk_all(&table->root4, wanted, n_wanted, false);
+}
+
 void allowedips_lookup_burst4(
 	const struct allowedips *table, const uint32_t *addrs_be, uint32_t *out, unsigned n)
 {
-	for (unsigned i = 0; i < n; i += LANES)
-		lookup_lanes4(table, addrs_be + i, out + i, n - i < LANES ? n - i : LANES);
+	for (unsigned i = 0; i < n; i += CHUNK)
+		lookup_chunk4(table, addrs_be + i, out + i, n - i < CHUNK ? n - i : CHUNK);
+}
+
+static void lookup_chunk6(
+	const struct allowedips *table, const uint8_t *const *addrs_be, uint32_t *out, unsigned n)
+{
+	const struct hosts6 *hosts = hosts_of6(table);
+	struct wanted wanted[CHUNK];
+	uint64_t addr[CHUNK][2];
+	unsigned n_wanted = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct bits bits = bits_load(addrs_be[i]);
+
+		addr[i][0] = bits.hi;
+		addr[i][1] = bits.lo;
+		if (hosts)
+			__builtin_prefetch(&hosts->slots[hosts_place6(hosts, addr[i])]);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		out[i] = hosts ? hosts_find6(hosts, addr[i]) : HOSTS_NONE;
+		if (out[i] == HOSTS_NONE)
+			wanted[n_wanted++] = (struct wanted){{addr[i][0], addr[i][1]}, &out[i]};
+	}
+	walk_all(&table->root6, wanted, n_wanted, true);
+}
+
+void allowedips_lookup_burst6(
+	const struct allowedips *table, const uint8_t *const *addrs_be, uint32_t *out, unsigned n)
+{
+	for (unsigned i = 0; i < n; i += CHUNK)
+		lookup_chunk6(table, addrs_be + i, out + i, n - i < CHUNK ? n - i : CHUNK);
 }
 
 /* ---- nodes, as the writer sees them ---------------------------------------------------------- */
@@ -245,6 +331,19 @@ static void list_add(struct allowedips *table, struct allowedips_node *node, uin
 	*head = node;
 }
 
+/* A prefix that is a single address: `hosts` follows the trie. */
+static void host_set(struct allowedips *table, const struct allowedips_node *node, uint32_t value)
+{
+	uint32_t host = value == ALLOWEDIPS_NONE ? HOSTS_NONE : value;
+
+	if (node->family == AF_INET && node->len == 32)
+		hosts_set4(&table->hosts, htobe32((uint32_t)(node->bits.hi >> 32)), host,
+			table->retire);
+	else if (node->family == AF_INET6 && node->len == 128)
+		hosts_set6(&table->hosts, (uint64_t[]){node->bits.hi, node->bits.lo}, host,
+			table->retire);
+}
+
 /* Returns the value it had. */
 static uint32_t node_set_value(
 	struct allowedips *table, struct allowedips_node *node, uint32_t value)
@@ -263,6 +362,7 @@ static uint32_t node_set_value(
 	}
 	/* pairs with the acquire load in node_value */
 	atomic_store_explicit(&node->value, value, memory_order_release);
+	host_set(table, node, value);
 	return had;
 }
 
@@ -471,5 +571,6 @@ void allowedips_fini(struct allowedips *table)
 	for (uint32_t value = 0; value < table->n_prefixes; value++)
 		allowedips_remove_value(table, value);
 	free(table->prefixes);
+	hosts_fini(&table->hosts);
 	*table = (struct allowedips){.retire = NULL};
 }

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "hosts.h"
 #include "tailplane/net.h"
 
 #define ALLOWEDIPS_NONE UINT32_MAX
@@ -23,6 +24,7 @@ struct allowedips_node;
 
 struct allowedips {
 	_Atomic(struct allowedips_node *) root4, root6;
+	struct hosts hosts;
 	/* the rest is the writer's */
 	struct allowedips_node **prefixes; /* by value: list of its prefixes */
 	uint32_t n_prefixes;               /* length of that array */
@@ -60,3 +62,5 @@ uint32_t allowedips_lookup6(const struct allowedips *table, const uint8_t addr[s
 /* The same for n addresses at once; their walks are interleaved to hide the latency of memory. */
 void allowedips_lookup_burst4(
 	const struct allowedips *table, const uint32_t *addrs_be, uint32_t *out, unsigned n);
+void allowedips_lookup_burst6(
+	const struct allowedips *table, const uint8_t *const *addrs_be, uint32_t *out, unsigned n);

@@ -160,8 +160,11 @@ static uint32_t lookup(const struct allowedips *t, const struct net_addr *addr)
 {
 	uint32_t be, burst;
 
-	if (addr->family == AF_INET6)
-		return allowedips_lookup6(t, addr->bytes);
+	if (addr->family == AF_INET6) {
+		allowedips_lookup_burst6(t, (const uint8_t *const[]){addr->bytes}, &burst, 1);
+		assert_int_equal(allowedips_lookup6(t, addr->bytes), burst);
+		return burst;
+	}
 	memcpy(&be, addr->bytes, 4);
 	allowedips_lookup_burst4(t, &be, &burst, 1);
 	assert_int_equal(allowedips_lookup4(t, be), burst);

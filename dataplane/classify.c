@@ -10,6 +10,9 @@
  * A check that fails is a named drop before anything else looks at the packet: what leaves for
  * `route` or `wg_input` is one segment, trimmed to the length that its IP header says, its header
  * sound, its source possible.
+ *
+ * A burst is parsed, then the FIB is asked for all of it at once, then each packet gets its
+ * verdict; `route` finds the FIB's answer in the packet.
  */
 #include <netinet/in.h>
 #include <string.h>
@@ -19,6 +22,7 @@
 
 #include "fib.h"
 #include "ip_parse.h"
+#include "lookup.h"
 #include "messages.h"
 #include "nodes.h"
 #include "tunnel.h"
@@ -79,10 +83,14 @@ struct frame {
 	const struct port *port;
 	struct rte_mbuf *m;
 	struct packet *p;
-	uint16_t type; /* host order */
-	bool to_many;  /* by its MAC */
+	uint16_t type;     /* host order */
+	bool to_many;      /* by its MAC */
+	uint32_t next_hop; /* the FIB's answer, when it was asked */
 	struct ip_info ip;
 };
+
+/* No verdict yet: the FIB is to be asked first. */
+#define VERDICT_ASK 0x7fff
 
 static uint16_t punt(struct frame *f, enum punt_class class, unsigned drop)
 {
@@ -239,14 +247,8 @@ static bool source_possible(const struct ip_info *ip)
 static bool is_local(const struct frame *f)
 {
 	const struct fib *fib = f->w->table->fib;
-	const struct fib_next_hop *hop;
-	uint32_t index;
+	const struct fib_next_hop *hop = fib ? fib_next_hop(fib, f->next_hop) : NULL;
 
-	if (!fib)
-		return false;
-	index = f->ip.family == AF_INET ? fib_lookup4(fib, f->ip.destination)
-					: fib_lookup6(fib, f->ip.destination);
-	hop = fib_next_hop(fib, index);
 	return hop && hop->type == FIB_LOCAL;
 }
 
@@ -269,17 +271,19 @@ static uint16_t routed(struct frame *f, const uint8_t *ip)
 		return to_mirror(f, DROP_LINK_LOCAL);
 	if (ip_is_unspecified(f->ip.family, f->ip.source))
 		return VERDICT_DROP(DROP_BAD_SOURCE);
+	f->p->next_hop = f->next_hop;
+	f->p->flags |= PACKET_ROUTED;
 	return to_ip(f, CLASSIFY_ROUTE);
 }
 
-static uint16_t classify_ip(struct frame *f)
+/* Header, source, length: all that the FIB need not be asked for. */
+static uint16_t ip_check(struct frame *f)
 {
 	const uint8_t *ip = rte_pktmbuf_mtod_offset(f->m, const uint8_t *, f->p->l2_len);
 	uint32_t len = f->m->data_len - f->p->l2_len;
 	bool checksum =
 		(f->m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) != RTE_MBUF_F_RX_IP_CKSUM_GOOD;
 	enum ip_fault fault = ip_parse(ip, len, checksum, &f->ip);
-	bool to_many, local;
 
 	if (fault != IP_SOUND)
 		return fault_verdict(fault);
@@ -288,9 +292,17 @@ static uint16_t classify_ip(struct frame *f)
 	if (!source_possible(&f->ip))
 		return VERDICT_DROP(DROP_BAD_SOURCE);
 	rte_pktmbuf_trim(f->m, (uint16_t)(len - f->ip.total_len));
-	to_many = f->to_many || ip_is_multicast(f->ip.family, f->ip.destination);
-	local = !to_many && is_local(f);
-	if (!to_many && !local)
+	f->to_many |= ip_is_multicast(f->ip.family, f->ip.destination);
+	return VERDICT_ASK;
+}
+
+static uint16_t ip_verdict(struct frame *f)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod_offset(f->m, const uint8_t *, f->p->l2_len);
+	bool local = !f->to_many && is_local(f);
+	enum ip_fault fault;
+
+	if (!f->to_many && !local)
 		return routed(f, ip);
 	fault = ip_walk(ip, &f->ip);
 	if (fault != IP_SOUND)
@@ -300,37 +312,68 @@ static uint16_t classify_ip(struct frame *f)
 	return local ? for_us(f, ip) : to_mirror(f, DROP_MULTICAST);
 }
 
-static uint16_t classify_one(struct worker *w, struct rte_mbuf *m)
+/* A verdict, or VERDICT_ASK for IP that is sound. */
+static uint16_t frame_check(struct frame *f)
 {
-	struct packet *p = packet_of(m);
-	const struct port *port = p->in_port < PORT_MAX ? w->table->ports[p->in_port] : NULL;
-	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
-	struct frame f = {.w = w, .port = port, .m = m, .p = p};
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(f->m, const struct rte_ether_hdr *);
 
-	if (!port)
+	if (!f->port)
 		return VERDICT_DROP(DROP_NO_PORT);
-	if (!l2_parse(&f))
+	if (!l2_parse(f))
 		return VERDICT_DROP(DROP_SHORT_FRAME);
-	if (memcmp(&eth->src_addr, port->mac, 6) == 0)
+	if (memcmp(&eth->src_addr, f->port->mac, 6) == 0)
 		return VERDICT_DROP(DROP_LOOPED);
-	f.to_many = rte_is_multicast_ether_addr(&eth->dst_addr);
-	if (!f.to_many && memcmp(&eth->dst_addr, port->mac, 6) != 0)
+	f->to_many = rte_is_multicast_ether_addr(&eth->dst_addr);
+	if (!f->to_many && memcmp(&eth->dst_addr, f->port->mac, 6) != 0)
 		return VERDICT_DROP(DROP_NOT_OUR_MAC);
-	if (f.type == RTE_ETHER_TYPE_IPV4 || f.type == RTE_ETHER_TYPE_IPV6)
-		return classify_ip(&f);
-	if (f.type == RTE_ETHER_TYPE_ARP)
-		return to_neighbour(&f);
-	return to_mirror(&f, DROP_UNKNOWN_TYPE);
+	if (f->type == RTE_ETHER_TYPE_IPV4 || f->type == RTE_ETHER_TYPE_IPV6)
+		return ip_check(f);
+	if (f->type == RTE_ETHER_TYPE_ARP)
+		return to_neighbour(f);
+	return to_mirror(f, DROP_UNKNOWN_TYPE);
+}
+
+static void frame_begin(struct frame *f, struct worker *w, struct rte_mbuf *m)
+{
+	f->w = w;
+	f->m = m;
+	f->p = packet_of(m);
+	f->port = f->p->in_port < PORT_MAX ? w->table->ports[f->p->in_port] : NULL;
+	f->next_hop = FIB_NONE;
+}
+
+static void fib_ask(
+	const struct worker *w, struct frame *frames, const uint16_t *verdicts, uint16_t n)
+{
+	uint32_t hops[NODE_BURST_MAX];
+	struct lookups lookups;
+
+	if (!w->table->fib)
+		return;
+	lookups_init(&lookups);
+	for (uint16_t i = 0; i < n; i++)
+		if (verdicts[i] == VERDICT_ASK && !frames[i].to_many)
+			lookup_add(&lookups, i, frames[i].ip.destination,
+				frames[i].ip.family == AF_INET);
+	lookup_run(&lookups, &w->table->fib->routes, hops);
+	for (uint16_t i = 0; i < n; i++)
+		if (verdicts[i] == VERDICT_ASK && !frames[i].to_many)
+			frames[i].next_hop = hops[i];
 }
 
 static void classify_process(
 	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
+	struct frame frames[NODE_BURST_MAX];
+
 	for (uint16_t i = 0; i < n; i++) {
-		if (i + 4 < n)
-			rte_prefetch0(rte_pktmbuf_mtod(pkts[i + 4], void *));
-		verdicts[i] = classify_one(w, pkts[i]);
+		frame_begin(&frames[i], w, pkts[i]);
+		verdicts[i] = frame_check(&frames[i]);
 	}
+	fib_ask(w, frames, verdicts, n);
+	for (uint16_t i = 0; i < n; i++)
+		if (verdicts[i] == VERDICT_ASK)
+			verdicts[i] = ip_verdict(&frames[i]);
 }
 
 const struct graph_node node_classify = {

@@ -59,8 +59,9 @@ struct peer {
 	bool initiating;              /* a job makes an initiation */
 	struct net_endpoint endpoint; /* literal or last looked up; family 0: none */
 	bool looking_up;
-	uint64_t last_handshake_unix; /* s; 0: never */
-	unsigned round;               /* of the last tunnel_peers_apply that wanted it */
+	uint64_t last_handshake_unix;            /* s; 0: never */
+	uint64_t message_sent, message_received; /* ns: authentic handshake messages */
+	unsigned round;                          /* of the last tunnel_peers_apply that wanted it */
 	unsigned n_staged;
 	struct rte_mbuf *staged[PEER_STAGED_MAX]; /* oldest first */
 };
@@ -169,6 +170,12 @@ bool peer_spec_copy(struct peer_spec *to, const struct peer_spec *from);
 void peer_spec_fini(struct peer_spec *spec);
 bool peer_spec_equal(const struct peer_spec *a, const struct peer_spec *b);
 uint32_t peer_random(void);
+
+/* ---- paths.c: where paths of peers lie ------------------------------------------------------- */
+int paths_init(uint32_t max_peers);
+void paths_fini(void);
+struct peer_path *path_new(void); /* zeroed; NULL: no memory */
+void path_free(void *path);
 
 /* ---- keypairs.c: key pairs and receiver indices ------------------------------------------------
  */

@@ -185,10 +185,22 @@ static struct rib_route **route_find(const struct fib *fib, struct rib_prefix *p
 	return at;
 }
 
+/* After each change of what workers see. No two FIBs of the process share a generation. */
+static void generation_next(struct fib *fib)
+{
+	static uint32_t last;
+
+	/* pairs with the acquire load in wg_output.c */
+	atomic_store_explicit(&fib->generation, ++last, memory_order_release);
+}
+
 /* Workers follow the best route of the prefix. */
 static int rib_publish(struct fib *fib, struct rib_prefix *p)
 {
-	return allowedips_insert(&fib->routes, &p->prefix, p->routes->hop, NULL);
+	int rc = allowedips_insert(&fib->routes, &p->prefix, p->routes->hop, NULL);
+
+	generation_next(fib);
+	return rc;
 }
 
 static struct rib_prefix *rib_prefix_get(struct fib_control *c, const struct net_prefix *prefix)
@@ -218,6 +230,7 @@ static void rib_prefix_settle(struct fib *fib, struct rib_prefix *p, uint32_t sh
 	}
 	if (shown != FIB_NONE)
 		allowedips_remove(&fib->routes, &p->prefix, shown);
+	generation_next(fib);
 	*rib_find(c, &p->prefix) = p->next;
 	c->rib_count--;
 	free(p);

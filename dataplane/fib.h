@@ -58,6 +58,9 @@ struct fib_sources;
 struct fib {
 	struct allowedips routes;       /* value: index of a next hop */
 	struct fib_next_hop *next_hops; /* FIB_NEXT_HOPS_MAX, never moves */
+	/* counts changes: stored (release) after each, so that who has read it before a look-up
+	 * knows how long the answer holds */
+	_Atomic uint32_t generation;
 	_Atomic(struct fib_sources *) sources;
 	struct fib_control *control; /* the control loop's side */
 };

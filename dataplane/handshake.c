@@ -263,16 +263,16 @@ static void receive_run(struct job *job)
 /* ---- receiving: on the loop ------------------------------------------------------------------ */
 
 /* Facts of the timers, beside those of the workers: handshake messages are authentic too. */
-static void authentic_received(struct peer_slot *slot, uint64_t now)
+static void authentic_received(struct peer *p, uint64_t now)
 {
-	atomic_store(&slot->last_received, now);
-	atomic_store(&slot->data_sent_since, 0);
+	p->message_received = now;
+	atomic_store(&peers.slots[p->index].data_sent_since, 0);
 }
 
-static void authentic_sent(struct peer_slot *slot, uint64_t now)
+static void authentic_sent(struct peer *p, uint64_t now)
 {
-	atomic_store(&slot->last_sent, now);
-	atomic_store(&slot->data_received_since, 0);
+	p->message_sent = now;
+	atomic_store(&peers.slots[p->index].data_received_since, 0);
 }
 
 static void session_take(struct receive_job *j)
@@ -285,12 +285,12 @@ static void session_take(struct receive_job *j)
 		return;
 	}
 	peer_path_publish(j->peer, &j->source, &j->path);
-	authentic_received(&peers.slots[j->peer->index], j->now);
+	authentic_received(j->peer, j->now);
 	/* the key must be found before the answer invites data under it */
 	peer_session(j->peer, &j->keys);
 	if (responder) {
 		message_send(&j->path, &j->reply, j->reply_len);
-		authentic_sent(&peers.slots[j->peer->index], j->now);
+		authentic_sent(j->peer, j->now);
 		t->counters.responses_sent++;
 	}
 }
@@ -482,15 +482,15 @@ static void initiate_done(struct job *job)
 {
 	struct initiate_job *j = (struct initiate_job *)job;
 	struct peer *p = j->peer;
-	struct packet_path *path = p->dead ? NULL : atomic_load(&peers.slots[p->index].path);
+	struct peer_path *path = p->dead ? NULL : atomic_load(&peers.slots[p->index].path);
 
 	p->initiating = false;
 	if (j->made && path) {
 		if (p->handshake_index)
 			index_free(p->handshake_index);
 		p->handshake_index = j->index;
-		message_send(path, &j->message, sizeof(j->message));
-		authentic_sent(&peers.slots[p->index], core_now());
+		message_send(&path->path, &j->message, sizeof(j->message));
+		authentic_sent(p, core_now());
 		p->tunnel->counters.initiations_sent++;
 		timestamp_keep(p->tunnel, j->unix_ns);
 	} else if (j->index) {

@@ -12,11 +12,13 @@
 #include "control.h"
 #include "workers.h"
 
-#define CHUNK_KEYPAIRS 64
+#define CHUNK_KEYPAIRS_MIN 64
+#define CHUNK_KEYPAIRS_MAX 4096
 #define INDEX_TRIES 1024
 
 struct chunk {
 	struct keypair *pairs;
+	size_t n;
 	struct chunk *next;
 };
 
@@ -70,7 +72,7 @@ void index_free(uint32_t index)
 static bool spare_push(struct keypair *kp)
 {
 	if (n_spare == spare_size) {
-		size_t size = spare_size ? spare_size * 2 : CHUNK_KEYPAIRS;
+		size_t size = spare_size ? spare_size * 2 : CHUNK_KEYPAIRS_MIN;
 		struct keypair **grown = realloc(spare, size * sizeof(*spare));
 
 		if (!grown)
@@ -82,20 +84,22 @@ static bool spare_push(struct keypair *kp)
 	return true;
 }
 
+/* Each chunk is twice as large as the one before, so that many peers lie on large pages. */
 static bool chunk_add(void)
 {
 	struct chunk *chunk = calloc(1, sizeof(*chunk));
 
 	if (!chunk)
 		return false;
-	chunk->pairs = secret_alloc(CHUNK_KEYPAIRS * sizeof(struct keypair));
+	chunk->n = chunks ? RTE_MIN(chunks->n * 2, (size_t)CHUNK_KEYPAIRS_MAX) : CHUNK_KEYPAIRS_MIN;
+	chunk->pairs = secret_alloc(chunk->n * sizeof(struct keypair));
 	if (!chunk->pairs) {
 		free(chunk);
 		return false;
 	}
 	chunk->next = chunks;
 	chunks = chunk;
-	for (unsigned i = 0; i < CHUNK_KEYPAIRS; i++)
+	for (size_t i = chunk->n; i-- > 0;)
 		if (!spare_push(&chunk->pairs[i]))
 			return false;
 	return true;
@@ -112,11 +116,11 @@ struct keypair *keypair_new(const struct peer *p, const struct noise_keys *keys)
 	kp->send = keys->send;
 	kp->receive = keys->receive;
 	kp->peer = p->index;
-	kp->tunnel = p->tunnel->index;
+	kp->tunnel = kp->seal_tunnel = (uint16_t)p->tunnel->index;
 	kp->local_index = keys->local_index;
 	kp->remote_index = keys->remote_index;
 	kp->initiator = keys->initiator;
-	kp->birth = core_now();
+	keypair_born(kp, core_now());
 	atomic_init(&kp->owner, OWNER_NONE);
 	return kp;
 }
@@ -153,7 +157,7 @@ void keypairs_fini(void)
 		struct chunk *chunk = chunks;
 
 		chunks = chunk->next;
-		secret_free(chunk->pairs, CHUNK_KEYPAIRS * sizeof(struct keypair));
+		secret_free(chunk->pairs, chunk->n * sizeof(struct keypair));
 		free(chunk);
 	}
 	free(spare);

@@ -52,7 +52,23 @@ static uint16_t unknown(struct worker *w, struct rte_mbuf *m, const struct neigh
 	return worker_punt(w, PUNT_NEIGHBOUR, m) ? VERDICT_TAKEN : VERDICT_DROP(DROP_ASK_FULL);
 }
 
-static uint16_t neighbour_one(struct worker *w, struct rte_mbuf *m)
+/* Whom the last packet of the burst went to: mostly the next one goes there as well. */
+struct last {
+	struct neigh_key key;
+	uint8_t mac[6];
+	bool known;
+};
+
+static bool mac_find(struct worker *w, const struct neigh_key *key, struct last *last)
+{
+	if (last->known && memcmp(&last->key, key, sizeof(*key)) == 0)
+		return true;
+	last->known = neigh_lookup(w->table->neighbours, key, w->now, last->mac);
+	last->key = *key;
+	return last->known;
+}
+
+static uint16_t neighbour_one(struct worker *w, struct rte_mbuf *m, struct last *last)
 {
 	struct packet *p = packet_of(m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
@@ -61,14 +77,13 @@ static uint16_t neighbour_one(struct worker *w, struct rte_mbuf *m)
 		w->table->fib ? fib_next_hop(w->table->fib, p->next_hop) : NULL;
 	uint16_t type = ip[0] >> 4 == 4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6;
 	struct neigh_key key;
-	uint8_t mac[6];
 
 	if (!port || !hop)
 		return VERDICT_DROP(DROP_NO_PORT);
 	key_fill(&key, hop, p, ip);
-	if (!neigh_lookup(w->table->neighbours, &key, w->now, mac))
+	if (!mac_find(w, &key, last))
 		return unknown(w, m, &key);
-	if (!ether_prepend(m, mac, port->mac, p->vlan, type))
+	if (!ether_prepend(m, last->mac, port->mac, p->vlan, type))
 		return VERDICT_DROP(DROP_NO_ROOM);
 	p->kind = PACKET_ETHER;
 	return NEIGHBOUR_TX;
@@ -77,8 +92,11 @@ static uint16_t neighbour_one(struct worker *w, struct rte_mbuf *m)
 static void neighbour_process(
 	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
+	struct last last;
+
+	last.known = false;
 	for (uint16_t i = 0; i < n; i++)
-		verdicts[i] = neighbour_one(w, pkts[i]);
+		verdicts[i] = neighbour_one(w, pkts[i], &last);
 }
 
 const struct graph_node node_neighbour = {

@@ -5,6 +5,9 @@
  *
  * IPv4: no UDP checksum (the AEAD protects more than it could) and no DF, as WireGuard in the
  * kernel does; IPv6 demands one.
+ *
+ * `wg_output` knows the way to the endpoint; for messages of control's it is looked up here. What
+ * simply leaves by a port goes straight to `neighbour`; `route` decides about the rest.
  */
 #include <netinet/in.h>
 #include <string.h>
@@ -13,10 +16,11 @@
 #include <rte_udp.h>
 
 #include "fib.h"
+#include "lookup.h"
 #include "nodes.h"
 #include "tunnel.h"
 
-enum { OUTER_TX, OUTER_ROUTE };
+enum { OUTER_TX, OUTER_ROUTE, OUTER_NEIGHBOUR };
 
 enum { DROP_NO_ROOM, DROP_NO_SOURCE };
 
@@ -26,19 +30,26 @@ static const struct drop_reason outer_drops[] = {
 	{NULL, NULL},
 };
 
-static const uint8_t unset[16];
+#define VERDICT_OUTER 0x7fff /* no verdict yet: headers are to be written */
+
+struct headers4 {
+	struct rte_ipv4_hdr ip;
+	struct rte_udp_hdr udp;
+} __attribute__((packed, aligned(2)));
+
+struct headers6 {
+	struct rte_ipv6_hdr ip;
+	struct rte_udp_hdr udp;
+} __attribute__((packed, aligned(2)));
 
 /* The address the peer knows us by, else that of the port which the route takes. */
-static bool source_choose(const struct worker *w, struct packet_path *path)
+static bool source_choose(const struct worker *w, struct packet_path *path, uint32_t hop)
 {
-	int family = path->family;
-	uint32_t hop;
+	uint64_t local[2];
 
-	if (memcmp(path->local, unset, 16))
-		return true;
-	hop = family == AF_INET ? fib_lookup4(w->table->fib, path->remote)
-				: fib_lookup6(w->table->fib, path->remote);
-	return fib_source_for(w->table->fib, hop, family, path->local);
+	memcpy(local, path->local, sizeof(local));
+	return (local[0] | local[1]) != 0 ||
+	       fib_source_for(w->table->fib, hop, path->family, path->local);
 }
 
 static void udp_fill(struct rte_udp_hdr *udp, const struct packet_path *path, uint16_t len)
@@ -49,81 +60,110 @@ static void udp_fill(struct rte_udp_hdr *udp, const struct packet_path *path, ui
 	udp->dgram_cksum = 0;
 }
 
-static void ip4_fill(
-	struct worker *w, struct rte_ipv4_hdr *ip, const struct packet_path *path, uint16_t len)
+/* RFC 1071, over the words as they lie in memory. */
+static uint16_t checksum4(const struct rte_ipv4_hdr *ip)
 {
-	memset(ip, 0, sizeof(*ip));
-	ip->version_ihl = 0x45;
-	ip->type_of_service = path->tos;
-	ip->total_length = rte_cpu_to_be_16(len);
-	ip->packet_id = rte_cpu_to_be_16(w->ip_id++);
-	ip->time_to_live = 64;
-	ip->next_proto_id = IPPROTO_UDP;
-	memcpy(&ip->src_addr, path->local, 4);
-	memcpy(&ip->dst_addr, path->remote, 4);
-	ip->hdr_checksum = rte_ipv4_cksum(ip);
+	uint16_t words[sizeof(*ip) / 2];
+	uint32_t sum = 0;
+
+	memcpy(words, ip, sizeof(words));
+	for (unsigned i = 0; i < RTE_DIM(words); i++)
+		sum += words[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t) ~(sum + (sum >> 16));
 }
 
-static void ip6_fill(struct rte_ipv6_hdr *ip, const struct packet_path *path, uint16_t len)
+static bool headers4_write(struct worker *w, struct rte_mbuf *m, const struct packet_path *path)
 {
-	ip->vtc_flow = rte_cpu_to_be_32(6u << 28 | (uint32_t)path->tos << 20);
-	ip->payload_len = rte_cpu_to_be_16(len);
-	ip->proto = IPPROTO_UDP;
-	ip->hop_limits = 64;
-	memcpy(ip->src_addr, path->local, 16);
-	memcpy(ip->dst_addr, path->remote, 16);
+	uint16_t len = (uint16_t)(m->data_len + sizeof(struct headers4));
+	struct headers4 *h = (void *)rte_pktmbuf_prepend(m, sizeof(*h));
+	struct rte_ipv4_hdr ip = {.version_ihl = 0x45,
+		.type_of_service = path->tos,
+		.total_length = rte_cpu_to_be_16(len),
+		.packet_id = rte_cpu_to_be_16(w->ip_id++),
+		.time_to_live = 64,
+		.next_proto_id = IPPROTO_UDP};
+
+	if (!h)
+		return false;
+	memcpy(&ip.src_addr, path->local, 4);
+	memcpy(&ip.dst_addr, path->remote, 4);
+	ip.hdr_checksum = checksum4(&ip);
+	h->ip = ip;
+	udp_fill(&h->udp, path, (uint16_t)(len - sizeof(ip)));
+	return true;
 }
 
-static uint16_t encapsulate(struct worker *w, struct rte_mbuf *m)
+static bool headers6_write(struct rte_mbuf *m, const struct packet_path *path)
+{
+	uint16_t len = (uint16_t)(m->data_len + sizeof(struct rte_udp_hdr));
+	struct headers6 *h = (void *)rte_pktmbuf_prepend(m, sizeof(*h));
+
+	if (!h)
+		return false;
+	h->ip.vtc_flow = rte_cpu_to_be_32(6u << 28 | (uint32_t)path->tos << 20);
+	h->ip.payload_len = rte_cpu_to_be_16(len);
+	h->ip.proto = IPPROTO_UDP;
+	h->ip.hop_limits = 64;
+	memcpy(h->ip.src_addr, path->local, 16);
+	memcpy(h->ip.dst_addr, path->remote, 16);
+	udp_fill(&h->udp, path, len);
+	h->udp.dgram_cksum = rte_ipv6_udptcp_cksum(&h->ip, &h->udp);
+	return true;
+}
+
+static uint16_t encapsulate(struct worker *w, struct rte_mbuf *m, uint32_t index)
 {
 	struct packet *p = packet_of(m);
-	struct packet_path *path = &p->path;
-	uint16_t udp_len = (uint16_t)(m->data_len + sizeof(struct rte_udp_hdr));
-	struct rte_udp_hdr *udp;
+	const struct fib_next_hop *hop;
 
-	if (!w->table->fib || !source_choose(w, path))
+	if (!w->table->fib || !source_choose(w, &p->path, index))
 		return VERDICT_DROP(DROP_NO_SOURCE);
-	udp = (struct rte_udp_hdr *)rte_pktmbuf_prepend(m, sizeof(*udp));
-	if (!udp)
+	if (!(p->path.family == AF_INET ? headers4_write(w, m, &p->path)
+					: headers6_write(m, &p->path)))
 		return VERDICT_DROP(DROP_NO_ROOM);
-	udp_fill(udp, path, udp_len);
-	if (path->family == AF_INET) {
-		struct rte_ipv4_hdr *ip = (void *)rte_pktmbuf_prepend(m, sizeof(*ip));
-
-		if (!ip)
-			return VERDICT_DROP(DROP_NO_ROOM);
-		ip4_fill(w, ip, path, (uint16_t)(udp_len + sizeof(*ip)));
-	} else {
-		struct rte_ipv6_hdr *ip = (void *)rte_pktmbuf_prepend(m, sizeof(*ip));
-
-		if (!ip)
-			return VERDICT_DROP(DROP_NO_ROOM);
-		ip6_fill(ip, path, udp_len);
-		udp->dgram_cksum = rte_ipv6_udptcp_cksum(ip, udp);
-	}
 	p->kind = PACKET_IP;
-	p->flags = PACKET_LOCAL | PACKET_OUTER;
+	p->flags = PACKET_LOCAL | PACKET_OUTER | PACKET_ROUTED;
 	p->tunnel = TUNNEL_NONE;
 	p->peer = PEER_NONE;
-	return OUTER_ROUTE;
+	p->next_hop = index;
+	hop = fib_next_hop(w->table->fib, index);
+	if (!hop || hop->type != FIB_PORT || (hop->mtu && m->pkt_len > hop->mtu))
+		return OUTER_ROUTE;
+	p->out_port = hop->port;
+	p->vlan = hop->vlan;
+	return OUTER_NEIGHBOUR;
 }
 
 static void outer_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
+	uint32_t hops[NODE_BURST_MAX];
+	struct lookups lookups;
+
+	lookups_init(&lookups);
 	for (uint16_t i = 0; i < n; i++) {
 		struct packet *p = packet_of(pkts[i]);
 		const struct port *port =
 			p->path.port < PORT_MAX ? w->table->ports[p->path.port] : NULL;
+		bool host = port && port->type == PORT_UDP;
 
 		p->out_port = p->path.port;
-		verdicts[i] = port && port->type == PORT_UDP ? OUTER_TX : encapsulate(w, pkts[i]);
+		verdicts[i] = host ? OUTER_TX : VERDICT_OUTER;
+		hops[i] = p->next_hop;
+		if (!host && !(p->flags & PACKET_ROUTED))
+			lookup_add(&lookups, i, p->path.remote, p->path.family == AF_INET);
 	}
+	if (w->table->fib)
+		lookup_run(&lookups, &w->table->fib->routes, hops);
+	for (uint16_t i = 0; i < n; i++)
+		if (verdicts[i] == VERDICT_OUTER)
+			verdicts[i] = encapsulate(w, pkts[i], hops[i]);
 }
 
 const struct graph_node node_outer = {
 	.name = "outer",
 	.help = "writes the outer UDP and IP headers for Ethernet ports",
 	.process = outer_process,
-	.next = (const char *const[]){"tx", "route", NULL},
+	.next = (const char *const[]){"tx", "route", "neighbour", NULL},
 	.drops = outer_drops,
 };

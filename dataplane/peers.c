@@ -10,9 +10,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "control.h"
+#include "reserve.h"
 #include "workers.h"
 
 struct peers peers;
@@ -25,15 +25,6 @@ static struct {
 	size_t traffic_size;
 	unsigned n_workers;
 } all;
-
-/* Large and mostly untouched: the kernel gives pages when they are first used. */
-static void *reserve(size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
 
 int peers_init(uint32_t max, unsigned n_workers, struct err *err)
 {
@@ -56,7 +47,7 @@ int peers_init(uint32_t max, unsigned n_workers, struct err *err)
 		if (!peers.traffic[i])
 			return err_set(err, -ENOMEM, "no memory for the counters of %u peers", max);
 	}
-	if (!all.by_index || !all.free_slots || !peers.slots || !peers.indices)
+	if (!all.by_index || !all.free_slots || !peers.slots || !peers.indices || paths_init(max))
 		return err_set(err, -ENOMEM, "no memory for %u peers: lower max_peers", max);
 	while (all.n_free < max) {
 		all.free_slots[all.n_free] = max - 1 - all.n_free;
@@ -68,12 +59,10 @@ int peers_init(uint32_t max, unsigned n_workers, struct err *err)
 void peers_fini(void)
 {
 	for (unsigned i = 0; i < all.n_workers; i++)
-		if (peers.traffic[i])
-			munmap(peers.traffic[i], all.traffic_size);
-	if (peers.slots)
-		munmap(peers.slots, peers.max * sizeof(struct peer_slot));
-	if (peers.indices)
-		munmap(peers.indices, (peers.index_mask + 1) * sizeof(struct index_entry));
+		reserve_free(peers.traffic[i], all.traffic_size);
+	reserve_free(peers.slots, peers.max * sizeof(struct peer_slot));
+	reserve_free(peers.indices, (peers.index_mask + 1) * sizeof(struct index_entry));
+	paths_fini();
 	free(all.by_index);
 	free(all.free_slots);
 	memset(&peers, 0, sizeof(peers));
@@ -290,8 +279,14 @@ static struct wg_timers_facts facts_read(struct peer *p)
 	atomic_fetch_and(&slot->flags, ~(uint32_t)PEER_ACTIVE);
 	facts.data_sent_since = atomic_load(&slot->data_sent_since);
 	facts.data_received_since = atomic_load(&slot->data_received_since);
-	facts.last_sent = atomic_load(&slot->last_sent);
-	facts.last_received = atomic_load(&slot->last_received);
+	facts.last_sent = p->message_sent;
+	facts.last_received = p->message_received;
+	for (unsigned i = 0; i < all.n_workers; i++) {
+		const struct peer_traffic *t = &peers.traffic[i][p->index];
+
+		facts.last_sent = RTE_MAX(facts.last_sent, atomic_load(&t->last_sent));
+		facts.last_received = RTE_MAX(facts.last_received, atomic_load(&t->last_received));
+	}
 	if (facts.data_sent_since || facts.data_received_since)
 		atomic_fetch_or(&slot->flags, PEER_ACTIVE);
 	return facts;
@@ -338,8 +333,11 @@ void peer_want_handshake(struct peer *p)
 void peer_path_publish(
 	struct peer *p, const struct net_endpoint *remote, const struct packet_path *local)
 {
-	struct packet_path *path = calloc(1, sizeof(*path)), *old;
+	struct peer_slot *slot = &peers.slots[p->index];
+	struct peer_path *place = path_new(), *old;
+	struct packet_path *path = place ? &place->path : NULL;
 	struct tunnel *t = p->tunnel;
+	uint64_t key[2];
 
 	if (!path)
 		return;
@@ -355,10 +353,15 @@ void peer_path_publish(
 		path->port = local->port;
 	}
 	p->endpoint = *remote;
+	atomic_store(&slot->path_short[1], 0);
 	/* pairs with the acquire loads in wg_input and wg_output */
-	old = atomic_exchange(&peers.slots[p->index].path, path);
-	atomic_fetch_and(&peers.slots[p->index].flags, ~(uint32_t)PEER_ROAMED);
-	workers_retire(old, free);
+	old = atomic_exchange(&slot->path, place);
+	if (path_short(path, key)) {
+		atomic_store(&slot->path_short[0], key[0]);
+		atomic_store(&slot->path_short[1], key[1]);
+	}
+	atomic_fetch_and(&slot->flags, ~(uint32_t)PEER_ROAMED);
+	workers_retire(old, path_free);
 }
 
 /* ---- what is wanted of a peer ---------------------------------------------------------------- */
@@ -550,7 +553,6 @@ static void slot_open(struct peer *p)
 	uint32_t generation = atomic_load(&slot->generation) + 1;
 
 	memset(slot, 0, sizeof(*slot));
-	slot->tunnel = p->tunnel->index;
 	atomic_store(&slot->generation, generation);
 	p->generation = generation;
 	for (unsigned i = 0; i < all.n_workers; i++)
@@ -628,7 +630,8 @@ void peer_remove(struct peer *p)
 	peer_zero_keys(p);
 	p->dead = true;
 	atomic_fetch_add(&slot->generation, 1);
-	workers_retire(atomic_exchange(&slot->path, NULL), free);
+	atomic_store(&slot->path_short[1], 0);
+	workers_retire(atomic_exchange(&slot->path, NULL), path_free);
 	workers_retire(p, slot_release);
 }
 

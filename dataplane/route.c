@@ -7,6 +7,9 @@
  *
  * The kernel has taken its part of the TTL of what it forwards; this node takes one only where it
  * forwards itself.
+ *
+ * A burst asks its tables together, so that it waits for memory once and not once a packet: first
+ * the FIB, then the allowed IPs of the tunnel that most of it goes into.
  */
 #include <netinet/in.h>
 #include <netinet/ip.h>
@@ -16,8 +19,10 @@
 
 #include "bytes.h"
 #include "fib.h"
+#include "lookup.h"
 #include "mss.h"
 #include "nodes.h"
+#include "peer.h"
 #include "tunnel.h"
 
 enum { ROUTE_WG_OUTPUT, ROUTE_TX, ROUTE_NEIGHBOUR, ROUTE_ICMP_ERROR, ROUTE_FRAGMENT, ROUTE_LOCAL };
@@ -42,6 +47,12 @@ static const struct drop_reason route_drops[] = {
 		"for this machine itself, and the tunnel has no interface: set `interface`"},
 	{"route_hairpin", "the destination is the peer that the packet came from"},
 	{NULL, NULL},
+};
+
+/* What the tables say, by place in the burst. */
+struct answers {
+	uint32_t hop[NODE_BURST_MAX];  /* of the FIB, where it was asked */
+	uint32_t peer[NODE_BURST_MAX]; /* of the allowed IPs, likewise */
 };
 
 static bool is_v4(const uint8_t *ip)
@@ -110,19 +121,12 @@ static uint16_t sized(struct rte_mbuf *m, uint16_t mtu, uint16_t verdict)
 		       : refuse(p, VERDICT_DROP(DROP_NO_ROUTE), ICMP6_PACKET_TOO_BIG, 0);
 }
 
-static uint32_t peer_lookup(const struct dp_tunnel *t, const uint8_t *ip)
-{
-	return is_v4(ip) ? allowedips_lookup4(t->allowed_ips, be32_at(ip + 16))
-			 : allowedips_lookup6(t->allowed_ips, ip + 24);
-}
-
 /* Into tunnel `t`; `forward` when this gateway is a hop on the way. */
-static uint16_t to_tunnel(
-	struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t, bool forward)
+static uint16_t to_tunnel(struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t,
+	uint32_t peer, bool forward)
 {
 	struct packet *p = packet_of(m);
 	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
-	uint32_t peer = peer_lookup(t, ip);
 
 	if (peer == PEER_NONE)
 		return unreachable(p, ip, VERDICT_DROP(DROP_NO_PEER));
@@ -166,19 +170,18 @@ static uint16_t to_port(
 	return sized(m, hop->mtu, ROUTE_NEIGHBOUR);
 }
 
-static uint16_t by_fib(struct worker *w, struct rte_mbuf *m)
+static uint16_t by_fib(
+	struct worker *w, struct rte_mbuf *m, const struct answers *answers, uint16_t i)
 {
 	struct packet *p = packet_of(m);
 	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
-	uint32_t index = is_v4(ip) ? fib_lookup4(w->table->fib, ip + 16)
-				   : fib_lookup6(w->table->fib, ip + 24);
-	const struct fib_next_hop *hop = fib_next_hop(w->table->fib, index);
+	const struct fib_next_hop *hop = fib_next_hop(w->table->fib, answers->hop[i]);
 	const struct dp_tunnel *t;
 
 	if (!hop)
 		return unreachable(p, ip, VERDICT_DROP(DROP_NO_ROUTE));
 	if (hop->type == FIB_PORT)
-		return to_port(w, m, index, hop);
+		return to_port(w, m, answers->hop[i], hop);
 	if (hop->type == FIB_BLACKHOLE)
 		return VERDICT_DROP(DROP_BLACKHOLE);
 	if (hop->type == FIB_UNREACHABLE)
@@ -190,59 +193,166 @@ static uint16_t by_fib(struct worker *w, struct rte_mbuf *m)
 		return ROUTE_LOCAL;
 	if (!t)
 		return VERDICT_DROP(DROP_NO_ROUTE);
-	return hop->type == FIB_TUNNEL ? to_tunnel(w, m, t, true) : to_tun(p, t);
+	return hop->type == FIB_TUNNEL ? to_tunnel(w, m, t, answers->peer[i], true) : to_tun(p, t);
 }
 
-static uint16_t from_tunnel(struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t)
+/* Whether what came out of tunnel `t` may go to another of its peers without the FIB. */
+static bool relays(const struct packet *p, const struct dp_tunnel *t)
+{
+	return t->relay_peers || p->flags & PACKET_LOCAL;
+}
+
+static uint16_t from_tunnel(struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t,
+	const struct answers *answers, uint16_t i)
 {
 	struct packet *p = packet_of(m);
-	uint32_t peer;
+	uint32_t peer = answers->peer[i];
 
 	if (t->ports_underlay)
-		return by_fib(w, m);
-	if (t->relay_peers || p->flags & PACKET_LOCAL) {
-		peer = peer_lookup(t, rte_pktmbuf_mtod(m, const uint8_t *));
-		if (peer != PEER_NONE && (peer != p->peer || p->flags & PACKET_LOCAL))
-			return to_tunnel(w, m, t, true);
-	}
+		return by_fib(w, m, answers, i);
+	if (relays(p, t) && peer != PEER_NONE && (peer != p->peer || p->flags & PACKET_LOCAL))
+		return to_tunnel(w, m, t, peer, true);
 	return to_tun(p, t);
 }
 
 /* An ICMP error about a packet that the kernel gave us goes back to the kernel. */
-static uint16_t from_tun(struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t)
+static uint16_t from_tun(
+	struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t, uint32_t peer)
 {
 	struct packet *p = packet_of(m);
 
 	p->tunnel = t->index;
-	return p->flags & PACKET_LOCAL ? to_tun(p, t) : to_tunnel(w, m, t, false);
+	return p->flags & PACKET_LOCAL ? to_tun(p, t) : to_tunnel(w, m, t, peer, false);
 }
 
-static uint16_t route_one(struct worker *w, struct rte_mbuf *m)
+/* ---- a burst --------------------------------------------------------------------------------- */
+
+enum origin { ORIGIN_BAD, ORIGIN_TUNNEL, ORIGIN_TUN, ORIGIN_PORT };
+
+/* Where a packet comes from; *t is the tunnel of ORIGIN_TUNNEL and ORIGIN_TUN, NULL: it is gone. */
+static enum origin origin_of(
+	const struct worker *w, const struct rte_mbuf *m, const struct dp_tunnel **t)
 {
-	struct packet *p = packet_of(m);
+	const struct packet *p = rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	const struct dp_tunnel *t;
 	const struct port *in;
 
 	if (m->data_len < sizeof(struct ip) || (!is_v4(ip) && ip[0] >> 4 != 6) ||
 		(!is_v4(ip) && m->data_len < sizeof(struct ip6_hdr)))
-		return VERDICT_DROP(DROP_NOT_IP);
+		return ORIGIN_BAD;
 	if (p->flags & PACKET_FROM_TUNNEL) {
-		t = tunnel_get(w->table, p->tunnel);
-		return t ? from_tunnel(w, m, t) : VERDICT_DROP(DROP_NO_ROUTE);
+		*t = tunnel_get(w->table, p->tunnel);
+		return ORIGIN_TUNNEL;
 	}
 	in = p->in_port < PORT_MAX ? w->table->ports[p->in_port] : NULL;
-	if (in && in->type == PORT_TUN && !(p->flags & PACKET_OUTER)) {
-		t = tunnel_get(w->table, in->tunnel);
-		return t ? from_tun(w, m, t) : VERDICT_DROP(DROP_NO_ROUTE);
+	if (!in || in->type != PORT_TUN || p->flags & PACKET_OUTER)
+		return ORIGIN_PORT;
+	*t = tunnel_get(w->table, in->tunnel);
+	return ORIGIN_TUN;
+}
+
+static const uint8_t *destination(const uint8_t *ip)
+{
+	return ip + (is_v4(ip) ? 16 : 24);
+}
+
+/* The tunnel whose allowed IPs may be needed for a packet; NULL: none's. */
+static const struct dp_tunnel *tunnel_into(const struct worker *w, const struct packet *p,
+	enum origin origin, const struct dp_tunnel *t, uint32_t next_hop)
+{
+	const struct fib_next_hop *hop;
+
+	if (origin == ORIGIN_TUN)
+		return p->flags & PACKET_LOCAL ? NULL : t;
+	if (origin == ORIGIN_TUNNEL && t && !t->ports_underlay)
+		return relays(p, t) ? t : NULL;
+	if (!w->table->fib || p->flags & PACKET_OUTER)
+		return NULL;
+	hop = fib_next_hop(w->table->fib, next_hop);
+	return hop && hop->type == FIB_TUNNEL
+		       ? tunnel_get(w->table, hop->tunnel != TUNNEL_NONE ? hop->tunnel : p->tunnel)
+		       : NULL;
+}
+
+static void fib_ask(const struct worker *w, struct rte_mbuf **pkts, const enum origin *origins,
+	const struct dp_tunnel *const *from, struct answers *answers, uint16_t n)
+{
+	struct lookups lookups;
+
+	lookups_init(&lookups);
+	for (uint16_t i = 0; i < n; i++) {
+		struct packet *p = packet_of(pkts[i]);
+		const uint8_t *ip = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
+		bool needed = origins[i] == ORIGIN_PORT ||
+			      (origins[i] == ORIGIN_TUNNEL && from[i] && from[i]->ports_underlay);
+
+		if (!needed || !w->table->fib)
+			continue;
+		if (p->flags & PACKET_ROUTED)
+			answers->hop[i] = p->next_hop;
+		else
+			lookup_add(&lookups, i, destination(ip), is_v4(ip));
+		p->flags &= (uint8_t)~PACKET_ROUTED;
 	}
-	return w->table->fib ? by_fib(w, m) : VERDICT_DROP(DROP_NO_ROUTE);
+	if (w->table->fib)
+		lookup_run(&lookups, &w->table->fib->routes, answers->hop);
+}
+
+static void peers_ask(const struct worker *w, struct rte_mbuf **pkts, const enum origin *origins,
+	const struct dp_tunnel *const *from, struct answers *answers, uint16_t n)
+{
+	const struct dp_tunnel *into = NULL;
+	struct lookups lookups;
+
+	lookups_init(&lookups);
+	for (uint16_t i = 0; i < n; i++) {
+		const uint8_t *ip = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
+		const struct dp_tunnel *t =
+			tunnel_into(w, packet_of(pkts[i]), origins[i], from[i], answers->hop[i]);
+
+		if (origins[i] == ORIGIN_BAD || !t)
+			continue;
+		if (into && t != into)
+			lookup_run(&lookups, into->allowed_ips, answers->peer);
+		into = t;
+		lookup_add(&lookups, i, destination(ip), is_v4(ip));
+	}
+	if (into)
+		lookup_run(&lookups, into->allowed_ips, answers->peer);
+}
+
+static uint16_t route_one(struct worker *w, struct rte_mbuf *m, enum origin origin,
+	const struct dp_tunnel *t, const struct answers *answers, uint16_t i)
+{
+	if (origin == ORIGIN_BAD)
+		return VERDICT_DROP(DROP_NOT_IP);
+	if (origin == ORIGIN_PORT)
+		return w->table->fib ? by_fib(w, m, answers, i) : VERDICT_DROP(DROP_NO_ROUTE);
+	if (!t)
+		return VERDICT_DROP(DROP_NO_ROUTE);
+	return origin == ORIGIN_TUNNEL ? from_tunnel(w, m, t, answers, i)
+				       : from_tun(w, m, t, answers->peer[i]);
 }
 
 static void route_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
-	for (uint16_t i = 0; i < n; i++)
-		verdicts[i] = route_one(w, pkts[i]);
+	enum origin origins[NODE_BURST_MAX];
+	const struct dp_tunnel *from[NODE_BURST_MAX];
+	struct answers answers;
+
+	for (uint16_t i = 0; i < n; i++) {
+		from[i] = NULL;
+		answers.hop[i] = FIB_NONE;
+		answers.peer[i] = PEER_NONE;
+		origins[i] = origin_of(w, pkts[i], &from[i]);
+	}
+	fib_ask(w, pkts, origins, from, &answers, n);
+	peers_ask(w, pkts, origins, from, &answers, n);
+	for (uint16_t i = 0; i < n; i++) {
+		verdicts[i] = route_one(w, pkts[i], origins[i], from[i], &answers, i);
+		if (verdicts[i] == ROUTE_WG_OUTPUT)
+			peer_prefetch_output(w->id, packet_of(pkts[i])->peer, pkts[i]);
+	}
 }
 
 const struct graph_node node_route = {

@@ -6,6 +6,9 @@
  *
  * Order matters for security: nothing of a peer changes (endpoint, timestamps, key confirmation)
  * before the packet is authentic and new.
+ *
+ * A burst from many peers needs half a dozen places in memory per packet. Each stage asks for what
+ * the next one reads, for the whole burst.
  */
 #include <netinet/in.h>
 #include <netinet/ip.h>
@@ -15,6 +18,7 @@
 #include "bytes.h"
 #include "capture.h"
 #include "ecn.h"
+#include "lookup.h"
 #include "messages.h"
 #include "nodes.h"
 #include "tunnel.h"
@@ -84,21 +88,21 @@ static uint16_t hand_over(uint16_t owner, struct rte_mbuf *m)
 /* Verdict of a packet that is not to be opened here, or VERDICT_OPEN. */
 #define VERDICT_OPEN 0x7fff
 
-static uint16_t admit(struct worker *w, struct rte_mbuf *m, struct keypair **out)
+static uint16_t admit(
+	struct worker *w, struct rte_mbuf *m, struct keypair *found, struct keypair **out)
 {
 	const struct message_data *message = rte_pktmbuf_mtod(m, const struct message_data *);
-	struct keypair *kp = keypair_by_index(le32_get(message->receiver_index));
 	uint16_t owner;
 
-	if (!kp)
+	if (!found || found->local_index != le32_get(message->receiver_index))
 		return VERDICT_DROP(DROP_NO_KEY);
-	if (keypair_age(kp, w->now) >= REJECT_AFTER_TIME)
+	if (keypair_age(found, w->now) >= REJECT_AFTER_TIME)
 		return VERDICT_DROP(DROP_EXPIRED);
 	if (counter_of(message) >= REJECT_AFTER_MESSAGES)
 		return VERDICT_DROP(DROP_COUNTER);
-	if (!owns(w, kp, &owner))
+	if (!owns(w, found, &owner))
 		return hand_over(owner, m);
-	*out = kp;
+	*out = found;
 	return VERDICT_OPEN;
 }
 
@@ -117,10 +121,25 @@ static void item_fill(struct aead_item *item, struct rte_mbuf *m, const struct k
 	item->aad_len = 0;
 }
 
+/* Far end and our address; not the mark, and not what only the host port needs. */
 static bool same_path(const struct packet_path *a, const struct packet_path *b)
 {
 	return a->family == b->family && a->remote_port == b->remote_port && a->port == b->port &&
 	       !memcmp(a->remote, b->remote, 16) && !memcmp(a->local, b->local, 16);
+}
+
+/* Whether a packet came where control knows the peer to be. */
+static bool path_known(const struct peer_slot *slot, const struct packet_path *path)
+{
+	const struct peer_path *known;
+	uint64_t key[2];
+
+	if (path_short(path, key) &&
+		atomic_load_explicit(&slot->path_short[0], memory_order_relaxed) == key[0] &&
+		atomic_load_explicit(&slot->path_short[1], memory_order_relaxed) == key[1])
+		return true;
+	known = atomic_load_explicit(&slot->path, memory_order_acquire);
+	return known && same_path(&known->path, path);
 }
 
 static void event_once(struct worker *w, struct peer_slot *slot, uint32_t flag,
@@ -157,9 +176,9 @@ static void keypair_confirmed(struct worker *w, struct keypair *kp)
 static void authentic(struct worker *w, struct keypair *kp, struct packet *p, bool data)
 {
 	struct peer_slot *slot = &peers.slots[kp->peer];
-	const struct packet_path *path = atomic_load_explicit(&slot->path, memory_order_acquire);
 
-	atomic_store_explicit(&slot->last_received, w->now, memory_order_relaxed);
+	atomic_store_explicit(
+		&peers.traffic[w->id][kp->peer].last_received, w->now, memory_order_relaxed);
 	if (atomic_load_explicit(&slot->data_sent_since, memory_order_relaxed))
 		atomic_store_explicit(&slot->data_sent_since, 0, memory_order_relaxed);
 	if (data && !atomic_load_explicit(&slot->data_received_since, memory_order_relaxed)) {
@@ -171,7 +190,7 @@ static void authentic(struct worker *w, struct keypair *kp, struct packet *p, bo
 	else if (keypair_age(kp, w->now) > REKEY_ON_RECEIVE &&
 		 !atomic_exchange_explicit(&kp->rekey_asked, true, memory_order_relaxed))
 		event_once(w, slot, PEER_WANTED, EVENT_WANT_HANDSHAKE, kp, NULL);
-	if (!path || !same_path(path, &p->path))
+	if (!path_known(slot, &p->path))
 		event_once(w, slot, PEER_ROAMED, EVENT_ROAMED, kp, &p->path);
 }
 
@@ -190,21 +209,28 @@ static uint32_t inner_length(const struct rte_mbuf *m)
 	return len <= m->data_len ? len : 0;
 }
 
-static uint16_t inner_verdict(struct worker *w, struct rte_mbuf *m, const struct keypair *kp)
+/* What the inner source is looked up for: the packet as it goes on. */
+static uint16_t inner_begin(struct rte_mbuf *m)
 {
-	const struct dp_tunnel *t = tunnel_get(w->table, kp->tunnel);
-	uint32_t len = inner_length(m), from;
-	uint8_t *ip = rte_pktmbuf_mtod(m, uint8_t *);
-	struct packet *p = packet_of(m);
+	uint32_t len;
 
-	if (!len || !t)
+	rte_pktmbuf_adj(m, sizeof(struct message_data));
+	rte_pktmbuf_trim(m, AEAD_TAG_LEN);
+	len = inner_length(m);
+	if (!len)
 		return VERDICT_DROP(DROP_INNER);
 	rte_pktmbuf_trim(m, m->data_len - len);
-	from = ip[0] >> 4 == 4 ? allowedips_lookup4(t->allowed_ips, be32_at(ip + 12))
-			       : allowedips_lookup6(t->allowed_ips, ip + 8);
+	return VERDICT_OPEN;
+}
+
+static uint16_t inner_verdict(
+	struct worker *w, struct rte_mbuf *m, const struct keypair *kp, uint32_t from)
+{
+	struct packet *p = packet_of(m);
+
 	if (from != kp->peer)
 		return VERDICT_DROP(DROP_SOURCE);
-	if (!ecn_decapsulate(ip, p->path.tos))
+	if (!ecn_decapsulate(rte_pktmbuf_mtod(m, uint8_t *), p->path.tos))
 		return VERDICT_DROP(DROP_ECN);
 	p->kind = PACKET_IP;
 	p->flags = PACKET_FROM_TUNNEL;
@@ -214,6 +240,7 @@ static uint16_t inner_verdict(struct worker *w, struct rte_mbuf *m, const struct
 	return WG_INPUT_ROUTE;
 }
 
+/* Verdict, or VERDICT_OPEN when only the inner source is still to be checked. */
 static uint16_t opened_verdict(struct worker *w, struct rte_mbuf *m, struct keypair *kp, bool ok)
 {
 	const struct message_data *message = rte_pktmbuf_mtod(m, const struct message_data *);
@@ -231,9 +258,110 @@ static uint16_t opened_verdict(struct worker *w, struct rte_mbuf *m, struct keyp
 		rte_pktmbuf_free(m);
 		return VERDICT_TAKEN;
 	}
-	rte_pktmbuf_adj(m, sizeof(*message));
-	rte_pktmbuf_trim(m, AEAD_TAG_LEN);
-	return inner_verdict(w, m, kp);
+	return inner_begin(m);
+}
+
+/* ---- a burst --------------------------------------------------------------------------------- */
+
+static void keypairs_find(struct rte_mbuf **pkts, struct keypair **found, uint16_t n)
+{
+	const struct message_data *messages[NODE_BURST_MAX];
+	uint32_t places[NODE_BURST_MAX];
+
+	for (uint16_t i = 0; i < n; i++) {
+		messages[i] = rte_pktmbuf_mtod(pkts[i], const struct message_data *);
+		places[i] = le32_get(messages[i]->receiver_index) & peers.index_mask;
+		rte_prefetch0(&peers.indices[places[i]]);
+	}
+	for (uint16_t i = 0; i < n; i++) {
+		/* pairs with the release store in keypair_publish */
+		found[i] = atomic_load_explicit(
+			&peers.indices[places[i]].keypair, memory_order_acquire);
+		if (!found[i])
+			continue;
+		rte_prefetch0(&found[i]->receive);
+		__builtin_prefetch(replay_word(&found[i]->replay, counter_of(messages[i])), 1);
+	}
+}
+
+/* What the peers' packets are going to change or be compared with, once they are open. */
+static void slots_prefetch(unsigned worker, const struct opening *opening)
+{
+	for (uint16_t k = 0; k < opening->n; k++) {
+		uint32_t peer = opening->keypairs[k]->peer;
+
+		rte_prefetch0(&peers.slots[peer]);
+		__builtin_prefetch(&peers.traffic[worker][peer], 1);
+	}
+	for (uint16_t k = 0; k < opening->n; k++)
+		rte_prefetch0(atomic_load_explicit(
+			&peers.slots[opening->keypairs[k]->peer].path, memory_order_relaxed));
+}
+
+static void opening_fill(struct worker *w, struct opening *opening, struct rte_mbuf **pkts,
+	uint16_t *verdicts, uint16_t n)
+{
+	struct keypair *found[NODE_BURST_MAX];
+
+	opening->n = 0;
+	keypairs_find(pkts, found, n);
+	for (uint16_t i = 0; i < n; i++) {
+		uint16_t k = opening->n;
+
+		verdicts[i] = admit(w, pkts[i], found[i], &opening->keypairs[k]);
+		if (verdicts[i] != VERDICT_OPEN)
+			continue;
+		item_fill(&opening->items[k], pkts[i], opening->keypairs[k]);
+		opening->places[k] = i;
+		opening->n++;
+	}
+	slots_prefetch(w->id, opening);
+}
+
+/* The peers that the inner sources belong to, for those packets that are to be asked for. */
+static void sources_find(struct worker *w, const struct opening *opening, struct rte_mbuf **pkts,
+	const uint16_t *verdicts, uint32_t *from)
+{
+	const struct dp_tunnel *tunnel = NULL;
+	struct lookups lookups;
+
+	lookups_init(&lookups);
+	for (uint16_t k = 0; k < opening->n; k++) {
+		uint16_t i = opening->places[k];
+		const struct dp_tunnel *t = tunnel_get(w->table, opening->keypairs[k]->tunnel);
+		const uint8_t *ip = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
+		bool v4 = ip[0] >> 4 == 4;
+
+		from[k] = PEER_NONE;
+		if (verdicts[i] != VERDICT_OPEN || !t)
+			continue;
+		if (tunnel && t != tunnel)
+			lookup_run(&lookups, tunnel->allowed_ips, from);
+		tunnel = t;
+		lookup_add(&lookups, k, ip + (v4 ? 12 : 8), v4);
+	}
+	if (tunnel)
+		lookup_run(&lookups, tunnel->allowed_ips, from);
+}
+
+static void opening_finish(
+	struct worker *w, const struct opening *opening, struct rte_mbuf **pkts, uint16_t *verdicts)
+{
+	uint32_t from[NODE_BURST_MAX];
+
+	for (uint16_t k = 0; k < opening->n; k++) {
+		uint16_t i = opening->places[k];
+
+		verdicts[i] =
+			opened_verdict(w, pkts[i], opening->keypairs[k], opening->items[k].ok);
+	}
+	sources_find(w, opening, pkts, verdicts, from);
+	for (uint16_t k = 0; k < opening->n; k++) {
+		uint16_t i = opening->places[k];
+
+		if (verdicts[i] == VERDICT_OPEN)
+			verdicts[i] = inner_verdict(w, pkts[i], opening->keypairs[k], from[k]);
+	}
 }
 
 static void wg_input_process(
@@ -241,23 +369,9 @@ static void wg_input_process(
 {
 	struct opening opening;
 
-	opening.n = 0;
-	for (uint16_t i = 0; i < n; i++) {
-		uint16_t k = opening.n;
-
-		verdicts[i] = admit(w, pkts[i], &opening.keypairs[k]);
-		if (verdicts[i] != VERDICT_OPEN)
-			continue;
-		item_fill(&opening.items[k], pkts[i], opening.keypairs[k]);
-		opening.places[k] = i;
-		opening.n++;
-	}
+	opening_fill(w, &opening, pkts, verdicts, n);
 	aead_open(opening.items, opening.n);
-	for (uint16_t k = 0; k < opening.n; k++) {
-		uint16_t i = opening.places[k];
-
-		verdicts[i] = opened_verdict(w, pkts[i], opening.keypairs[k], opening.items[k].ok);
-	}
+	opening_finish(w, &opening, pkts, verdicts);
 }
 
 const struct graph_node node_wg_input = {

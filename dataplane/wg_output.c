@@ -8,6 +8,7 @@
 #include "aead.h"
 #include "capture.h"
 #include "ecn.h"
+#include "fib.h"
 #include "messages.h"
 #include "nodes.h"
 #include "tunnel.h"
@@ -32,19 +33,18 @@ struct sealing {
 	uint16_t n;
 };
 
-/* The key to seal with, NULL when there is none that may still be used. */
-static struct keypair *keypair_current(const struct worker *w, const struct peer_slot *slot)
-{
-	/* pairs with the release store in control's publication */
-	struct keypair *kp = atomic_load_explicit(&slot->current, memory_order_acquire);
+/* What a burst needs of its peers, read while there is other work to do. */
+struct target {
+	struct keypair *keypair;
+	struct peer_path *path;
+};
 
-	if (!kp || keypair_age(kp, w->now) >= REJECT_AFTER_TIME)
-		return NULL;
-	/* A margin of more than what all workers can take at once: the counter never passes it. */
-	if (atomic_load_explicit(&kp->send_counter, memory_order_relaxed) >=
-		REJECT_AFTER_MESSAGES - WORKER_MAX * NODE_BURST_MAX)
-		return NULL;
-	return kp;
+/* A margin of more than what all workers can take at once: the counter never passes it. */
+static bool keypair_usable(const struct worker *w, const struct keypair *kp)
+{
+	return kp && w->now < kp->expires &&
+	       atomic_load_explicit(&kp->send_counter, memory_order_relaxed) <
+		       REJECT_AFTER_MESSAGES - WORKER_MAX * NODE_BURST_MAX;
 }
 
 static void ask_handshake(struct worker *w, struct peer_slot *slot, uint32_t peer)
@@ -59,21 +59,21 @@ static void ask_handshake(struct worker *w, struct peer_slot *slot, uint32_t pee
 		atomic_fetch_and(&slot->flags, ~(uint32_t)PEER_WANTED);
 }
 
-static void rekey_when_due(struct worker *w, struct peer_slot *slot, struct keypair *kp)
+static void rekey_when_due(
+	struct worker *w, struct peer_slot *slot, uint32_t peer, struct keypair *kp)
 {
 	uint64_t counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
-	bool old = kp->initiator && keypair_age(kp, w->now) >= REKEY_AFTER_TIME;
 
-	if ((old || counter >= REKEY_AFTER_MESSAGES) &&
+	if ((w->now >= kp->rekey_at || counter >= REKEY_AFTER_MESSAGES) &&
 		!atomic_exchange_explicit(&kp->rekey_asked, true, memory_order_relaxed))
-		ask_handshake(w, slot, kp->peer);
+		ask_handshake(w, slot, peer);
 }
 
-static void sent(struct worker *w, struct peer_slot *slot, struct keypair *kp, bool data)
+static void sent(struct worker *w, struct peer_slot *slot, uint32_t peer, bool data)
 {
-	struct worker_event event = {.type = EVENT_ACTIVE, .peer = kp->peer};
+	struct worker_event event = {.type = EVENT_ACTIVE, .peer = peer};
 
-	atomic_store_explicit(&slot->last_sent, w->now, memory_order_relaxed);
+	atomic_store_explicit(&peers.traffic[w->id][peer].last_sent, w->now, memory_order_relaxed);
 	if (atomic_load_explicit(&slot->data_received_since, memory_order_relaxed))
 		atomic_store_explicit(&slot->data_received_since, 0, memory_order_relaxed);
 	if (!data || atomic_load_explicit(&slot->data_sent_since, memory_order_relaxed))
@@ -116,35 +116,78 @@ static bool room_make(struct rte_mbuf *m, uint32_t mtu)
 	return true;
 }
 
-static uint16_t admit(struct worker *w, struct rte_mbuf *m, struct keypair **out)
+/* Where the FIB sends what goes by this path: asked once per change of the FIB, not per packet. */
+static uint32_t path_hop(const struct worker *w, struct peer_path *path)
+{
+	const struct fib *fib = w->table->fib;
+	/* pairs with the release store in fib.c: what is looked up is at least as new */
+	uint32_t generation = atomic_load_explicit(&fib->generation, memory_order_acquire), hop;
+	uint64_t known = atomic_load_explicit(&path->hop, memory_order_relaxed);
+
+	if ((uint32_t)known && known >> 32 == generation)
+		return (uint32_t)known - 1;
+	hop = path->path.family == AF_INET ? fib_lookup4(fib, path->path.remote)
+					   : fib_lookup6(fib, path->path.remote);
+	atomic_store_explicit(
+		&path->hop, (uint64_t)generation << 32 | (hop + 1), memory_order_relaxed);
+	return hop;
+}
+
+static void datagram_fill(struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t,
+	struct peer_path *path, uint8_t tos)
 {
 	struct packet *p = packet_of(m);
-	struct peer_slot *slot = &peers.slots[p->peer];
-	struct packet_path *path;
-	const struct dp_tunnel *t;
-	uint8_t tos = m->data_len ? ecn_of(rte_pktmbuf_mtod(m, uint8_t *)) : 0;
 
-	*out = keypair_current(w, slot);
-	if (!*out)
-		return stage(w, m);
-	t = tunnel_get(w->table, (*out)->tunnel);
-	if (!t)
-		return VERDICT_DROP(DROP_NO_PEER);
-	path = atomic_load_explicit(&slot->path, memory_order_acquire);
-	if (!path)
-		return VERDICT_DROP(DROP_NO_ENDPOINT);
-	sent(w, slot, *out, m->data_len > 0);
-	rekey_when_due(w, slot, *out);
-	peers.traffic[w->id][p->peer].tx_packets++;
-	if (!room_make(m, t->mtu))
-		return VERDICT_DROP(DROP_NO_ROOM);
-	peers.traffic[w->id][p->peer].tx_bytes += m->data_len;
 	p->kind = PACKET_DATAGRAM;
-	p->path = *path;
+	p->path = path->path;
 	p->path.tos = tos;
 	p->path.local_port = t->listen_port;
-	p->out_port = path->port;
-	return t->ports_underlay ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
+	p->out_port = path->path.port;
+	p->flags &= (uint8_t)~PACKET_ROUTED;
+	if (!t->ports_underlay || !w->table->fib)
+		return;
+	p->flags |= PACKET_ROUTED;
+	p->next_hop = path_hop(w, path);
+}
+
+/* A run of packets to one peer: pkts[0..n-1], whose places in the burst begin with `first`. */
+static void run_admit(struct worker *w, struct sealing *s, const struct target *target,
+	struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t first, uint16_t n)
+{
+	uint32_t peer = packet_of(pkts[0])->peer;
+	struct peer_slot *slot = &peers.slots[peer];
+	struct peer_traffic *traffic = &peers.traffic[w->id][peer];
+	struct keypair *kp = target->keypair;
+	const struct dp_tunnel *t = kp ? tunnel_get(w->table, kp->seal_tunnel) : NULL;
+	bool usable = keypair_usable(w, kp), data = false, any = false;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		uint8_t tos = m->data_len ? ecn_of(rte_pktmbuf_mtod(m, uint8_t *)) : 0;
+		bool has_data = m->data_len > 0;
+
+		if (!usable) {
+			verdicts[i] = stage(w, m);
+			continue;
+		}
+		verdicts[i] = VERDICT_DROP(!t              ? DROP_NO_PEER
+					   : !target->path ? DROP_NO_ENDPOINT
+							   : DROP_NO_ROOM);
+		if (!t || !target->path || !room_make(m, t->mtu))
+			continue;
+		datagram_fill(w, m, t, target->path, tos);
+		any = true;
+		data |= has_data;
+		traffic->tx_packets++;
+		traffic->tx_bytes += m->data_len;
+		s->keypairs[s->n] = kp;
+		s->places[s->n++] = (uint16_t)(first + i);
+		verdicts[i] = t->ports_underlay ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
+	}
+	if (!any)
+		return;
+	sent(w, slot, peer, data);
+	rekey_when_due(w, slot, peer, kp);
 }
 
 static void item_fill(
@@ -166,29 +209,52 @@ static void item_fill(
 	item->aad_len = 0;
 }
 
-static void wg_output_process(
-	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+/* Asks for what the peers' slots lead to: a burst to many peers waits for it once. */
+static void targets_find(struct rte_mbuf **pkts, struct target *targets, uint16_t n)
 {
-	struct sealing s;
-
-	s.n = 0;
-	capture_burst(w, CAPTURE_INNER_OUT, pkts, n);
 	for (uint16_t i = 0; i < n; i++) {
-		verdicts[i] = admit(w, pkts[i], &s.keypairs[s.n]);
-		if (verdicts[i] == WG_OUTPUT_TX || verdicts[i] == WG_OUTPUT_OUTER)
-			s.places[s.n++] = i;
+		const struct peer_slot *slot = &peers.slots[packet_of(pkts[i])->peer];
+
+		/* pair with the release stores in control's publications */
+		targets[i].keypair = atomic_load_explicit(&slot->current, memory_order_acquire);
+		targets[i].path = atomic_load_explicit(&slot->path, memory_order_acquire);
+		rte_prefetch0(targets[i].keypair);
+		rte_prefetch0(targets[i].path);
 	}
-	for (uint16_t k = 0, end; k < s.n; k = end) {
-		struct keypair *kp = s.keypairs[k];
+}
+
+static void counters_take(struct sealing *s, struct rte_mbuf **pkts)
+{
+	for (uint16_t k = 0, end; k < s->n; k = end) {
+		struct keypair *kp = s->keypairs[k];
 		uint64_t counter;
 
-		for (end = k + 1; end < s.n && s.keypairs[end] == kp; end++)
+		for (end = k + 1; end < s->n && s->keypairs[end] == kp; end++)
 			;
 		counter = atomic_fetch_add_explicit(
 			&kp->send_counter, (uint64_t)(end - k), memory_order_relaxed);
 		for (uint16_t j = k; j < end; j++)
-			item_fill(&s.items[j], pkts[s.places[j]], kp, counter++);
+			item_fill(&s->items[j], pkts[s->places[j]], kp, counter++);
 	}
+}
+
+static void wg_output_process(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	struct target targets[NODE_BURST_MAX];
+	struct sealing s;
+
+	s.n = 0;
+	capture_burst(w, CAPTURE_INNER_OUT, pkts, n);
+	targets_find(pkts, targets, n);
+	for (uint16_t i = 0, end; i < n; i = end) {
+		uint32_t peer = packet_of(pkts[i])->peer;
+
+		for (end = i + 1; end < n && packet_of(pkts[end])->peer == peer; end++)
+			;
+		run_admit(w, &s, &targets[i], pkts + i, verdicts + i, i, (uint16_t)(end - i));
+	}
+	counters_take(&s, pkts);
 	aead_seal(s.items, s.n);
 }
 

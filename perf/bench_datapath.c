@@ -7,9 +7,10 @@
  *   open:  rx classify wg_input route neighbour tx
  *
  * A cell (workers, peers, way, size) is measured in short windows, once per round, so that a
- * machine that slows down slows all cells; a figure is the median of the windows in which no other
- * thread took a worker's core. Rates count everything that a worker did, the ports in memory
- * included, but not the preparation of sealed packets. Gbit/s counts the inner packets alone.
+ * machine that slows down slows all cells. The tables always hold the largest number of peers; a
+ * cell addresses some of them. A figure is the median of the windows in which no other thread took
+ * a worker's core. Rates count everything that a worker did, the ports in memory included, but not
+ * the preparation of sealed packets. Gbit/s counts the inner packets alone.
  *
  * Cycles are ticks of the TSC, as `tailplane graph` counts them; the clock that the cores really
  * run at is measured and printed beside.
@@ -156,20 +157,19 @@ static struct window window_run(struct cell *cell, unsigned ms)
 	return w;
 }
 
-/* Every peer has carried something and what that starts is done; caches hold what they can. */
+/* Every peer has carried something, and what that starts is done. */
 static void warm_up(struct cell *cell)
 {
-	uint64_t offered = cell->offered;
-
 	do {
 		window_run(cell, 5);
 		gateway_loop();
-	} while (cell->offered - offered < 3ull * cell->peers);
+	} while (cell->offered < 3ull * cell->peers);
 	cell->offered = cell->lost = cell->reordered = 0;
 }
 
 static void cell_round(struct cell *cell)
 {
+	window_run(cell, window_ms); /* caches hold what they can of it */
 	for (unsigned i = 0; i < TRIES; i++) {
 		cell->windows[cell->n] = window_run(cell, window_ms);
 		if (cell->windows[cell->n].clean)
@@ -222,21 +222,30 @@ static struct cell *cell_new(
 	return cell;
 }
 
-/* All sizes of one way and number of peers, round by round. */
-static void group_run(unsigned n_workers, unsigned peers, enum traffic_way way)
+/* The cells of one number of workers, round by round. */
+static void cells_run(struct cell *first)
 {
-	struct cell *group[LIST_MAX];
-
-	for (unsigned i = 0; i < sizes.n; i++)
-		group[i] = cell_new(n_workers, peers, way, sizes.values[i]);
 	gateway_busy(true);
-	warm_up(group[0]);
+	for (struct cell *cell = first; cell; cell = cell->next)
+		warm_up(cell);
 	for (unsigned r = 0; r < rounds; r++)
-		for (unsigned i = 0; i < sizes.n; i++)
-			cell_round(group[i]);
+		for (struct cell *cell = first; cell; cell = cell->next)
+			cell_round(cell);
 	gateway_busy(false);
-	for (unsigned i = 0; i < sizes.n; i++)
-		qsort(group[i]->windows, group[i]->n, sizeof(struct window), by_pps);
+	for (struct cell *cell = first; cell; cell = cell->next)
+		qsort(cell->windows, cell->n, sizeof(struct window), by_pps);
+}
+
+static struct cell *cells_new(unsigned n_workers)
+{
+	struct cell **first = cells_tail;
+
+	for (unsigned p = 0; p < peer_counts.n; p++)
+		for (unsigned i = 0; i < ways.n; i++)
+			for (unsigned s = 0; s < sizes.n; s++)
+				cell_new(n_workers, peer_counts.values[p], ways.values[i],
+					sizes.values[s]);
+	return *first;
 }
 
 /* The same conditions, each searched for the rate that it carries (search.h). */
@@ -295,19 +304,19 @@ static void all_run(void)
 {
 	void (*group)(unsigned, unsigned, enum traffic_way) = searching    ? group_search
 							      : handshakes ? group_disturb
-									   : group_run;
+									   : NULL;
+	unsigned peers = peer_counts.values[peer_counts.n - 1];
 
 	for (unsigned w = 0; w < workers.n; w++) {
-		gateway_start(workers.values[w],
-			RTE_MAX(peer_counts.values[peer_counts.n - 1],
-				(unsigned)GATEWAY_INITIATORS),
-			ring);
+		gateway_start(
+			workers.values[w], RTE_MAX(peers, (unsigned)GATEWAY_INITIATORS), ring);
 		gateway_busy(false);
-		for (unsigned p = 0; p < peer_counts.n; p++) {
-			gateway_peers(peer_counts.values[p]);
+		gateway_peers(peers);
+		if (!group)
+			cells_run(cells_new(workers.values[w]));
+		for (unsigned p = 0; group && p < peer_counts.n; p++)
 			for (unsigned i = 0; i < ways.n; i++)
 				group(workers.values[w], peer_counts.values[p], ways.values[i]);
-		}
 		losses_tell();
 		gateway_stop();
 	}

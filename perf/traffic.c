@@ -62,6 +62,7 @@ static struct {
 	unsigned n;       /* generators of this run */
 	unsigned arrived; /* of the run's arrivals; worker 0 writes */
 	int mark_offset;
+	uint32_t template_sum; /* of the IP header of a template without addresses */
 	struct port_private inside, outside;
 	struct generator *generators[TRAFFIC_WAYS][PORT_QUEUES_MAX];
 	/* Raised by the control thread (release), read by workers (acquire); a worker answers with
@@ -165,12 +166,17 @@ static void template_make(struct frame *f, uint32_t from, uint32_t to, const str
 	f->udp.dst_port = rte_cpu_to_be_16(TRAFFIC_LISTEN_PORT);
 }
 
+/* The words of an IP header that differ from packet to packet are added to those that do not. */
 static void lengths_set(struct frame *f, unsigned ip_len)
 {
+	uint32_t source = f->ip.src_addr, destination = f->ip.dst_addr, sum;
+
 	f->ip.total_length = rte_cpu_to_be_16((uint16_t)ip_len);
 	f->udp.dgram_len = rte_cpu_to_be_16((uint16_t)(ip_len - sizeof(f->ip)));
-	f->ip.hdr_checksum = 0;
-	f->ip.hdr_checksum = rte_ipv4_cksum(&f->ip);
+	sum = t.template_sum + f->ip.total_length + (source & 0xffff) + (source >> 16) +
+	      (destination & 0xffff) + (destination >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	f->ip.hdr_checksum = (uint16_t) ~(sum + (sum >> 16));
 }
 
 /* As a driver leaves it: a frame of `len` bytes, its checksums found good by the NIC. */
@@ -324,11 +330,11 @@ static unsigned plain_take(struct worker *w, struct generator *g, const struct p
 {
 	while (g->count < t.world->ring) {
 		unsigned tail = (g->head + g->count) % t.world->ring;
+		unsigned room = RTE_MIN(t.world->ring - g->count, t.world->ring - tail);
 
-		g->ring[tail] = rte_pktmbuf_alloc(w->pool);
-		if (!g->ring[tail])
+		if (rte_mempool_get_bulk(w->pool, (void **)&g->ring[tail], room))
 			break;
-		g->count++;
+		g->count += room;
 	}
 	n = take(g, pkts, n);
 	for (unsigned i = 0; i < n; i++)
@@ -545,6 +551,7 @@ static int generators_renew(const struct port *const ports[2])
 
 int traffic_open(const struct traffic_world *world, struct port *ports[2])
 {
+	struct frame plain;
 	static const struct rte_mbuf_dynfield field = {.name = "traffic mark",
 		.size = sizeof(struct mark),
 		.align = __alignof__(struct mark)};
@@ -556,7 +563,11 @@ int traffic_open(const struct traffic_world *world, struct port *ports[2])
 		return -EINVAL;
 	ports[0] = port_make("inside", 1, &t.inside);
 	ports[1] = port_make("outside", 2, &t.outside);
-	return ports[0] && ports[1] ? generators_renew((const struct port *const *)ports) : -ENOMEM;
+	if (!ports[0] || !ports[1])
+		return -ENOMEM;
+	template_make(&plain, 0, 0, ports[0]);
+	t.template_sum = rte_raw_cksum(&plain.ip, sizeof(plain.ip));
+	return generators_renew((const struct port *const *)ports);
 }
 
 void traffic_start(const struct traffic_run *run, unsigned n)

@@ -24,6 +24,12 @@ struct replay_window {
 
 bool replay_check_and_set_outside(struct replay_window *replay, uint64_t counter);
 
+/* The word that a counter's bit is in: to be asked for early. */
+static inline uint64_t *replay_word(struct replay_window *replay, uint64_t counter)
+{
+	return &replay->words[counter / REPLAY_WORD_BITS % REPLAY_WORDS];
+}
+
 /* True: this counter is new, and now it is marked. */
 WG_MUST_USE static inline bool replay_check_and_set(struct replay_window *replay, uint64_t counter)
 {

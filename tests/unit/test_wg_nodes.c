@@ -32,7 +32,7 @@ static struct {
 	struct dp_tunnel tunnel;
 	struct allowedips allowed_ips;
 	struct keypair *keypairs[2];
-	struct packet_path path;
+	struct peer_path path;
 	struct rte_mempool *pool;
 	struct plain_graph graph;
 } w;
@@ -79,7 +79,7 @@ static struct keypair *keypair_make(uint32_t peer, uint8_t send, uint8_t receive
 	memset(&keys.receive, receive, sizeof(keys.receive));
 	kp = keypair_new(&p, &keys);
 	free(t);
-	kp->birth = NOW;
+	keypair_born(kp, NOW);
 	keypair_publish(kp);
 	return kp;
 }
@@ -111,8 +111,8 @@ static int setup(void **state)
 		rings_make(&w.workers[i], i);
 	w.keypairs[FAR] = keypair_make(FAR, 1, 2, 0x1001, 0x2002, true);
 	w.keypairs[NEAR] = keypair_make(NEAR, 2, 1, 0x2002, 0x1001, false);
-	w.path =
-		(struct packet_path){.family = AF_INET, .remote_port = 1, .remote = {192, 0, 2, 1}};
+	w.path = (struct peer_path){
+		.path = {.family = AF_INET, .remote_port = 1, .remote = {192, 0, 2, 1}}};
 	for (unsigned i = 0; i < 2; i++) {
 		atomic_store(&peers.slots[i].current, w.keypairs[i]);
 		atomic_store(&peers.slots[i].path, &w.path);
@@ -256,7 +256,7 @@ static void test_corrupt(void **state)
 		assert_null(open_one(m));
 	}
 	/* nothing of it touched the peer */
-	assert_int_equal(atomic_load(&peers.slots[NEAR].last_received), 0);
+	assert_int_equal(atomic_load(&peers.traffic[0][NEAR].last_received), 0);
 	assert_int_equal(plain_count(&w.graph, "wg_input_auth"), 25);
 }
 
@@ -309,7 +309,7 @@ static void test_keepalive(void **state)
 	assert_int_equal(m->data_len, 32);
 	assert_null(open_one(m));
 	assert_int_equal(plain_count(&w.graph, "taken"), 1);
-	assert_int_equal(atomic_load(&peers.slots[NEAR].last_received), NOW);
+	assert_int_equal(atomic_load(&peers.traffic[0][NEAR].last_received), NOW);
 	/* no data: nobody has to answer */
 	assert_int_equal(atomic_load(&peers.slots[NEAR].data_received_since), 0);
 	assert_int_equal(atomic_load(&peers.slots[FAR].data_sent_since), 0);
@@ -385,7 +385,8 @@ static void test_key_younger_than_round(void **state)
 	struct rte_mbuf *m;
 
 	(void)state;
-	w.keypairs[FAR]->birth = w.keypairs[NEAR]->birth = NOW + 1;
+	keypair_born(w.keypairs[FAR], NOW + 1);
+	keypair_born(w.keypairs[NEAR], NOW + 1);
 	m = seal(inner4(100));
 	assert_non_null(m);
 	m = open_one(m);

@@ -75,6 +75,9 @@ enum packet_flag {
 	PACKET_FORWARDED = 1 << 2, /* TTL already taken */
 	PACKET_OUTER = 1 << 4,     /* carries a sealed packet: never into a tunnel again */
 	PACKET_HELD = 1 << 3,      /* was staged or held for a neighbour once: no second time */
+	/* next_hop is the FIB's answer for its destination, of this round: who changes the
+	 * destination, or keeps the packet for longer, takes the flag away */
+	PACKET_ROUTED = 1 << 5,
 };
 
 /* An outer path: where a peer is, and the address of ours that it knows. Addresses in network

@@ -13,6 +13,7 @@
 const struct aead_impl *const aead_impls[] = {
 #if defined(__x86_64__)
 	&aead_avx512,
+	&aead_avx512_1x16,
 	&aead_avx2,
 #endif
 	&aead_portable,

@@ -43,7 +43,7 @@ struct aead_item {
 
 /* One implementation per instruction set. n <= AEAD_BURST_MAX; n == 0 is fine. */
 struct aead_impl {
-	const char *name; /* "portable", "avx2", "avx512" */
+	const char *name; /* "portable", "avx2", "avx512", "avx512-1x16" */
 	void (*seal)(struct aead_item *items, unsigned n);
 	void (*open)(struct aead_item *items, unsigned n); /* sets ok of each */
 	bool (*usable)(void); /* this machine and operating system can run it */

@@ -20,6 +20,11 @@ PROMISES = {
     "aead_avx2_step8": (80, 140, True),
     "aead_avx512_chacha32": (0, 100, False),
     "aead_avx512_chacha16": (0, 90, False),
+    "aead_avx512_chacha32_keys": (0, 100, False),
+    "aead_avx512_piped_begin": (0, 90, False),
+    "aead_avx512_piped_next": (0, 90, False),
+    "aead_avx512_poly_steps": (0, 100, False),
+    "aead_avx512_poly_short": (0, 40, False),
 }
 COMPILER = "clang"
 

@@ -2,17 +2,31 @@
 /*
  * The burst with AVX-512 (F, BW, DQ, VL, IFMA, VBMI2), vectorized across packets. Any thread.
  *
- * A lane is a packet, not a part of one: each has its own key, so nothing is computed twice and
- * small packets fill a vector as well as large ones. 32 packets at a time (a bunch) are ordered by
- * length. Their blocks make one list, column by column: the one-time keys of all, then the first 64
- * bytes of all, then the next of those that have more. ChaCha20 takes 32 blocks off the list in a
- * step; when these are not one column of 32 packets, the keys are permuted to where they are
- * needed. So any mixture of lengths leaves only the last step unfilled. Poly1305 takes the packets
- * in the same order, eight at a time, so that neighbours are alike.
+ * A lane is a packet, not a part of one: each has its own key, so small packets fill a vector as
+ * well as large ones, and 32 peers cost no more than one. 32 packets at a time (a bunch) are
+ * ordered by length. Their blocks make one list, column by column: the one-time keys of all, then
+ * the first 64 bytes of all, then the next of those that have more. ChaCha20 takes 32 blocks off
+ * the list in a step (aead_avx512_steps.c). With 32 packets of like lengths a step is a column and
+ * every key stays in its lane; otherwise keys are permuted to where they are needed, so that any
+ * mixture leaves only the last step unfilled. Poly1305 takes the packets in the same order, eight
+ * at a time, so that neighbours are alike (aead_avx512_poly.c).
  *
- * Opening verifies the whole bunch, then decrypts what passed; what did not is zeroed and its lanes
- * store nothing. The first step holds the one-time keys and, in a small bunch, key stream that
- * waits for the verdict.
+ * Sealing lets Poly1305 follow ChaCha20 every few columns, while what it reads is near. Both in one
+ * loop was rejected: they compete for the same pipes, and there are no registers for both. Opening
+ * verifies the whole bunch, then decrypts what passed; what did not is zeroed and its lanes store
+ * nothing. In a bunch of fewer than 32 the first step holds the one-time keys and, since lanes are
+ * left, key stream that waits for the verdict. So a small packet alone is one step of 16 blocks; a
+ * large one alone, or two to four, are cut in parts for Poly1305's lanes.
+ *
+ * Data that is cold is fetched while something else is computed: columns during ChaCha20's rounds,
+ * sources ahead of Poly1305's steps. That may ask for up to 256 bytes behind a text, which is
+ * harmless wherever they lie.
+ *
+ * What goes libsodium's way, packet by packet: items with AAD (handshakes, which are few) and items
+ * in two segments (nothing that is in a hurry has them).
+ *
+ * Secrets: each bunch's are in one struct, zeroed when it is done. What is secret and in C is in
+ * small functions of other files; what they spill is below work()'s frame, where forget() zeroes.
  */
 #include <string.h>
 
@@ -27,17 +41,18 @@
 static void first_step(struct bunch *bunch, struct secrets *secrets, struct cursor *cursor,
 	struct blocks *first, bool sealing)
 {
-	struct chacha_places *places = &bunch->places;
+	struct chacha_places *places;
 
 	aead_avx512_take(bunch, cursor, first);
-	aead_avx512_places(bunch, first);
+	places = aead_avx512_places(bunch, first);
 	bunch->n_slots = sealing ? bunch->n : first->n;
 	for (unsigned i = 0; i < bunch->n_slots; i++) {
 		places->src[i] = aead_avx512_zeros;
 		places->dst[i] = secrets->slot[i];
 		places->mask[i] = ~(uint64_t)0;
 	}
-	aead_avx512_step(bunch, secrets, first);
+	aead_avx512_step(bunch, secrets, first, places);
+	aead_avx512_settle(bunch, secrets);
 	for (unsigned i = 0; i < bunch->n_groups; i++)
 		aead_avx512_poly_keys(&secrets->state[i], secrets->slot + (size_t)i * POLY_LANES);
 }
@@ -95,15 +110,20 @@ static void seal_bunch(struct bunch *bunch, struct secrets *secrets)
 {
 	struct cursor cursor;
 	struct blocks first;
-	unsigned looked = 1;
+	unsigned looked = 1, before = 1;
 
 	start(bunch, secrets, &cursor, &first, true);
 	while (aead_avx512_next(bunch, secrets, &cursor)) {
-		if (cursor.column < looked + COLUMNS_APART)
+		/* piped, what was computed last is not there yet */
+		unsigned ready = bunch->piped ? before : cursor.column;
+
+		before = cursor.column;
+		if (ready < looked + COLUMNS_APART)
 			continue;
-		looked = cursor.column;
-		advance(bunch, secrets, (size_t)(cursor.column - 1) * COLUMN);
+		looked = ready;
+		advance(bunch, secrets, (size_t)(ready - 1) * COLUMN);
 	}
+	aead_avx512_settle(bunch, secrets);
 	aead_avx512_poly_finish(bunch->group, secrets->state, bunch->n_groups, secrets->tag);
 	for (unsigned i = 0; i < bunch->n; i++)
 		memcpy(bunch->packet.dst[i] + bunch->len[i],
@@ -152,12 +172,14 @@ static void open_bunch(struct bunch *bunch, struct secrets *secrets)
 	}
 	if (first.n > bunch->n) {
 		/* what the first step made of the texts' key stream */
-		aead_avx512_places(bunch, &first);
+		const struct chacha_places *places = aead_avx512_places(bunch, &first);
+
 		for (unsigned i = bunch->n; i < first.n; i++)
-			aead_avx512_add(&bunch->places, i, secrets->slot[i]);
+			aead_avx512_add(places, i, secrets->slot[i]);
 	}
 	while (aead_avx512_next(bunch, secrets, &cursor))
 		;
+	aead_avx512_settle(bunch, secrets);
 }
 
 static void secrets_zero(struct secrets *secrets, const struct bunch *bunch)
@@ -167,6 +189,8 @@ static void secrets_zero(struct secrets *secrets, const struct bunch *bunch)
 		vectors_zero(&secrets->rows, sizeof(secrets->rows));
 	if (bunch->permuted)
 		vectors_zero(&secrets->permuted, sizeof(secrets->permuted));
+	if (bunch->piped)
+		vectors_zero(secrets->raw, sizeof(secrets->raw));
 	for (unsigned i = 0; i < bunch->n_groups; i++)
 		vectors_zero(&secrets->state[i], bunch->group[i].few
 							 ? offsetof(struct poly_state, power[1])
@@ -174,7 +198,7 @@ static void secrets_zero(struct secrets *secrets, const struct bunch *bunch)
 	vectors_zero(secrets->slot, bunch->n_slots * sizeof(secrets->slot[0]));
 }
 
-static void work(struct aead_item *items, unsigned n, bool sealing)
+static void work(struct aead_item *items, unsigned n, bool sealing, bool piped)
 {
 	struct bunch bunch;
 	struct secrets secrets;
@@ -186,6 +210,7 @@ static void work(struct aead_item *items, unsigned n, bool sealing)
 		if (picked.n == 0)
 			break;
 		aead_avx512_fill(&bunch, &picked, tag_len);
+		bunch.piped = piped;
 		if (sealing)
 			seal_bunch(&bunch, &secrets);
 		else
@@ -197,10 +222,20 @@ static void work(struct aead_item *items, unsigned n, bool sealing)
 
 void aead_avx512_seal(struct aead_item *items, unsigned n)
 {
-	work(items, n, true);
+	work(items, n, true, aead_avx512_one_state);
 }
 
 void aead_avx512_open(struct aead_item *items, unsigned n)
 {
-	work(items, n, false);
+	work(items, n, false, aead_avx512_one_state);
+}
+
+void aead_avx512_1x16_seal(struct aead_item *items, unsigned n)
+{
+	work(items, n, true, true);
+}
+
+void aead_avx512_1x16_open(struct aead_item *items, unsigned n)
+{
+	work(items, n, false, true);
 }

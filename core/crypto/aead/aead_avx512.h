@@ -45,6 +45,14 @@ void aead_avx512_chacha32(const struct chacha_rows *rows, struct chacha_vars *va
 	const struct chacha_places *places, size_t offset);
 void aead_avx512_chacha16(const struct chacha_rows *rows, struct chacha_vars *vars,
 	const struct chacha_places *places, size_t offset);
+/* The same with 16 lanes, output later: `last` is where the state goes that is in `raw`. rows,
+ * counter and last: of the 16 lanes in question. */
+void aead_avx512_piped_begin(const struct chacha_rows *rows, __m512i raw[16],
+	const struct chacha_places *last, size_t offset_of_last, const __m512i *counter);
+void aead_avx512_piped_next(const struct chacha_rows *rows, __m512i raw[16],
+	const struct chacha_places *last, size_t offset_of_last, const __m512i *counter);
+void aead_avx512_piped_end(const struct chacha_rows *rows, __m512i raw[16],
+	const struct chacha_places *last, size_t offset_of_last, const __m512i *counter);
 /* Zeroes the vector registers, those that a callee need not save, and the stack that was used below
  * the caller's by what touches secrets. */
 void aead_avx512_forget(void);
@@ -121,6 +129,7 @@ struct bunch {
 	unsigned n_slots;
 	unsigned whole; /* columns that are text to the last byte in each of 32 packets */
 	bool permuted;  /* secrets->permuted was used */
+	bool piped;     /* one state at a time */
 	struct chacha_places packet; /* where the texts begin; mask: all ones */
 	_Alignas(64) uint32_t len[BUNCH_MAX];
 	_Alignas(64) uint16_t columns[BUNCH_MAX];
@@ -130,8 +139,12 @@ struct bunch {
 	/* Lanes without a block point here, which is written: a masked store to a page that never
 	 * was costs hundreds of cycles, even when the mask is empty. */
 	_Alignas(64) uint8_t pad[COLUMN];
-	__m512i given[GROUPS][2];    /* open: the tags that came */
-	struct chacha_places places; /* of one step */
+	__m512i given[GROUPS][2];       /* open: the tags that came */
+	struct chacha_places places[2]; /* of one step and, piped, the one before */
+	unsigned turn;
+	/* piped: where secrets->raw goes; NULL when it is empty */
+	const struct chacha_places *last;
+	size_t last_offset;
 	struct poly_group group[GROUPS];
 };
 
@@ -141,6 +154,7 @@ struct secrets {
 	__m512i tag[GROUPS][2];
 	struct chacha_rows rows;
 	struct chacha_rows permuted;
+	__m512i raw[16]; /* piped: a state that is not output yet */
 	struct poly_state state[GROUPS];
 	_Alignas(64) uint8_t slot[BUNCH_MAX][COLUMN]; /* key stream of a first step */
 };
@@ -173,9 +187,12 @@ void aead_avx512_fill(struct bunch *bunch, const struct picked *picked, uint32_t
 
 void aead_avx512_take(const struct bunch *bunch, struct cursor *cursor, struct blocks *blocks);
 /* Where the blocks lie, and how much of each is text: nothing in lanes without a block. */
-void aead_avx512_places(struct bunch *bunch, const struct blocks *blocks);
+struct chacha_places *aead_avx512_places(struct bunch *bunch, const struct blocks *blocks);
 void aead_avx512_rows(const struct bunch *bunch, struct secrets *secrets);
-void aead_avx512_step(struct bunch *bunch, struct secrets *secrets, const struct blocks *blocks);
+/* Ends in memory not before the next call, or aead_avx512_settle. */
+void aead_avx512_step(struct bunch *bunch, struct secrets *secrets, const struct blocks *blocks,
+	const struct chacha_places *places);
+void aead_avx512_settle(struct bunch *bunch, struct secrets *secrets);
 /* The next step, if anything is left. */
 bool aead_avx512_next(struct bunch *bunch, struct secrets *secrets, struct cursor *cursor);
 /* To one lane's text. */

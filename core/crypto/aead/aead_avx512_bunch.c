@@ -199,6 +199,8 @@ void aead_avx512_fill(struct bunch *bunch, const struct picked *picked, uint32_t
 	bunch->n = picked->n;
 	bunch->n_groups = (picked->n + POLY_LANES - 1) / POLY_LANES;
 	bunch->permuted = false;
+	bunch->turn = 0;
+	bunch->last = NULL;
 	bunch->whole = 0;
 	_mm512_store_si512(bunch->pad, _mm512_setzero_si512());
 	if (picked->n == 1)

@@ -9,7 +9,9 @@
  * wipes.
  *
  * Why two states: simple vector instructions take two cycles on Zen 5 and four can start in each,
- * so the four chains of one state leave half of the machine idle.
+ * so the four chains of one state leave half of the machine idle. Where they take one cycle and two
+ * can start (Intel), one state is enough, and what costs is the output: 128 shuffles on one port,
+ * while the other has nothing to do. There one state is output while the next one is computed.
  *
  * Secrets decide no address and no jump: pointers, masks and counts come from lengths alone.
  */
@@ -134,7 +136,8 @@
 #define OUT(block, lane, u, k) \
 	mov rax, SRC(lane); mov r8, DST(lane); kmovq k, MASK(lane); \
 	vmovdqu8 u{k}{z}, [rax + rcx]; vpxorq u, u, block; \
-	vmovdqu8 [r8 + rcx]{k}, u
+	vmovdqu8 [r8 + rcx]{k}, u; AFTER_OUT
+#define AFTER_OUT
 
 /* t, u: free */
 #define FINISH(s, half, t, u) \
@@ -252,6 +255,118 @@ FUNCTION(aead_avx512_chacha32_keys)
 	KEYS(B, 1)
 	ret
 END(aead_avx512_chacha32_keys)
+
+/* --- one state, output of the last one in between --- */
+
+#undef COUNTER
+#define COUNTER(half) [r9]
+#undef AFTER_OUT
+#define AFTER_OUT prefetchw [r8 + rcx + 127]
+#define RAW(n) [rsi + (n) * 64]
+
+/* As TURN_WORDS, from memory to d0 to d3; t0 to t3: free */
+#define TURN_RAW(n, d0, d1, d2, d3, t0, t1, t2, t3) \
+	vmovdqa32 t0, RAW(n); vmovdqa32 t1, RAW(n + 2); \
+	vpunpckldq t2, t0, RAW(n + 1); vpunpckhdq t0, t0, RAW(n + 1); \
+	vpunpckldq t3, t1, RAW(n + 3); vpunpckhdq t1, t1, RAW(n + 3); \
+	vpunpcklqdq d0, t2, t3; vpunpckhqdq d1, t2, t3; \
+	vpunpcklqdq d2, t0, t1; vpunpckhqdq d3, t0, t1
+
+/* The last four rows stay in memory: there is no register left for them. */
+#define TURN_RAW_LAST \
+	vmovdqa32 B12, RAW(12); vmovdqa32 B13, RAW(14); \
+	vpunpckldq B14, B12, RAW(13); vpunpckhdq B12, B12, RAW(13); \
+	vpunpckldq B15, B13, RAW(15); vpunpckhdq B13, B13, RAW(15); \
+	vmovdqa32 RAW(15), B13; \
+	vpunpcklqdq B13, B14, B15; vmovdqa32 RAW(12), B13; \
+	vpunpckhqdq B13, B14, B15; vmovdqa32 RAW(13), B13; \
+	vpunpcklqdq B13, B12, RAW(15); vmovdqa32 RAW(14), B13; \
+	vpunpckhqdq B13, B12, RAW(15); vmovdqa32 RAW(15), B13
+
+#define SLICE_0 TURN_RAW(0, B0, B1, B2, B3, B12, B13, B14, B15)
+#define SLICE_1 TURN_RAW(4, B4, B5, B6, B7, B12, B13, B14, B15)
+#define SLICE_2 TURN_RAW(8, B8, B9, B10, B11, B12, B13, B14, B15)
+#define SLICE_3 TURN_RAW_LAST
+
+/* As TURN_PARTS, x3 in memory. */
+#define SLICE_OUT(lane, x0, x1, x2) \
+	vshufi32x4 B12, x0, x1, 0x44; vshufi32x4 x0, x0, x1, 0xee; \
+	vshufi32x4 B13, x2, RAW(12 + lane), 0x44; vshufi32x4 x2, x2, RAW(12 + lane), 0xee; \
+	vshufi32x4 B14, B12, B13, 0x88; vshufi32x4 B12, B12, B13, 0xdd; \
+	vshufi32x4 B13, x0, x2, 0x88; vshufi32x4 x0, x0, x2, 0xdd; \
+	OUT(B14, lane, B15, k1); OUT(B12, lane + 4, x1, k2); \
+	OUT(B13, lane + 8, B15, k3); OUT(x0, lane + 12, x2, k4)
+
+#define SLICE_4 SLICE_OUT(0, B0, B4, B8)
+#define SLICE_5 SLICE_OUT(1, B1, B5, B9)
+#define SLICE_6 SLICE_OUT(2, B2, B6, B10)
+#define SLICE_7 SLICE_OUT(3, B3, B7, B11)
+
+#define RAW4(a, b, c, d) \
+	vmovdqa32 RAW(a), A##a; vmovdqa32 RAW(b), A##b; \
+	vmovdqa32 RAW(c), A##c; vmovdqa32 RAW(d), A##d
+#define STORE_RAW \
+	FEED(A, 0); \
+	RAW4(0, 1, 2, 3); RAW4(4, 5, 6, 7); RAW4(8, 9, 10, 11); RAW4(12, 13, 14, 15)
+
+/* All: void (const struct chacha_rows *, __m512i raw[16], const struct chacha_places *last,
+ *            size_t offset_of_last, const __m512i *counter) */
+
+/* There is no last one. */
+FUNCTION(aead_avx512_piped_begin)
+	mov r9, r8
+	START(A, 0)
+	mov eax, 10
+	.p2align 6
+1:	COLUMNS(ONE)
+	DIAGONALS(ONE)
+	dec eax
+	jnz 1b
+	STORE_RAW
+	ret
+END(aead_avx512_piped_begin)
+
+FUNCTION(aead_avx512_piped_next)
+	mov r9, r8
+	START(A, 0)
+	COLUMNS(ONE)
+	SLICE_0
+	DIAGONALS(ONE)
+	SLICE_1
+	COLUMNS(ONE)
+	SLICE_2
+	DIAGONALS(ONE)
+	SLICE_3
+	COLUMNS(ONE)
+	SLICE_4
+	DIAGONALS(ONE)
+	SLICE_5
+	COLUMNS(ONE)
+	SLICE_6
+	DIAGONALS(ONE)
+	SLICE_7
+	mov eax, 6
+	.p2align 6
+1:	COLUMNS(ONE)
+	DIAGONALS(ONE)
+	dec eax
+	jnz 1b
+	STORE_RAW
+	ret
+END(aead_avx512_piped_next)
+
+/* There is no next one. */
+FUNCTION(aead_avx512_piped_end)
+	SLICE_0
+	SLICE_1
+	SLICE_2
+	SLICE_3
+	SLICE_4
+	SLICE_5
+	SLICE_6
+	SLICE_7
+	ret
+END(aead_avx512_piped_end)
 
 /* Nothing of a key stays in a register, or on the stack where the functions below the caller kept
  * what found no register. */

@@ -72,12 +72,12 @@ static __m512i pointers_permute(const uint8_t *const *table, __m512i packet)
 		low, _mm512_test_epi64_mask(packet, _mm512_set1_epi64(16)), high);
 }
 
-void aead_avx512_places(struct bunch *bunch, const struct blocks *blocks)
+struct chacha_places *aead_avx512_places(struct bunch *bunch, const struct blocks *blocks)
 {
 	const __m512i pad = _mm512_set1_epi64((long long)(uintptr_t)bunch->pad);
 	const __m512i nothing = _mm512_set1_epi64((long long)(uintptr_t)aead_avx512_zeros);
 	const __m512i one = _mm512_set1_epi64(1);
-	struct chacha_places *out = &bunch->places;
+	struct chacha_places *out = &bunch->places[bunch->turn ^= 1];
 	uint32_t used = blocks->n < BUNCH_MAX ? (1u << blocks->n) - 1 : ~0u;
 
 	for (unsigned i = 0; i < BUNCH_MAX; i += 8) {
@@ -104,6 +104,7 @@ void aead_avx512_places(struct bunch *bunch, const struct blocks *blocks)
 				pointers_permute((const uint8_t *const *)bunch->packet.dst, packet),
 				offset));
 	}
+	return out;
 }
 
 void aead_avx512_add(
@@ -188,28 +189,63 @@ static void rows_permute(
 
 /* --- steps --- */
 
-void aead_avx512_step(struct bunch *bunch, struct secrets *secrets, const struct blocks *blocks)
+/* The state in `raw` goes to its places while the next 16 blocks are computed. */
+static void run_piped(struct bunch *bunch, struct secrets *secrets, const struct chacha_rows *rows,
+	const struct chacha_places *places, size_t offset, unsigned half)
+{
+	/* all three: 16 lanes further */
+	const void *rows_half = &rows->word[0][half], *places_half = &places->src[16 * half];
+	const __m512i *counter = &secrets->vars.counter[half];
+
+	if (bunch->last == NULL)
+		aead_avx512_piped_begin(rows_half, secrets->raw, NULL, 0, counter);
+	else
+		aead_avx512_piped_next(
+			rows_half, secrets->raw, bunch->last, bunch->last_offset, counter);
+	bunch->last = places_half;
+	bunch->last_offset = offset;
+}
+
+void aead_avx512_settle(struct bunch *bunch, struct secrets *secrets)
+{
+	if (bunch->last != NULL)
+		aead_avx512_piped_end(NULL, secrets->raw, bunch->last, bunch->last_offset, NULL);
+	bunch->last = NULL;
+}
+
+static void run(struct bunch *bunch, struct secrets *secrets, const struct chacha_rows *rows,
+	const struct chacha_places *places, size_t offset, unsigned n)
+{
+	if (bunch->piped) {
+		run_piped(bunch, secrets, rows, places, offset, 0);
+		if (n > 16)
+			run_piped(bunch, secrets, rows, places, offset, 1);
+	} else if (n > 16) {
+		aead_avx512_chacha32(rows, &secrets->vars, places, offset);
+	} else {
+		aead_avx512_chacha16(rows, &secrets->vars, places, offset);
+	}
+}
+
+void aead_avx512_step(struct bunch *bunch, struct secrets *secrets, const struct blocks *blocks,
+	const struct chacha_places *places)
 {
 	struct chacha_vars *vars = &secrets->vars;
-	struct chacha_rows *rows = &secrets->permuted;
 
 	vars->counter[0] = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(blocks->column));
 	vars->counter[1] = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(blocks->column, 1));
 	bunch->permuted = true;
 	if (bunch->n > 1)
-		rows_permute(&secrets->rows, rows, blocks);
-	if (blocks->n > 16)
-		aead_avx512_chacha32(rows, vars, &bunch->places, 0);
-	else
-		aead_avx512_chacha16(rows, vars, &bunch->places, 0);
+		rows_permute(&secrets->rows, &secrets->permuted, blocks);
+	run(bunch, secrets, &secrets->permuted, places, 0, blocks->n);
 }
 
 /* One column of 32 packets: the keys are where they are needed. */
 static void step_column(struct bunch *bunch, struct secrets *secrets, unsigned column)
 {
 	secrets->vars.counter[0] = secrets->vars.counter[1] = _mm512_set1_epi32((int)column);
-	aead_avx512_chacha32(
-		&secrets->rows, &secrets->vars, &bunch->packet, (size_t)(column - 1) * COLUMN);
+	run(bunch, secrets, &secrets->rows, &bunch->packet, (size_t)(column - 1) * COLUMN,
+		BUNCH_MAX);
 }
 
 bool aead_avx512_next(struct bunch *bunch, struct secrets *secrets, struct cursor *cursor)
@@ -223,7 +259,6 @@ bool aead_avx512_next(struct bunch *bunch, struct secrets *secrets, struct curso
 	aead_avx512_take(bunch, cursor, &blocks);
 	if (blocks.n == 0)
 		return false;
-	aead_avx512_places(bunch, &blocks);
-	aead_avx512_step(bunch, secrets, &blocks);
+	aead_avx512_step(bunch, secrets, &blocks, aead_avx512_places(bunch, &blocks));
 	return true;
 }

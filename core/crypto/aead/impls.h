@@ -8,11 +8,15 @@ extern const struct aead_impl aead_portable;
 
 #if defined(__x86_64__)
 extern const struct aead_impl aead_avx2;
-extern const struct aead_impl aead_avx512;
+extern const struct aead_impl aead_avx512, aead_avx512_1x16;
 
 void aead_avx2_seal(struct aead_item *items, unsigned n);
 void aead_avx2_open(struct aead_item *items, unsigned n);
 
 void aead_avx512_seal(struct aead_item *items, unsigned n);
 void aead_avx512_open(struct aead_item *items, unsigned n);
+void aead_avx512_1x16_seal(struct aead_item *items, unsigned n);
+void aead_avx512_1x16_open(struct aead_item *items, unsigned n);
+/* What aead_avx512 does: set by its usable(), so before the first burst. */
+extern bool aead_avx512_one_state;
 #endif

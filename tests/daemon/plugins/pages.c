@@ -138,6 +138,25 @@ static const struct front_route routes[] = {
 	{"GET POST", "/shout", "shout", FRONT_PLAIN, 0, serve_shout, (void *)user},
 };
 
+/* The certificate that goes behind every chain, from a file. */
+static void run_extra(struct op_call *call, const json_t *args)
+{
+	uint8_t der[8192];
+	struct err err = {0};
+	ssize_t n = state_read(
+		json_string_value(json_object_get(args, "file")), der, sizeof(der), &err);
+
+	if (n < 0 || front_extra_certificate(der, (size_t)n, &err) != 0)
+		op_fail(call, "%s", err.msg);
+	else
+		op_reply(call, NULL);
+}
+
+static const struct op_arg extra_args[] = {
+	{.name = "file", .type = SETTING_STRING, .flags = OP_ARG_REQUIRED}, {NULL}};
+static const struct op ops[] = {
+	{"pages extra", "A certificate more", OP_WRITE, extra_args, NULL, run_extra}, {NULL}};
+
 static int start(const void *conf, struct err *err)
 {
 	(void)conf;
@@ -161,6 +180,7 @@ __attribute__((visibility("default"))) const struct plugin tailplane_plugin = {
 	.name = "pages",
 	.version = "1",
 	.summary = "Pages for tests",
+	.ops = ops,
 	.start = start,
 	.stop = stop,
 };

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The front door with TLS: names and certificates, what goes beside it, what is half open."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from test_front import ask, configure, exchange_rest, metric, read_exactly, read_head, serve
+from test_http import free_port
+from wait import wait_until
+
+
+def make_certificate(folder, name, *names):
+    """A pair of files; self-signed."""
+    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
+    alt = ",".join(f"DNS:{n}" for n in names)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-keyout", key, "-out", cert, "-subj", f"/CN={name}", "-addext", f"subjectAltName={alt}"],
+                   check=True, capture_output=True)
+    key.chmod(0o600)
+    return cert, key
+
+
+@pytest.fixture
+def secure(daemon):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    daemon.one = make_certificate(daemon.folder, "one", "one.test", "*.wild.test")
+    daemon.two = make_certificate(daemon.folder, "two", "two.test")
+    daemon.plain = free_port()
+    daemon.tls = {"tls_cert_path": daemon.one[0], "tls_key_path": daemon.one[1],
+                  "tls_more": [{"cert_path": daemon.two[0], "key_path": daemon.two[1]}],
+                  "plain_listen_addr": [f"127.0.0.1:{daemon.plain}"]}
+    return serve(daemon, **daemon.tls)
+
+
+def context(*certs, alpn=None):
+    made = ssl.create_default_context()
+    for cert in certs:
+        made.load_verify_locations(cert[0])
+    if alpn:
+        made.set_alpn_protocols(alpn)
+    return made
+
+
+def shake_hands(daemon, name, ctx, session=None):
+    s = socket.create_connection(("127.0.0.1", daemon.port), timeout=10)
+    try:
+        return ctx.wrap_socket(s, server_hostname=name, session=session)
+    except Exception:
+        s.close()
+        raise
+
+
+def request(s, path="/mirror", head=""):
+    s.sendall(f"GET {path} HTTP/1.1\r\nConnection: close\r\n{head}\r\n".encode())
+    answer = exchange_rest(s)
+    assert answer.startswith(b"HTTP/1.1 200"), answer[:100]
+    return answer.split(b"\r\n\r\n", 1)[1]
+
+
+def subject(daemon, name):
+    """The name on the certificate that this server name gets; None sends none."""
+    ctx = ssl.create_default_context()
+    ctx.check_hostname, ctx.verify_mode = False, ssl.CERT_NONE
+    with shake_hands(daemon, name, ctx) as s:
+        der = s.getpeercert(binary_form=True)
+    text = subprocess.run(["openssl", "x509", "-inform", "der", "-noout", "-subject"], input=der, capture_output=True).stdout
+    return text.decode().split("=")[-1].strip()
+
+
+def test_requests(secure):
+    with shake_hands(secure, "one.test", context(secure.one)) as s:
+        assert s.version() == "TLSv1.3"
+        seen = json.loads(request(s))
+        assert seen["secure"] and seen["from"].startswith("127.0.0.1:")
+    with shake_hands(secure, "two.test", context(secure.two)) as s:
+        assert len(request(s, "/large")) == 8 << 20
+
+
+def test_names(secure):
+    assert subject(secure, "one.test") == subject(secure, "a.wild.test") == subject(secure, "ONE.test") == "one"
+    assert subject(secure, "two.test") == "two"
+    assert subject(secure, None) == "one"
+    for wrong in ("three.test", "a.b.wild.test", "wild.test", "one.test.evil"):
+        with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
+            subject(secure, wrong)
+    wait_until(lambda: metric(secure, "tailplane_http_tls_failed_total") == 4, "they are counted")
+
+
+def test_protocols(secure):
+    for offered in (["http/1.1"], ["h2", "http/1.1"]):
+        with shake_hands(secure, "one.test", context(secure.one, alpn=offered)) as s:
+            assert s.selected_alpn_protocol() == "http/1.1"
+    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+        shake_hands(secure, "one.test", context(secure.one, alpn=["h2"]))
+    old = context(secure.one)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with shake_hands(secure, "one.test", old) as s:
+        assert s.version() == "TLSv1.2" and request(s)
+
+
+def test_a_session_is_resumed(secure):
+    ctx = context(secure.one)
+    with shake_hands(secure, "one.test", ctx) as s:
+        request(s)
+        session = s.session
+    assert session.has_ticket
+    with shake_hands(secure, "one.test", ctx, session) as s:
+        assert s.session_reused and request(s)
+
+
+def test_an_upgrade_goes_with_its_tls_session(secure):
+    with shake_hands(secure, "one.test", context(secure.one)) as s:
+        s.sendall(b"GET /shout HTTP/1.1\r\nUpgrade: shout\r\nConnection: upgrade\r\n\r\nearly ")
+        assert b" 101 " in read_head(s)
+        s.sendall(b"late")
+        assert read_exactly(s, 10) == b"EARLY LATE"
+        s.sendall(b"x" * 100_000)
+        assert read_exactly(s, 100_000) == b"X" * 100_000
+
+
+def test_certificates_are_renewed_and_streams_stay(secure):
+    with shake_hands(secure, "one.test", context(secure.one)) as stays:
+        stays.sendall(b"GET /shout HTTP/1.1\r\nUpgrade: shout\r\nConnection: upgrade\r\n\r\n")
+        read_head(stays)
+        new = make_certificate(secure.folder, "new", "one.test")
+        for old, fresh in zip(secure.one, new):
+            os.replace(fresh, old)
+        wait_until(lambda: subject(secure, "one.test") == "new", "the new certificate", timeout=20)
+        assert "the certificates were renewed" in secure.log()
+        stays.sendall(b"still here")
+        assert read_exactly(stays, 10) == b"STILL HERE"
+
+
+def test_bad_certificates_are_not_taken(secure):
+    secure.one[0].write_text("nonsense")
+    configure(secure, **secure.tls)
+    with pytest.raises(Exception, match="no certificate in PEM"):
+        secure.call("reload")
+    assert subject(secure, "one.test") == "one"
+    wait_until(lambda: "the certificates changed, and are not taken" in secure.log(), "the warning", timeout=20)
+    assert subject(secure, "one.test") == "one"
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (lambda d: d.one[1].chmod(0o644), "everybody can read; type: chmod"),
+    (lambda d: d.tls.update(tls_key_path=d.two[1]), "is not the key of the certificate"),
+    (lambda d: d.tls.update(tls_cert_path=d.folder / "none.pem"), "none.pem: No such file"),
+    (lambda d: d.one[1].write_text("x"), "no private key in PEM"),
+])
+def test_bad_files(secure, spoil, words):
+    secure.stop()
+    spoil(secure)
+    configure(secure, **secure.tls)
+    assert words in secure.fails()
+
+
+def plain(daemon, path, method="GET", host="one.test"):
+    conn = http.client.HTTPConnection("127.0.0.1", daemon.plain, timeout=10)
+    conn.request(method, path, headers={"Host": host})
+    answer = conn.getresponse()
+    answer.body = answer.read()
+    conn.close()
+    return answer
+
+
+def test_beside_tls(secure):
+    answer = plain(secure, "/page?x=1")
+    assert answer.status == 308 and answer.headers["Location"] == f"https://one.test:{secure.port}/page?x=1"
+    assert plain(secure, "/nothing").status == 308
+    assert plain(secure, "/page", host="[2001:db8::1]:80").headers["Location"] == f"https://[2001:db8::1]:{secure.port}/page"
+    assert plain(secure, "/page", host="a/b").status == 400
+    assert plain(secure, "/control").status == 200
+    with socket.create_connection(("127.0.0.1", secure.plain), timeout=10) as s:
+        s.sendall(b"GET /shout HTTP/1.1\r\nUpgrade: shout\r\nConnection: upgrade\r\n\r\n")
+        assert b" 101 " in read_head(s)
+
+
+def test_http_on_the_port_of_https(secure):
+    with socket.create_connection(("127.0.0.1", secure.port), timeout=10) as s:
+        s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert exchange_rest(s).startswith(b"HTTP/1.1 400")
+
+
+def client_hello():
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ctx = ssl.create_default_context()
+    ctx.check_hostname, ctx.verify_mode = False, ssl.CERT_NONE
+    tls = ctx.wrap_bio(incoming, outgoing, server_hostname="one.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
+def in_state(daemon, state):
+    return metric(daemon, f'tailplane_http_connections{{state="{state}"}}')
+
+
+def test_half_of_a_hello_costs_no_tls_state(secure):
+    hello = client_hello()
+    held = []
+    for n in (0, 1, 4, 5, 6, len(hello) - 1):
+        held.append(socket.create_connection(("127.0.0.1", secure.port), timeout=10))
+        held[-1].sendall(hello[:n])
+    wait_until(lambda: in_state(secure, "hello") == len(held), "all wait for the rest")
+    held[-1].sendall(hello[-1:])
+    assert held[-1].recv(1) == b"\x16"
+    assert in_state(secure, "handshake") == 1 and in_state(secure, "hello") == len(held) - 1
+    held[2].sendall(hello[4:])
+    assert held[2].recv(1) == b"\x16"
+    held[3].shutdown(socket.SHUT_WR)
+    with pytest.raises(ConnectionResetError):
+        held[3].recv(1)
+    for s in held:
+        s.close()
+    wait_until(lambda: in_state(secure, "hello") == in_state(secure, "handshake") == 0, "all are gone")
+
+
+def test_half_a_handshake_does_not_keep_the_cpu_busy(secure):
+    with socket.create_connection(("127.0.0.1", secure.port), timeout=10) as s:
+        s.sendall(client_hello()[:100])
+        wait_until(lambda: in_state(secure, "hello") == 1, "it waits")
+        before = metric(secure, 'tailplane_io_busy_seconds_total{loop="0"}')
+        with pytest.raises(TimeoutError):
+            s.settimeout(0.5)
+            s.recv(1)
+        assert metric(secure, 'tailplane_io_busy_seconds_total{loop="0"}') - before < 0.2
+
+
+@pytest.mark.parametrize("data", [
+    b"\x16\x03\x01\xff\xff" + b"x" * 20000,
+    b"\x16\x03\x01\x00\x05hello",
+    b"\x16\x03\x01\x00\x00",
+    b"\x16\x03\x01\x00\x04\x01\x00\x00\x00",
+    b"\x15\x03\x01\x00\x02\x01\x00",
+])
+def test_hellos_that_are_none(secure, data):
+    with socket.create_connection(("127.0.0.1", secure.port), timeout=10) as s:
+        s.sendall(data)
+        try:
+            exchange_rest(s)
+        except ConnectionResetError:
+            pass
+    assert subject(secure, "one.test") == "one"
+
+
+def test_a_certificate_behind_the_chain(secure):
+    der = secure.folder / "extra.der"
+    subprocess.run(["openssl", "x509", "-in", secure.two[0], "-outform", "der", "-out", der], check=True)
+    secure.call("pages extra", file=str(der))
+    out = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{secure.port}", "-servername", "one.test",
+                          "-showcerts"], input=b"", capture_output=True, timeout=10).stdout.decode()
+    assert out.count("BEGIN CERTIFICATE") == 2 and "1 s:CN = two" in out
+    configure(secure, **secure.tls)
+    secure.call("reload")
+    out = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{secure.port}", "-servername", "two.test",
+                          "-showcerts"], input=b"", capture_output=True, timeout=10).stdout.decode()
+    assert "1 s:CN = two" in out
+    with pytest.raises(Exception, match="not one certificate in DER"):
+        secure.call("pages extra", file=str(secure.two[0]))
+
+
+def test_tls_comes_and_goes_with_a_reload(secure):
+    configure(secure)
+    secure.call("reload")
+    assert ask(secure, "/mirror").status == 200
+    configure(secure, **secure.tls)
+    secure.call("reload")
+    assert subject(secure, "two.test") == "two"

@@ -19,4 +19,16 @@ void x25519_public(struct public_key *public_key, const struct private_key *priv
 bool x25519_shared(uint8_t out[static 32], const struct private_key *private_key,
 	const struct public_key *public_key) __attribute__((warn_unused_result));
 
+/* Two at once, which takes little longer than one where the machine has AVX-512. False, and both
+ * outputs zeroed, when either result is all zero. */
+struct x25519_input {
+	const struct private_key *private_key;
+	const struct public_key *public_key;
+};
+bool x25519_shared_pair(uint8_t out[static 2][32], const struct x25519_input in[static 2])
+	__attribute__((warn_unused_result));
+
+/* The point whose "shared secret" is the public key. */
+extern const struct public_key x25519_base;
+
 #pragma GCC visibility pop

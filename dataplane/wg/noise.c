@@ -19,6 +19,7 @@
 #include "x25519.h"
 
 static_assert(NOISE_TAG_LEN == CHAPOLY_TAG_LEN, "one AEAD");
+static_assert(sizeof(struct symmetric_key[2]) == 64, "outputs of x25519_shared_pair");
 
 /* Timestamps round down to this, finer than the pace at which initiations are accepted. */
 #define TIMESTAMP_STEP (1U << 24)
@@ -76,6 +77,20 @@ WG_MUST_USE static bool mix_dh(struct noise_transcript *t, struct symmetric_key 
 	if (ok)
 		mix_secret(t, key, &shared);
 	secret_zero(&shared, sizeof(shared));
+	return ok;
+}
+
+/* Both steps of a response; neither yields a key of its own. */
+WG_MUST_USE static bool mix_two_dh(
+	struct noise_transcript *t, const struct x25519_input steps[static 2])
+{
+	struct symmetric_key shared[2];
+	bool ok =
+		x25519_shared_pair((uint8_t(*)[32])shared, steps); /* the struct is its 32 bytes */
+
+	for (int i = 0; ok && i < 2; i++)
+		mix_secret(t, NULL, &shared[i]);
+	secret_zero(shared, sizeof(shared));
 	return ok;
 }
 
@@ -336,11 +351,9 @@ enum noise_result noise_create_response(
 	x25519_public(&ephemeral, &h.ephemeral);
 	memcpy(message->ephemeral, ephemeral.bytes, 32);
 	mix_ephemeral(&h.transcript, message->ephemeral);
-	/* ee */
-	if (!mix_dh(&h.transcript, NULL, &h.ephemeral, &h.remote_ephemeral))
-		goto out;
-	/* se */
-	if (!mix_dh(&h.transcript, NULL, &h.ephemeral, &peer->remote_static))
+	/* ee, se */
+	if (!mix_two_dh(&h.transcript, (struct x25519_input[]){{&h.ephemeral, &h.remote_ephemeral},
+					       {&h.ephemeral, &peer->remote_static}}))
 		goto out;
 	/* psk */
 	mix_psk(&h.transcript, &key, &peer->preshared_key);
@@ -373,11 +386,9 @@ enum noise_result noise_consume_response(struct noise_peer *peer,
 	/* e */
 	memcpy(ephemeral.bytes, message->ephemeral, 32);
 	mix_ephemeral(&h.transcript, message->ephemeral);
-	/* ee */
-	if (!mix_dh(&h.transcript, NULL, &h.ephemeral, &ephemeral))
-		goto out;
-	/* se */
-	if (!mix_dh(&h.transcript, NULL, &local->static_private, &ephemeral))
+	/* ee, se */
+	if (!mix_two_dh(&h.transcript, (struct x25519_input[]){{&h.ephemeral, &ephemeral},
+					       {&local->static_private, &ephemeral}}))
 		goto out;
 	/* psk */
 	mix_psk(&h.transcript, &key, &peer->preshared_key);

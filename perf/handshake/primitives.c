@@ -29,6 +29,15 @@ static void tailplane_shared(void)
 	must(x25519_shared(out, &ours, &theirs));
 }
 
+static void tailplane_pair(void)
+{
+	uint8_t both[2][32];
+
+	must(x25519_shared_pair(
+		both, (struct x25519_input[]){{&ours, &theirs}, {&ours, &x25519_base}}));
+	memcpy(out, both[0], 32);
+}
+
 static void tailplane_public(void)
 {
 	x25519_public((struct public_key *)out, &ours);
@@ -109,6 +118,7 @@ static void generate(void)
 
 const struct primitive primitives[] = {
 	{"tailplane", "X25519 shared secret", tailplane_shared},
+	{"tailplane", "X25519 two shared secrets", tailplane_pair},
 	{"libsodium", "X25519 shared secret", sodium_shared},
 	{"openssl", "X25519 shared secret", openssl_shared},
 	{"openssl", "X25519 shared secret, private key loaded before", openssl_shared_loaded},
@@ -145,6 +155,7 @@ void primitives_init(void)
 	loaded = openssl_load();
 	must_equal(tailplane_shared, sodium_shared);
 	must_equal(tailplane_shared, openssl_shared);
+	must_equal(tailplane_pair, openssl_shared);
 	must_equal(tailplane_shared, openssl_shared_loaded);
 	must_equal(tailplane_public, sodium_public);
 	must_equal(tailplane_public, openssl_public);

@@ -28,7 +28,9 @@ void __real_x25519_generate(struct private_key *key);
 void __real_x25519_public(struct public_key *public, const struct private_key *private);
 bool __real_x25519_shared(
 	uint8_t out[32], const struct private_key *private, const struct public_key *public);
+bool __real_x25519_shared_pair(uint8_t out[2][32], const struct x25519_input in[2]);
 void __wrap_x25519_generate(struct private_key *key);
+bool __wrap_x25519_shared_pair(uint8_t out[2][32], const struct x25519_input in[2]);
 void __wrap_x25519_public(struct public_key *public, const struct private_key *private);
 bool __wrap_x25519_shared(
 	uint8_t out[32], const struct private_key *private, const struct public_key *public);
@@ -54,6 +56,14 @@ bool __wrap_x25519_shared(
 	if (!attacker)
 		return __real_x25519_shared(out, private, public);
 	memset(out, 0, 32);
+	return true;
+}
+
+bool __wrap_x25519_shared_pair(uint8_t out[2][32], const struct x25519_input in[2])
+{
+	if (!attacker)
+		return __real_x25519_shared_pair(out, in);
+	memset(out, 0, 64);
 	return true;
 }
 

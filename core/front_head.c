@@ -45,6 +45,8 @@ static int extend(struct front_head *head, struct head_span *span, const char *a
 {
 	uint16_t place = (uint16_t)(at - head->text);
 
+	if (!len) /* `at` is anywhere */
+		return 0;
 	if (!span->len)
 		span->at = place;
 	else if (span->at + span->len != place)
@@ -68,6 +70,8 @@ static int on_field(http_parser *parser, const char *at, size_t len)
 
 	if (head->complete) /* a trailer: not looked at */
 		return 0;
+	if (memchr(at, ' ', len))
+		return bad(head, 400, "a blank in the name of a header field");
 	if (head->in_value || !head->n_fields) {
 		if (head->n_fields == HEAD_FIELDS_MAX)
 			return bad(head, 431, "too many header fields");

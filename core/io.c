@@ -123,7 +123,9 @@ static void run_messages(struct io_loop *loop)
 		n++;
 	}
 	atomic_fetch_add_explicit(&loop->messages, n, memory_order_relaxed);
-	if (loop->ready)
+	/* also for what was posted behind `ready`: whoever posted it may have found the wake-up of
+	 * this very call still under way */
+	if (loop->ready || atomic_load_explicit(&loop->posted, memory_order_acquire))
 		ev_async_send(loop->ev, &loop->wake);
 }
 

@@ -66,8 +66,9 @@ static enum vectors vectors_here(void)
 #define STORE_YMM(i) "vmovdqu %%ymm" #i ", 72 + 64 * " #i "(%%r12)\n\t"
 #define STORE_ZMM(i) "vmovdqu64 %%zmm" #i ", 72 + 64 * " #i "(%%r12)\n\t"
 
-/* In one piece, so that the compiler can put nothing between the callee and the look. */
-static void call_on_stack(
+/* In one piece, so that the compiler can put nothing between the callee and the look; at one place,
+ * since its address is on the stack, too. */
+static __attribute__((noinline)) void call_on_stack(
 	burst_fn *call, struct aead_item *items, unsigned n, uint8_t *top, struct registers *out)
 {
 	register struct registers *out_at __asm__("r12") = out;

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Tailscale that we did not write: tailscaled, tailscale and derper, from the Go modules.
 
-    internet 198.51.100.1 (2001:db8:ff::1) - a bridge that is the default route of all
-        |-- server .2: tailplaned, derper
+    internet 10.55.0.1 (2001:db8:ff::1) - a bridge that is the default route of all
+        |-- server .2: tailplaned
+        |-- relay .3: derper
         |-- a .11, b .12, ...: clients
 
-Nothing behind the bridge exists: what a client tries to reach there is refused at once.
+Nothing behind the bridge exists: what a client tries to reach there is refused at once. The network
+is a private one: to a public address a client that lost its plain connection goes on with TLS alone.
 """
 
 import hashlib
@@ -20,7 +22,7 @@ from wait import wait_until
 
 CURRENT, OLDER = "1.102.4", "1.90.9"
 NEEDS_GO = {CURRENT: (1, 26, 0), OLDER: (1, 25, 3)}
-NET4, NET6 = "198.51.100", "2001:db8:ff:"
+NET4, NET6 = "10.55.0", "2001:db8:ff:"
 
 ENVIRONMENT = {
     "TS_NO_LOGS_NO_SUPPORT": "true",

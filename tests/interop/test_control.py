@@ -235,10 +235,13 @@ def test_subnet_router(tailnet):
 
 
 def test_exit_node(tailnet):
-    """The offer needs approval; then everything of the client goes out through the node."""
+    """The offer needs approval; then everything of the client goes out through the node. What it goes to
+    lies behind a hop: exit nodes refuse what is directly connected to them."""
     out, b = tailnet.client("out"), tailnet.joined("b")
     world = tailnet.internet.net.machine("world")
-    tailnet.internet.net.link(out.machine, world, ["203.0.113.1/24"], ["203.0.113.2/24"], a_dev="wan0")
+    tailnet.internet.net.link(out.machine, world, ["192.0.2.1/24"], ["192.0.2.2/24"], a_dev="wan0")
+    world.address("lo", "203.0.113.2/32")
+    out.machine.run("ip", "route", "add", "203.0.113.0/24", "via", "192.0.2.2")
     out.machine.sysctl("net.ipv4.ip_forward", 1)
     out.up(URL, tailnet.key(), "--advertise-exit-node")
     b.wait_peer("out", Online=True)
@@ -288,8 +291,9 @@ def test_approval(net):
     tailnet = Tailnet(net, node={"approval": True})
     a, b = tailnet.client("a"), tailnet.client("b")
     for client in (a, b):
-        client.up(URL, tailnet.key(), check=False)
-        tailnet.cli("nodes", "approve", "-i", client.machine.name) if client is a else None
+        assert client.up(URL, tailnet.key(), check=False, timeout=3).returncode != 0
+        client.wait_state("NeedsMachineAuth")
+    tailnet.cli("nodes", "approve", "-i", "a")
     a.wait_state("Running")
     assert "b" not in a.peers()
     tailnet.cli("nodes", "approve", "-i", "b")
@@ -303,11 +307,11 @@ def test_backup_and_restore(tailnet):
     backup = tailnet.daemon.folder / "backup"
     tailnet.cli("backup", backup)
     b = tailnet.joined("b")
-    late = int(tailnet.node("b")["id"])
+    late, taken = int(tailnet.node("b")["id"]), b.ip4
     tailnet.cli("restore", backup)
     a.wait_state("Running")
     wait_until(lambda: tailnet.node("a")["online"], "a is back", 60)
     c = tailnet.joined("c")
-    assert int(tailnet.node("c")["id"]) > late and c.ip4 != b.ip4
+    assert int(tailnet.node("c")["id"]) > late and c.ip4 != taken
     a.wait_peer("c", Online=True)
     wait_ping(a.machine, c.ip4)

@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "TS_NO_LOGS_NO_SUPPORT": "true",
     "TS_DISABLE_PORTMAPPER": "1",
     "TS_PANIC_IF_HIT_MAIN_CONTROL": "1",
+    "TS_DEBUG_FIREWALL_MODE": "nftables",
 }
 
 
@@ -124,9 +125,9 @@ class Client:
         return self.machine.run(program("tailscale", self.version), f"--socket={self.socket}", *args, check=check,
                                 timeout=timeout)
 
-    def up(self, url, key=None, *flags, check=True, hostname=None):
+    def up(self, url, key=None, *flags, check=True, hostname=None, timeout=60):
         return self.run("up", f"--login-server={url}", f"--hostname={hostname or self.machine.name}",
-                        "--accept-routes", "--timeout=60s", *([f"--auth-key={key}"] if key else []), *flags,
+                        "--accept-routes", f"--timeout={timeout}s", *([f"--auth-key={key}"] if key else []), *flags,
                         check=check)
 
     def login(self, url, *flags):

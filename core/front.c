@@ -19,6 +19,8 @@
 #include "metrics_text.h"
 
 #define LOOK_EVERY 10. /* at the certificates' files */
+/* A context has the keys of its session tickets: who learns them can read what was resumed. */
+#define TICKETS_FOR (12 * 3600 * 1000000000ull)
 
 /* What connections are served with; made by the control loop, given to all loops. */
 struct serving {
@@ -26,6 +28,7 @@ struct serving {
 	struct tls_files *files; /* their texts are ours */
 	struct stat *seen;       /* two a pair: certificate, key */
 	size_t n_files;
+	uint64_t made; /* when `tls` was */
 	struct net_prefix *trusted;
 	size_t n_trusted;
 	struct front_limits limits;
@@ -101,6 +104,7 @@ static int load_tls(struct serving *serving, struct err *err)
 	int rc;
 
 	look_at_files(serving, serving->seen);
+	serving->made = core_now();
 	rc = tls_files_provider(&provider, serving->files, serving->n_files, err);
 	if (rc)
 		return rc;
@@ -241,11 +245,11 @@ LOOP_CALLBACK(front_look, ev_timer)
 	for (size_t i = 0; i < 2 * serving->n_files; i++)
 		changed |= !same_file(&now[i], &serving->seen[i]);
 	free(now);
-	if (!changed)
+	if (!changed && core_now() - serving->made < TICKETS_FOR)
 		return;
 	if (renew(&err))
 		log_warnx("the certificates changed, and are not taken: %s", err.msg);
-	else
+	else if (changed)
 		log_info("the certificates were renewed");
 }
 

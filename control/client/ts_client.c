@@ -263,6 +263,13 @@ void ts_client_ping(struct ts_client *client)
 	nghttp2_submit_ping(client->h2, NGHTTP2_FLAG_NONE, NULL);
 }
 
+int ts_client_text(struct ts_client *client, const void *text, size_t len)
+{
+	if (client->phase < PHASE_EARLY)
+		return -EAGAIN;
+	return append_records(client, text, len) ? 0 : -ENOMEM;
+}
+
 void ts_client_consume(struct ts_client *client, int32_t stream, size_t len)
 {
 	nghttp2_session_consume(client->h2, stream, len);

@@ -45,6 +45,8 @@ int32_t ts_client_request(struct ts_client *client, const char *method, const ch
 	const char *authority, const void *body, size_t len);
 void ts_client_cancel(struct ts_client *client, int32_t stream);
 void ts_client_ping(struct ts_client *client);
+/* These bytes, sealed, in place of HTTP/2: for those who test a server. After the handshake. */
+int ts_client_text(struct ts_client *client, const void *text, size_t len);
 void ts_client_consume(struct ts_client *client, int32_t stream, size_t len);
 
 /* 0, or -errno with the reason from ts_client_error: the connection is over. */

@@ -163,12 +163,11 @@ static void piece_arrive(struct io_message *message)
 	struct piece *piece = (struct piece *)message;
 	struct call *call = piece->call;
 
-	if (call->session) {
+	/* Without a session nothing is said upwards any more: `closing` was the last. */
+	if (call->session)
 		h2_take_piece(call, piece);
-		return;
-	}
-	call_taken(call, piece->len);
-	piece_free(piece);
+	else
+		piece_free(piece);
 }
 
 static struct piece *piece_new(struct call *call, enum piece_kind kind, unsigned n_blobs)

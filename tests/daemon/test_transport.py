@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import queue
+import random
 import re
 import socket
 import subprocess
@@ -248,7 +249,7 @@ def test_a_machine_has_several_sessions_and_all_are_closed(rpcs, clients):
     assert two.request("GET", "/machine/whoami")[0] == 200
     facts(rpcs, held=2)
     rpcs.call("rpc close")
-    one.hear("closed"), two.hear("closed")
+    assert one.hear("closed")["said_goodbye"] and two.hear("closed")["said_goodbye"]
     facts(rpcs, held=1, closed=1)
     assert other.request("GET", "/machine/whoami")[0] == 200
 
@@ -265,9 +266,8 @@ def test_a_stop_says_goodbye(rpcs, clients):
     client.begin("POST", "/machine/map", 1)
     client.begin("POST", "/machine/wait", 1)
     facts(rpcs, held=2)
-    client.say("facts")
     assert rpcs.stop() == 0
-    client.hear("closed")
+    assert client.hear("closed")["said_goodbye"]
 
 
 def test_old_clients_are_told(rpcs, clients):
@@ -297,6 +297,54 @@ def test_records_that_are_none(rpcs, clients, raw):
     client.say(f"raw {raw}")
     client.hear("closed")
     wait_until(lambda: metric(rpcs, "tailplane_control_broken_total") == 1, "it is counted")
+
+
+def frame(kind, flags, stream, payload):
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+@pytest.mark.parametrize("text, ends", [
+    (b"x" * 100, True),                                              # no frame of any kind
+    (frame(0, 1, 0, b"data"), True),                                 # DATA on no stream
+    (frame(0, 1, 99, b"data"), True),                                # on one that is idle
+    (frame(1, 5, 2, b"\x82\x84\x87"), True),                         # HEADERS on the server's stream
+    (frame(1, 5, 101, b"\xff" * 20), True),                          # broken HPACK
+    (frame(1, 5, 101, b"\x82"), None),                               # no path: reset, which our client's HTTP/2 knows nothing of
+    (frame(1, 5, 101, b"\x82\x84\x87\x84"), None),                   # two paths: the same
+    (frame(4, 0, 0, b"\0\4\xff\xff\xff\xff"), True),                 # a window too large
+    (frame(8, 0, 0, b"\0\0\0\0"), True),                             # a window that does not grow
+    (frame(3, 0, 99, b"\0\0\0\0"), True),                            # RST of nothing
+    (frame(6, 0, 0, b"short"), True),                                # half a PING
+    (frame(99, 0, 0, b"?"), False),                                  # an unknown kind
+    (b"", False),                                                    # an empty record
+])
+def test_http2_against_the_rules(rpcs, clients, text, ends):
+    client, other = clients(), clients()
+    assert client.request("GET", "/machine/whoami")[0] == 200
+    client.say("text " + text.hex())
+    if ends:
+        client.hear("closed")
+    elif ends is False:
+        client.say("ping")
+        wait_until(lambda: client.facts()["pongs"] == 1, "the session goes on")
+    assert other.request("GET", "/machine/whoami")[0] == 200
+
+
+def test_noise_inside(rpcs, clients):
+    """Frames with anything in them, in a session that is otherwise right."""
+    rng = random.Random(11)
+    before = rpcs.idle_fds()
+    for _ in range(40):
+        client = clients()
+        client.begin("POST", "/machine/map", 3)
+        for _ in range(rng.randrange(1, 20)):
+            kind, stream = rng.choice([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), rng.choice([0, 1, 3, 5, 101])
+            text = frame(kind, rng.randrange(64), stream, rng.randbytes(rng.choice([0, 1, 4, 5, 6, 8, 30])))
+            client.say("text " + (text if rng.randrange(4) else rng.randbytes(30)).hex())
+        client.close()
+    facts(rpcs, held=0)
+    wait_until(lambda: rpcs.fds() == before, "the connections are closed")
+    assert clients().request("GET", "/machine/whoami")[0] == 200
 
 
 HANDSHAKE = base64.b64encode(bytes([0, 145, 1, 0, 96]) + bytes(range(96))).decode()

@@ -6,7 +6,7 @@
  *   ts_tool HOST PORT SERVER-KEY(hex) MACHINE-KEY(hex) VERSION [WINDOW]
  *
  *   request METHOD PATH [BODY-LENGTH]   cancel STREAM   ping   facts
- *   stop (reading)   go (on reading)   raw HEX (in place of a record)
+ *   stop (reading)   go (on reading)   raw HEX (in place of a record)   text HEX (in a record)
  */
 #include <errno.h>
 #include <netdb.h>
@@ -119,13 +119,15 @@ static void tell_facts(void)
 		facts.early ? facts.early : "null");
 }
 
-static void send_raw(const char *hex)
+static void send_raw(const char *hex, bool sealed)
 {
 	uint8_t bytes[8192];
 	size_t len = 0;
 
 	sodium_hex2bin(bytes, sizeof(bytes), hex, strlen(hex), " \n", &len, NULL);
-	if (write(fd, bytes, len) < 0)
+	if (sealed)
+		ts_client_text(client, bytes, len);
+	else if (write(fd, bytes, len) < 0)
 		perror("write");
 }
 
@@ -158,7 +160,9 @@ static void obey(char *line)
 	} else if (strncmp(line, "go", 2) == 0) {
 		reading = true;
 	} else if (strncmp(line, "raw ", 4) == 0) {
-		send_raw(line + 4);
+		send_raw(line + 4, false);
+	} else if (strncmp(line, "text ", 5) == 0) {
+		send_raw(line + 5, true);
 	}
 }
 
@@ -188,7 +192,8 @@ static bool receive(void)
 	ssize_t n = read(fd, bytes, sizeof(bytes));
 
 	if (n <= 0) {
-		printf("{\"closed\":true}\n");
+		printf("{\"closed\":true,\"said_goodbye\":%s}\n",
+			ts_client_facts(client).goaway ? "true" : "false");
 		return false;
 	}
 	if (ts_client_input(client, bytes, (size_t)n) != 0) {

@@ -321,26 +321,9 @@ static void control_apply(const void *next)
 	control_map_conf();
 }
 
-static void control_status(json_t *status)
-{
-	const struct map_stats *map = map_stats(control.map);
-	const struct tailnet *t = &control.tailnet;
-	const char *problem = control.relays ? relays_problem(control.relays) : "out of memory";
-
-	json_object_set_new(status, "server_url", json_string(control.server_url));
-	json_object_set_new(status, "users", json_integer((json_int_t)t->n_users));
-	json_object_set_new(status, "nodes", json_integer((json_int_t)t->n_nodes));
-	json_object_set_new(status, "online", json_integer((json_int_t)t->n_online));
-	json_object_set_new(status, "pending", json_integer((json_int_t)t->n_pending));
-	json_object_set_new(status, "streams", json_integer((json_int_t)map->streams));
-	json_object_set_new(status, "relay_regions",
-		json_integer((json_int_t)(control.relays ? relays_count(control.relays) : 0)));
-	if (problem)
-		json_object_set_new(status, "relays_problem", json_string(problem));
-}
-
 static void control_collect(struct metric_sink *sink)
 {
+	control_figures(sink);
 	transport_collect(sink);
 }
 

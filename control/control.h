@@ -2,6 +2,8 @@
 #pragma once
 
 /* The control server as one plugin: what its parts share. Control loop. */
+#include <tailplane/metrics.h>
+
 #include "conf.h"
 #include "map.h"
 #include "ops.h"
@@ -23,5 +25,7 @@ extern struct control control; /* between start and stop */
 
 /* The map's common parts anew, from settings, files and relays. */
 void control_map_conf(void);
+void control_figures(struct metric_sink *sink);
+void control_status(json_t *status);
 /* With no user yet: makes one and a key, and prints what to paste. */
 void first_key_make(void);

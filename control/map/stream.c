@@ -402,8 +402,11 @@ static void ghost_record(struct json_out *out, const struct map_conf *conf, int6
 	json_out_key(out, "nodekey:", key);
 	LIT(out, ",\"Machine\":");
 	json_out_key(out, "mkey:", machine);
-	LIT(out, ",\"KeyExpiry\":\"1970-01-01T00:00:01Z\",\"Expired\":true,\"Addresses\":[],"
-		 "\"AllowedIPs\":[],\"Hostinfo\":{},\"MachineAuthorized\":true}}");
+	LIT(out,
+		",\"KeyExpiry\":\"1970-01-01T00:00:01Z\",\"Expired\":true,\"Addresses\":[],"
+		"\"AllowedIPs\":[],\"Hostinfo\":{},\"MachineAuthorized\":true},\"UserProfiles\":[");
+	record_profile(out, NULL);
+	LIT(out, "]}");
 }
 
 static void send_ghost(struct map *map, struct rpc *rpc, int64_t id, const struct public_key *key,

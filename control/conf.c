@@ -109,12 +109,12 @@ static const struct setting ephemeral[] = {
 	{0},
 };
 static const struct setting ha[] = {
-	{"probe_interval", SETTING_DURATION, 0, IN(node.routes.ha, probe_interval), .def = "5s",
+	{"probe_interval", SETTING_DURATION, 0, IN(node.routes.ha, probe_interval), .def = "4s",
 		.max = 3600 * SECOND,
 		.help = "How often nodes that share a subnet are asked whether they live. 0s: "
 			"never; "
 			"then only the end of a connection moves a subnet to another node."},
-	{"probe_timeout", SETTING_DURATION, 0, IN(node.routes.ha, probe_timeout), .def = "4s",
+	{"probe_timeout", SETTING_DURATION, 0, IN(node.routes.ha, probe_timeout), .def = "3s",
 		.min = SECOND / 10, .max = 60 * SECOND, .help = "How long an answer may take."},
 	{0},
 };

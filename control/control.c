@@ -218,10 +218,24 @@ static int map_start(struct err *err)
 	return control.map ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
+/* What clients and administrators asked for last is carried out; conflicts take more rounds. */
+static void settle(void)
+{
+	struct tailnet *t = &control.tailnet;
+
+	for (unsigned i = 0; i < 64; i++) {
+		store_drain();
+		tailnet_run(t);
+		if (i > 1 && !t->deferred && !t->rows_deferred && !t->lanes.by_machine.n)
+			return;
+	}
+}
+
 static void parts_stop(void)
 {
 	pages_stop();
 	transport_stop();
+	settle();
 	events_stop(&control.tailnet);
 	ops_use(NULL);
 	server_stop(&control.server);
@@ -275,13 +289,6 @@ static int control_start(const void *settings, struct err *err)
 	if (conf->first_key)
 		first_key_make();
 	return 0;
-}
-
-static void control_stop(void)
-{
-	store_drain();
-	tailnet_run(&control.tailnet);
-	parts_stop();
 }
 
 static bool same(const char *a, const char *b)
@@ -338,7 +345,7 @@ __attribute__((visibility("default"))) const struct plugin tailplane_plugin = {
 	.ops = control_ops,
 	.validate = control_validate,
 	.start = control_start,
-	.stop = control_stop,
+	.stop = parts_stop,
 	.check = control_check,
 	.apply = control_apply,
 	.collect = control_collect,

@@ -458,7 +458,10 @@ static void send_self(struct map_stream *s)
 	record_self(&out, &map->conf, map->t->policy, s->node);
 	LIT(&out, ",\"PacketFilters\":");
 	json_out_text(&out, map->t->policy->filters(s->node));
-	LIT(&out, "}");
+	/* its owner may be another one now, and a client looks for the profile at once */
+	LIT(&out, ",\"UserProfiles\":[");
+	record_profile(&out, s->node->user);
+	LIT(&out, "]}");
 	frame = json_out_ok(&out) ? frame_make(out.text, out.len) : NULL;
 	if (frame)
 		stream_send(s, &frame, 1);

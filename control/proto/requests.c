@@ -3,6 +3,7 @@
 #include "requests.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "json_in.h"
 #include "key_text.h"
@@ -53,6 +54,8 @@ int register_request_parse(
 
 void register_request_fini(struct register_request *request)
 {
+	if (request->auth_key)
+		secret_zero((char *)request->auth_key, strlen(request->auth_key));
 	json_decref(request->object);
 	*request = (struct register_request){0};
 }

@@ -307,7 +307,7 @@ static void test_random(void **state)
 {
 	(void)state;
 	prng.state = 7;
-	random_changes(1500);
+	random_changes(600);
 }
 
 /* ---- the same under a policy --------------------------------------------------------------- */
@@ -339,7 +339,7 @@ static void test_random_policy(void **state)
 	halves.shows_route = half_route;
 	world_tailnet.policy = &halves;
 	prng.state = 8;
-	random_changes(1500);
+	random_changes(600);
 	/* and without it, at run time */
 	join(1, "one");
 	report(1, "");
@@ -561,7 +561,7 @@ static void test_approval(void **state)
 /* Many: blocks, pieces, the recipient's own place in each, and what joining costs in records. */
 static void test_many(void **state)
 {
-	enum { MANY = 700 };
+	enum { MANY = 330 };
 	static struct client *all[MANY];
 	size_t records = 0;
 

@@ -30,6 +30,8 @@ static const char *const format_names[] = {
 	[OP_AGO] = "ago",
 	[OP_STATE] = "state",
 	[OP_PERCENT] = "percent",
+	[OP_COUNTER] = "counter",
+	[OP_TRAFFIC] = "traffic",
 	[OP_ALONE] = "alone",
 };
 

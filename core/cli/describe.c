@@ -49,6 +49,8 @@ static const struct word formats[] = {
 	{"ago", OP_AGO},
 	{"state", OP_STATE},
 	{"percent", OP_PERCENT},
+	{"counter", OP_COUNTER},
+	{"traffic", OP_TRAFFIC},
 	{"alone", OP_ALONE},
 	{NULL, OP_TEXT},
 };

@@ -90,6 +90,8 @@ static char *format_duration(double ns, const struct screen *screen)
 	static const char *const units[] = {"ns", "\u00b5s", "ms", "s"};
 	static const char *const ascii_units[] = {"ns", "us", "ms", "s"};
 
+	if (ns == 0)
+		return text_copy("0 s", 3);
 	if (fabs(ns) >= 60e9)
 		return format_seconds((int64_t)(ns / 1e9));
 	return format_scaled(ns, 1000, screen->utf8 ? units : ascii_units, 4);
@@ -126,8 +128,10 @@ static char *format_number(const json_t *value, enum op_format format, const str
 
 	switch (format) {
 	case OP_COUNT:
+	case OP_COUNTER:
 		return format_count(value, screen);
 	case OP_BYTES:
+	case OP_TRAFFIC:
 		return format_bytes(number);
 	case OP_BITRATE:
 		return format_bitrate(number);
@@ -266,8 +270,9 @@ enum tone format_tone(const json_t *value, enum op_format format)
 
 bool format_right(enum op_format format)
 {
-	return format == OP_COUNT || format == OP_BYTES || format == OP_BITRATE ||
-	       format == OP_DURATION || format == OP_PERCENT;
+	return format == OP_COUNT || format == OP_COUNTER || format == OP_BYTES ||
+	       format == OP_TRAFFIC || format == OP_BITRATE || format == OP_DURATION ||
+	       format == OP_PERCENT;
 }
 
 const char *tone_begin(enum tone tone, const struct screen *screen)

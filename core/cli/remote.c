@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "rates.h"
 #include "render.h"
 #include "text.h"
 
@@ -134,8 +135,30 @@ static unsigned screen_size(struct cli *cli)
 	return size.ws_row;
 }
 
-static enum cli_exit ask_once(
-	struct cli *cli, const struct op *op, const struct args *args, FILE *out)
+static double now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* For people a counter's rate stands behind it; machines have the times of what they ask. */
+static const struct op_column *rates_show(
+	const struct cli *cli, const struct op *op, struct rates *rates, json_t *result)
+{
+	const struct op_column *columns = NULL;
+
+	if (cli->options.output == OUTPUT_TABLE && json_is_object(json_array_get(result, 0)))
+		columns = rates_columns(rates, op->columns);
+	if (columns == NULL)
+		return op->columns;
+	rates_add(rates, result, now_s());
+	return columns;
+}
+
+static enum cli_exit ask_once(struct cli *cli, const struct op *op, const struct args *args,
+	struct rates *rates, FILE *out)
 {
 	struct err err = {0};
 
@@ -148,7 +171,8 @@ static enum cli_exit ask_once(
 	json_t *result = client_ask(&cli->client, op->name, args->values, -1, &err);
 
 	if (result != NULL) {
-		render(out, cli->options.output, result, op->columns, &cli->screen);
+		render(out, cli->options.output, result, rates_show(cli, op, rates, result),
+			&cli->screen);
 		json_decref(result);
 		return CLI_OK;
 	}
@@ -157,7 +181,8 @@ static enum cli_exit ask_once(
 	return CLI_FAILED;
 }
 
-static void show_frame(struct cli *cli, const struct op *op, const struct args *args)
+static void show_frame(
+	struct cli *cli, const struct op *op, const struct args *args, struct rates *rates)
 {
 	unsigned height = screen_size(cli);
 	time_t now = time(NULL);
@@ -171,7 +196,7 @@ static void show_frame(struct cli *cli, const struct op *op, const struct args *
 	strftime(clock, sizeof(clock), "%H:%M:%S", localtime_r(&now, &tm));
 	fprintf(out, "%stailplane %s%s  %s, each %g s\n\n", tone_begin(TONE_TITLE, &cli->screen),
 		op->name, tone_end(TONE_TITLE, &cli->screen), clock, cli->options.watch_s);
-	ask_once(cli, op, args, out);
+	ask_once(cli, op, args, rates, out);
 	fclose(out);
 	paint(cli, frame, height);
 	free(frame);
@@ -185,16 +210,21 @@ enum cli_exit remote_watch(struct cli *cli, const struct op *op, const struct ar
 			(long)((cli->options.watch_s - (double)(time_t)cli->options.watch_s) * 1e9),
 	};
 	bool screen = cli->screen.tty && cli->options.output == OUTPUT_TABLE;
+	enum cli_exit code = CLI_OK;
+	struct rates rates = {0};
 
 	if (screen)
 		fputs("\033[2J", stdout);
 	while (!ferror(stdout)) {
 		if (screen)
-			show_frame(cli, op, args);
-		else if (ask_once(cli, op, args, stdout) != CLI_OK)
-			return CLI_FAILED;
+			show_frame(cli, op, args, &rates);
+		else
+			code = ask_once(cli, op, args, &rates, stdout);
+		if (code != CLI_OK)
+			break;
 		fflush(stdout);
 		nanosleep(&pause, NULL);
 	}
-	return CLI_OK;
+	rates_free(&rates);
+	return code;
 }

@@ -45,6 +45,8 @@ enum op_format {
 	OP_AGO,      /* unix time, s (0: never), or RFC 3339 (null: never) -> 12 s ago */
 	OP_STATE,    /* coloured word: up, down, failed ... */
 	OP_PERCENT,  /* number 0..100 */
+	OP_COUNTER,  /* OP_COUNT that only grows: --watch shows its rate as well */
+	OP_TRAFFIC,  /* OP_BYTES that only grow, the same */
 	OP_ALONE,    /* first column: of an object this is all that people see, bare, for scripts */
 };
 

@@ -136,6 +136,11 @@ int tunnel_address_add(struct tunnel *t, const struct net_prefix *address, struc
 const struct net_prefix *tunnel_address(const struct tunnel *t, size_t i);
 /* Host underlay: other sockets, with this port and mark; on failure the old ones stay. */
 int tunnel_rebind(struct tunnel *t, uint16_t listen_port, uint32_t fwmark, struct err *err);
+int tunnel_interface_open(struct tunnel *t, const struct tunnel_conf *conf, struct err *err);
+/* Makes an interface that was deleted anew, with its addresses and routes. Returns the port that it
+ * had, to be removed when workers know of the new one; NULL: nothing was to be done, or it failed.
+ */
+struct port *tunnel_interface_restore(struct tunnel *t, const struct tunnel_conf *conf);
 /* The kernel's (TUN) or our (Ethernet) route to a peer's prefix; kept while any peer has it. */
 void tunnel_route_add(struct tunnel *t, const struct net_prefix *prefix);
 void tunnel_route_remove(struct tunnel *t, const struct net_prefix *prefix);
@@ -152,7 +157,8 @@ void peer_update(
 void peer_remove(struct peer *p);
 void peer_claim(struct peer *p); /* those of its allowed IPs that nobody has */
 struct peer *peer_find(struct tunnel *t, const struct public_key *key);
-struct peer *peer_find_text(struct tunnel *t, const char *key_or_name);
+/* NULL: none. *other: a second one has that name too. */
+struct peer *peer_find_text(struct tunnel *t, const char *key_or_name, struct peer **other);
 struct peer *peer_by_index(uint32_t index);     /* NULL: none */
 struct peer *peer_by_index_get(uint32_t index); /* any thread; counted */
 struct peer *peer_get(struct peer *p);          /* any thread that knows p to live */

@@ -114,6 +114,8 @@ void capture_punt(struct rte_mbuf *m);
  * Opening needs CAP_NET_ADMIN; n_queues = workers. The port is not in the table yet. */
 struct port *port_tun_open(
 	const char *ifname, uint16_t n_queues, uint16_t mtu, uint32_t tunnel, struct err *err);
+/* Whether somebody has deleted its interface. */
+bool port_tun_gone(const struct port *port);
 /* One socket per worker and family (SO_REUSEPORT), bound to `listen_port` (0: any; then
  * *listen_port is what the kernel chose) of all addresses. fwmark 0: none. */
 struct port *port_udp_open(uint16_t *listen_port, uint16_t n_queues, uint32_t tunnel,

@@ -243,16 +243,23 @@ static void peers_add_run(struct op_call *call, const json_t *args)
 static struct peer *arg_peer(struct op_call *call, const json_t *args, struct tunnel **t)
 {
 	const char *text = arg_text(args, "peer");
-	struct peer *p;
+	char key[45], other_key[45];
+	struct peer *p, *other;
 
 	*t = arg_tunnel(call, args);
 	if (!*t)
 		return NULL;
-	p = peer_find_text(*t, text);
+	p = peer_find_text(*t, text, &other);
 	if (!p)
 		op_fail(call, "tunnel %s has no peer \"%s\": `tailplane peers` lists them",
 			(*t)->name, text);
-	return p;
+	if (!other)
+		return p;
+	setting_format_key(p->spec.public_key.bytes, key);
+	setting_format_key(other->spec.public_key.bytes, other_key);
+	op_fail(call, "tunnel %s has several peers named \"%s\": name one by its key (%s, %s)",
+		(*t)->name, text, key, other_key);
+	return NULL;
 }
 
 static void peers_set_run(struct op_call *call, const json_t *args)
@@ -524,8 +531,15 @@ static const struct op_arg drops_args[] = {
 
 static const struct op_column peers_columns[] = {{"tunnel", "TUNNEL", OP_TEXT},
 	{"name", "PEER", OP_TEXT}, {"endpoint", "ENDPOINT", OP_TEXT},
-	{"latest_handshake", "LATEST HANDSHAKE", OP_AGO}, {"rx_bytes", "RECEIVED", OP_BYTES},
-	{"tx_bytes", "SENT", OP_BYTES}, {"allowed_ips", "ALLOWED IPS", OP_TEXT}, {0}};
+	{"latest_handshake", "LATEST HANDSHAKE", OP_AGO}, {"rx_bytes", "RECEIVED", OP_TRAFFIC},
+	{"tx_bytes", "SENT", OP_TRAFFIC}, {"allowed_ips", "ALLOWED IPS", OP_TEXT}, {0}};
+
+/* One peer, as it was added or changed: what has no column stands below. */
+static const struct op_column peer_columns[] = {{"tunnel", "TUNNEL", OP_TEXT},
+	{"name", "PEER", OP_TEXT}, {"endpoint", "ENDPOINT", OP_TEXT},
+	{"latest_handshake", "LATEST HANDSHAKE", OP_AGO}, {"rx_bytes", "RECEIVED", OP_TRAFFIC},
+	{"tx_bytes", "SENT", OP_TRAFFIC}, {"allowed_ips", "ALLOWED IPS", OP_TEXT},
+	{"persistent_keepalive", "PERSISTENT KEEPALIVE", OP_DURATION}, {0}};
 
 static const struct op_column tunnels_columns[] = {{"name", "TUNNEL", OP_TEXT},
 	{"interface", "INTERFACE", OP_TEXT}, {"public_key", "PUBLIC KEY", OP_TEXT},
@@ -534,32 +548,32 @@ static const struct op_column tunnels_columns[] = {{"name", "TUNNEL", OP_TEXT},
 
 static const struct op_column ports_columns[] = {{"name", "PORT", OP_TEXT},
 	{"type", "TYPE", OP_TEXT}, {"state", "STATE", OP_STATE}, {"queues", "QUEUES", OP_COUNT},
-	{"mtu", "MTU", OP_TEXT}, {"rx_packets", "RX PACKETS", OP_COUNT},
-	{"rx_bytes", "RX", OP_BYTES}, {"tx_packets", "TX PACKETS", OP_COUNT},
-	{"tx_bytes", "TX", OP_BYTES}, {"rx_dropped", "RX DROPS", OP_COUNT},
-	{"tx_dropped", "TX DROPS", OP_COUNT}, {"reason", "WHY", OP_TEXT}, {0}};
+	{"mtu", "MTU", OP_TEXT}, {"rx_packets", "RX PACKETS", OP_COUNTER},
+	{"rx_bytes", "RX", OP_TRAFFIC}, {"tx_packets", "TX PACKETS", OP_COUNTER},
+	{"tx_bytes", "TX", OP_TRAFFIC}, {"rx_dropped", "RX DROPS", OP_COUNTER},
+	{"tx_dropped", "TX DROPS", OP_COUNTER}, {"reason", "WHY", OP_TEXT}, {0}};
 
 static const struct op_column graph_columns[] = {{"node", "NODE", OP_TEXT},
-	{"calls", "CALLS", OP_COUNT}, {"packets", "PACKETS", OP_COUNT},
+	{"calls", "CALLS", OP_COUNTER}, {"packets", "PACKETS", OP_COUNTER},
 	{"packets_per_call", "PKTS/CALL", OP_COUNT}, {"cycles_per_packet", "CYCLES/PKT", OP_COUNT},
 	{"help", "WHAT IT DOES", OP_TEXT}, {0}};
 
 static const struct op_column drops_columns[] = {{"reason", "REASON", OP_TEXT},
-	{"packets", "PACKETS", OP_COUNT}, {"meaning", "MEANING", OP_TEXT}, {0}};
+	{"packets", "PACKETS", OP_COUNTER}, {"meaning", "MEANING", OP_TEXT}, {0}};
 
 static const struct op_column workers_columns[] = {{"worker", "WORKER", OP_TEXT},
-	{"busy", "BUSY", OP_PERCENT}, {"packets", "PACKETS", OP_COUNT},
-	{"bytes", "BYTES", OP_BYTES}, {"rounds", "ROUNDS", OP_COUNT},
-	{"busy_rounds", "BUSY ROUNDS", OP_COUNT}, {"sleeps", "SLEEPS", OP_COUNT}, {0}};
+	{"busy", "BUSY", OP_PERCENT}, {"packets", "PACKETS", OP_COUNTER},
+	{"bytes", "BYTES", OP_TRAFFIC}, {"rounds", "ROUNDS", OP_COUNTER},
+	{"busy_rounds", "BUSY ROUNDS", OP_COUNTER}, {"sleeps", "SLEEPS", OP_COUNTER}, {0}};
 
 const struct op dataplane_ops[] = {
 	{"peers", "Peers of the tunnels, with their latest handshake, endpoint and traffic",
 		OP_READ, tunnel_args, peers_columns, peers_run},
 	{"peers add", "Adds a peer, and keeps it over restarts", OP_WRITE, peers_add_args,
-		peers_columns, peers_add_run},
+		peer_columns, peers_add_run},
 	{"peers set", "Changes a peer; what is not given stays", OP_WRITE, peers_set_args,
-		peers_columns, peers_set_run},
-	{"peers remove", "Removes a peer", OP_WRITE, peers_remove_args, peers_columns,
+		peer_columns, peers_set_run},
+	{"peers remove", "Removes a peer", OP_WRITE, peers_remove_args, peer_columns,
 		peers_remove_run},
 	{"tunnels", "Tunnels: key, port, addresses, handshake counters", OP_READ, NULL,
 		tunnels_columns, tunnels_run},

@@ -4,6 +4,7 @@
  * descriptors do: whatever way the daemon ends, nothing stays behind. Runs on the control loop.
  */
 #include "port_tun.h"
+#include "port_device.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -260,6 +261,19 @@ static bool tun_arm(struct port_queue *q)
 	const struct tun_queue *t = q->private;
 
 	return !t->left && t->ready_at == t->ready_end;
+}
+
+bool port_tun_gone(const struct port *port)
+{
+	for (unsigned i = 0; i < port->n_queues; i++) {
+		const struct tun_queue *t = port->queues[i].private;
+
+		/* partner: tun_queue_die */
+		if (atomic_load_explicit(&t->dead, memory_order_relaxed) ||
+			tap_is_gone(port->queues[i].fd))
+			return true;
+	}
+	return false;
 }
 
 static const struct port_ops tun_ops = {

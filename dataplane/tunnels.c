@@ -87,52 +87,6 @@ void tunnel_key_text(const struct tunnel *t, char text[static 45])
 	setting_format_key(t->local.static_public.bytes, text);
 }
 
-/* ---- routes ---------------------------------------------------------------------------------- */
-
-/* The network of an address on the interface: the kernel has that route by itself. */
-static bool connected(const struct tunnel *t, const struct net_prefix *prefix)
-{
-	const struct net_prefix *address;
-
-	for (size_t i = 0; (address = tunnel_address(t, i)); i++)
-		if (address->len <= prefix->len && net_prefix_contains(address, &prefix->addr))
-			return true;
-	return false;
-}
-
-void tunnel_route_add(struct tunnel *t, const struct net_prefix *prefix)
-{
-	struct net_prefix masked = net_prefix_masked(prefix);
-	char text[NET_PREFIX_STRLEN];
-	struct err err = {0};
-	int rc = 0;
-
-	if (t->dp->ports_underlay)
-		rc = fib_tunnel_route_add(ether_fib(), &masked, t->index, t->dp->mtu, &err);
-	if (t->tun && t->kernel_routes && !connected(t, &masked))
-		rc = masked.len ? netlink_route_add(t->interface, &masked, &err)
-				: netlink_default_add(
-					  t->interface, masked.addr.family, t->fwmark, &err);
-	if (rc && rc != -EEXIST)
-		log_warnx("tunnel %s: no route for %s: %s", t->name,
-			net_prefix_format(&masked, text), err.msg);
-}
-
-void tunnel_route_remove(struct tunnel *t, const struct net_prefix *prefix)
-{
-	struct net_prefix masked = net_prefix_masked(prefix);
-	struct err err = {0};
-
-	if (t->dp->ports_underlay)
-		fib_tunnel_route_remove(ether_fib(), &masked, t->index, t->dp->mtu);
-	if (!t->tun || !t->kernel_routes || connected(t, &masked))
-		return;
-	if (masked.len)
-		netlink_route_remove(t->interface, &masked, &err);
-	else
-		netlink_default_remove(t->interface, masked.addr.family, t->fwmark, &err);
-}
-
 /* ---- peers ----------------------------------------------------------------------------------- */
 
 static int spec_from_conf(struct peer_spec *spec, const struct peer_conf *conf, struct err *err)
@@ -305,25 +259,6 @@ static struct dp_tunnel *dp_new(const struct tunnel *t, const struct tunnel_conf
 	return dp;
 }
 
-static int tun_open(struct tunnel *t, const struct tunnel_conf *conf, struct err *err)
-{
-	const struct net_prefix *addresses = conf->addresses.items;
-	int rc;
-
-	if (conf->underlay == UNDERLAY_PORTS && !conf->interface)
-		return 0;
-	snprintf(t->interface, sizeof(t->interface), "%.15s",
-		conf->interface ? conf->interface : conf->name);
-	t->tun = port_tun_open(
-		t->interface, (uint16_t)workers_count(), (uint16_t)conf->mtu, t->index, err);
-	if (!t->tun)
-		return -EIO;
-	rc = control_port_add(t->tun);
-	for (size_t i = 0; !rc && i < conf->addresses.count; i++)
-		rc = netlink_address_add(t->interface, &addresses[i], err);
-	return rc ? rc : netlink_link_up(t->interface, (unsigned)conf->mtu, err);
-}
-
 static int udp_open(struct tunnel *t, const struct tunnel_conf *conf, struct err *err)
 {
 	t->listen_port = (uint16_t)conf->listen_port;
@@ -434,7 +369,7 @@ static int tunnel_open(uint32_t index, const struct tunnel_conf *conf, struct er
 	if (!rc)
 		rc = udp_open(t, conf, err);
 	if (!rc)
-		rc = tun_open(t, conf, err);
+		rc = tunnel_interface_open(t, conf, err);
 	if (!rc) {
 		t->dp = dp_new(t, conf);
 		rc = t->dp ? fib_addresses(t, conf, err) : err_set(err, -ENOMEM, "out of memory");
@@ -488,16 +423,21 @@ void tunnels_stop(void)
 void tunnel_apply(struct tunnel *t, const struct tunnel_conf *conf)
 {
 	struct dp_tunnel *dp, *old = t->dp;
+	struct port *gone;
 
 	t->addresses = conf->addresses;
+	gone = tunnel_interface_restore(t, conf);
 	dp = dp_new(t, conf);
 	if (dp) {
 		t->dp = dp;
 		control_publish();
 		workers_retire(old, free);
 	} else {
-		log_warnx("tunnel %s: out of memory: relay_peers stays as it was", t->name);
+		log_warnx("tunnel %s: out of memory: what the workers know of it stays as it was",
+			t->name);
 	}
+	if (gone)
+		control_port_remove(gone);
 	tunnel_peers_apply(t, conf);
 }
 

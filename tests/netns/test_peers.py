@@ -2,11 +2,12 @@
 """Peers by command and by the `wg` tool: what is kept, what is told, what goes on meanwhile."""
 
 import json
+import re
 import stat
 
 import pytest
 
-from daemon import gateway, peer, tunnel
+from daemon import CLI, RUNTIME_DIR, gateway, peer, tunnel
 from pair import GATEWAY, PORT, make_pair
 from traffic import PingStream, ping, wait_ping
 from wait import wait_until
@@ -63,6 +64,22 @@ def test_kept_over_reload_and_restart(net):
     daemon.restart()
     assert row(daemon, kept) is None
     assert kept.public not in state.read_text(), "nothing is left to tell of a peer that no setting names"
+
+
+def test_name_of_two_peers(net):
+    """A name that several peers have says nothing: no command takes the first of them."""
+    pair = make_pair(net)
+    twins = [new_key(), new_key()]
+    for twin in twins:
+        pair.daemon.cli("peers", "add", twin.public, "--name", "twin")
+    for words in (("remove", "twin"), ("set", "twin", "--persistent-keepalive", "9s")):
+        said = refused(pair.daemon, *words)
+        assert all(twin.public in said for twin in twins), said
+    assert all(row(pair.daemon, twin)["persistent_keepalive"] == 0 for twin in twins)
+    pair.daemon.cli("peers", "remove", twins[0].public)
+    assert row(pair.daemon, twins[0]) is None
+    said = pair.daemon.cli("peers", "set", "twin", "--persistent-keepalive", "25s").stdout
+    assert re.search(r"PERSISTENT KEEPALIVE: +25(\.0)? s\n", said), said
 
 
 def test_added_peer_works(net):
@@ -277,3 +294,21 @@ def test_wg_bad_requests(net):
             f"s.sendall({request!r}); print(s.recv(100).decode())")).stdout
         assert answer.startswith("errno=") and not answer.startswith("errno=0"), (request, answer)
     wait_ping(pair.cl, "10.9.0.1")
+
+
+def test_watch_shows_rates(net):
+    """Behind a counter stands how fast it grows, once there is a time before to compare with."""
+    pair = make_pair(net)
+    wait_ping(pair.cl, "10.9.0.1")
+    watch = pair.gw.start(CLI, "-s", f"{RUNTIME_DIR}/ctl.sock", "ports", "--watch=0.3", name="watch")
+    with PingStream(pair.cl, "10.9.0.1"):
+        def rates():
+            """Of the packets received on the TUN port, by their column."""
+            lines = watch.log().splitlines()
+            titles = next(line for line in lines if line.startswith("PORT"))
+            end = titles.index("RX PACKETS/s") + len("RX PACKETS/s")
+            cells = [line[:end].split("  ")[-1].strip() for line in lines if line.startswith("wg0 ")]
+            return [float(cell) for cell in cells if cell != "-"]
+
+        wait_until(lambda: any(20 < rate < 500 for rate in rates()), "about a hundred packets a second")
+    watch.expected_exit = True

@@ -210,6 +210,14 @@ int ether_port_add(const struct port_conf *conf, uint16_t n_queues,
 	return port ? place_open(port, conf, err) : -EINVAL;
 }
 
+void ether_link(struct port *port, bool up)
+{
+	/* what neighbours a mirror has, the kernel knows */
+	if (port->up && !up && !port->mirror)
+		neigh_flush(port->index);
+	port->up = up;
+}
+
 bool ether_reopen(
 	const struct dataplane_conf *conf, uint16_t n_queues, struct rte_mempool *const *pools)
 {

@@ -26,6 +26,8 @@ int ether_port_add(const struct port_conf *conf, uint16_t n_queues,
 	struct rte_mempool *const *pools, struct err *err);
 void ether_port_remove(const char *name);
 struct port *ether_port(const char *name); /* NULL: none of that name */
+/* The link of a port came or went: who is on it when it returns may be somebody else. */
+void ether_link(struct port *port, bool up);
 /* On reload: opens ports whose device was lost anew; one that is still gone stays as it is. True:
  * some port came back, and its static routes are to be added again. */
 bool ether_reopen(

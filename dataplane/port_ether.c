@@ -20,6 +20,7 @@
 #include <rte_ethdev.h>
 
 #include "eal.h"
+#include "ether.h"
 #include "port_packet.h"
 #include "tailplane/plugin.h"
 
@@ -167,7 +168,7 @@ static void link_look(struct ether_port *e)
 	if (up != e->port->up && !removed && !gone)
 		log_info("port %s is %s%s%s", e->port->name, up ? "up" : "down", up ? "" : ": ",
 			up ? "" : fault);
-	e->port->up = up;
+	ether_link(e->port, up);
 	if (removed || gone)
 		device_lost(e, fault);
 }

@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ether.h"
 #include "tailplane/plugin.h"
 
 #define WATCH_PERIOD_S 1.
@@ -162,7 +163,7 @@ static void link_look(struct packet_port *pp)
 	if (port->up != !fault || gone)
 		log_info("port %s is %s%s%s", port->name, fault ? "down" : "up", fault ? ": " : "",
 			fault ? fault : "");
-	port->up = !fault;
+	ether_link(port, !fault);
 	if (gone)
 		port_ether_gone(port); /* the sockets stay open until the port is closed */
 }

@@ -25,6 +25,7 @@
 
 #include "fake_loop.h"
 #include "eal.h"
+#include "ether.h"
 #include "graph.h"
 #include "port_ether.h"
 
@@ -33,6 +34,11 @@
 static bool private_net; /* root: a namespace of our own with veth va - vb */
 static struct worker workers[3];
 static struct rte_mempool *pools[3];
+
+void ether_link(struct port *port, bool up)
+{
+	port->up = up;
+}
 
 static struct port_conf conf_of(const char *device)
 {

@@ -47,7 +47,7 @@ static void test_formats(void **state)
 	check("9223372036854775807", OP_BYTES, &utf8, "8.0 EiB");
 	check("999", OP_BITRATE, &utf8, "999 bit/s");
 	check("10000000000", OP_BITRATE, &utf8, "10.0 Gbit/s");
-	check("0", OP_DURATION, &utf8, "0 ns");
+	check("0", OP_DURATION, &utf8, "0 s");
 	check("12300", OP_DURATION, &utf8, "12.3 \u00b5s");
 	check("12300", OP_DURATION, &ascii, "12.3 us");
 	check("250000000", OP_DURATION, &utf8, "250.0 ms");

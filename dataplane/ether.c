@@ -212,8 +212,8 @@ int ether_port_add(const struct port_conf *conf, uint16_t n_queues,
 
 void ether_link(struct port *port, bool up)
 {
-	/* what neighbours a mirror has, the kernel knows */
-	if (port->up && !up && !port->mirror)
+	/* What neighbours a mirror has, the kernel knows. That it was up may not have been seen. */
+	if (!up && !port->mirror && control_port(port->index) == port)
 		neigh_flush(port->index);
 	port->up = up;
 }

@@ -125,6 +125,8 @@ def test_device_goes_and_returns(wan):
     wan.start()
     sites = wan.sites
     sites.works()
+    for daemon in sites.daemons.values():  # it looks once a second
+        wait_until(lambda: port_row(daemon, "wan")["state"] == "up", "the port is up")
     reasons = wan.remove()
     for me, reason in reasons.items():
         daemon = sites.daemons[me]
@@ -132,7 +134,9 @@ def test_device_goes_and_returns(wan):
         assert port_row(daemon, "wan")["state"] == "down"
     wait_ping(sites.host_a, "10.1.0.1")  # the rest lives
     # who is on the link when it returns may have another MAC: memif's are made at random
-    assert not [n for n in sites.daemons["a"].call("neighbours") if n["port"] == "wan"]
+    wait_until(lambda: not [n for n in sites.daemons["a"].call("neighbours")
+                            if n["port"] == "wan" and n["state"] != "incomplete"],
+               "none is believed to be there", timeout=5)
     sites.daemons["a"].program.check()
     wan.restore()
     for daemon in sites.daemons.values():

@@ -105,9 +105,10 @@ def test_who_holds_the_loop_is_named(served):
     served.call("hold")
     served.call("hold quietly")
     metrics = parse(get(served).text)
-    assert metrics['tailplane_loop_held_total{callback="(no single callback)"}'] == 1
+    # a busy machine may add others, and more that is nobody's
+    assert metrics['tailplane_loop_held_total{callback="(no single callback)"}'] >= 1
     assert metrics['tailplane_loop_held_total{callback="hold"}'] == 1
-    assert sum(k.startswith("tailplane_loop_held_total") for k in metrics) == 2
+    assert not [k for k in metrics if "quietly" in k]
     assert metrics["tailplane_loop_lag_max_seconds"] >= 0.06
     wait_until(lambda: re.search(r"loop: hold held the loop for (6|7|8|9|\d\d)\d*\.\d ms", served.log()), "the warning")
 

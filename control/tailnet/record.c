@@ -68,8 +68,15 @@ static struct store_value value_of(
 
 static int text_load(char **to, const struct store_value *value)
 {
-	*to = value->is == STORE_IS_BYTES ? strndup(value->bytes, value->len) : NULL;
-	return value->is == STORE_IS_BYTES && !*to ? -ENOMEM : 0;
+	*to = NULL;
+	if (value->is != STORE_IS_BYTES)
+		return 0;
+	*to = malloc(value->len + 1);
+	if (!*to)
+		return -ENOMEM;
+	memcpy(*to, value->bytes, value->len);
+	(*to)[value->len] = 0;
+	return 0;
 }
 
 static int field_load(void *to, const struct field *field, const struct store_value *value)

@@ -75,8 +75,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct register_request reg;
 	struct map_request map;
 	struct err err = {0};
-	char *text = strndup((const char *)data, size);
+	char *text = calloc(1, size + 1);
 
+	if (text)
+		memcpy(text, data, size);
 	if (!register_request_parse(&reg, data, size, &err)) {
 		hostinfo(reg.hostinfo);
 		register_request_fini(&reg);

@@ -78,10 +78,11 @@ static void files(const char *text, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *text = strndup((const char *)data, size);
+	char *text = calloc(1, size + 1);
 
 	if (!text)
 		return 0;
+	memcpy(text, data, size);
 	names(text);
 	times(text);
 	keys(text);

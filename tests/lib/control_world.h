@@ -246,7 +246,9 @@ void rpc_reply(struct rpc *rpc, int status, const char *type, const void *body, 
 	}
 	c->replied = true;
 	c->status = status;
-	c->reply = strndup(body ? body : "", len);
+	c->reply = calloc(1, len + 1);
+	if (len)
+		memcpy(c->reply, body, len);
 }
 
 void rpc_header(struct rpc *rpc, const char *name, const char *value)

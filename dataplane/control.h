@@ -171,7 +171,10 @@ void peer_want_handshake(struct peer *p);
 void peer_session(struct peer *p, struct noise_keys *keys);
 void peer_confirmed(struct peer *p, uint32_t local_index);
 void peer_zero_keys(struct peer *p);
-void peer_traffic_sum(const struct peer *p, struct peer_traffic *sum);
+struct peer_totals {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes; /* of all workers */
+};
+void peer_traffic_sum(const struct peer *p, struct peer_totals *sum);
 bool peer_spec_copy(struct peer_spec *to, const struct peer_spec *from);
 void peer_spec_fini(struct peer_spec *spec);
 bool peer_spec_equal(const struct peer_spec *a, const struct peer_spec *b);

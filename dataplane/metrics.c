@@ -160,7 +160,7 @@ static void port_collect(struct metric_sink *sink, const struct metric *metric)
 
 static double peer_value(const struct peer *p, const struct metric *metric)
 {
-	struct peer_traffic traffic;
+	struct peer_totals traffic;
 
 	if (metric == &peer_handshake_metric)
 		return (double)p->last_handshake_unix;

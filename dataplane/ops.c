@@ -49,7 +49,7 @@ static const char *const origin_names[] = {"config", "state", "volatile"};
 static json_t *peer_row(const struct peer *p)
 {
 	char key[45], endpoint[NET_ENDPOINT_STRLEN] = "";
-	struct peer_traffic traffic;
+	struct peer_totals traffic;
 	json_t *ips = json_array();
 
 	peer_traffic_sum(p, &traffic);

@@ -522,7 +522,7 @@ void peer_remove(struct peer *p)
 	workers_retire(p, slot_release);
 }
 
-void peer_traffic_sum(const struct peer *p, struct peer_traffic *sum)
+void peer_traffic_sum(const struct peer *p, struct peer_totals *sum)
 {
 	memset(sum, 0, sizeof(*sum));
 	for (unsigned i = 0; i < all.n_workers; i++) {

@@ -69,7 +69,7 @@ static void allowed_ip_print(void *arg, const struct net_prefix *prefix)
 static void peer_print(FILE *out, const struct peer *p)
 {
 	char hex[65], endpoint[NET_ENDPOINT_STRLEN];
-	struct peer_traffic traffic;
+	struct peer_totals traffic;
 
 	uapi_hex(p->spec.public_key.bytes, hex);
 	fprintf(out, "public_key=%s\n", hex);

@@ -158,23 +158,70 @@ static int parse(struct net_endpoint *ep, const char *address)
 	return net_endpoint_parse(ep, any);
 }
 
-static int try_open(const struct net_endpoint *ep)
+static bool is_wanted(const struct listener *listener)
+{
+	for (const struct listener *l = next; l; l = l->next)
+		if (l->site == listener->site && strcmp(l->address, listener->address) == 0)
+			return true;
+	return false;
+}
+
+/* Sockets of one user may have a port together when both say so: where 127.0.0.1 becomes 0.0.0.0,
+ * the old one listens until the new one does. False: no listener on the port is about to go. */
+static bool leaving_share(uint16_t port, int on)
+{
+	bool any = false;
+
+	for (const struct listener *l = running; l; l = l->next) {
+		struct net_endpoint ep;
+
+		if (l->fd < 0 || is_wanted(l) || parse(&ep, l->address) != 0 || ep.port != port)
+			continue;
+		setsockopt(l->fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+		any = true;
+	}
+	return any;
+}
+
+static int bind_listen(int fd, const struct net_endpoint *ep)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = net_endpoint_to_sockaddr(ep, &ss);
-	int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1, off = 0, error;
+
+	return bind(fd, (struct sockaddr *)&ss, len) == 0 && listen(fd, BACKLOG) == 0 ? 0 : -errno;
+}
+
+static int bind_beside(int fd, const struct net_endpoint *ep)
+{
+	int on = 1, off = 0, rc;
+
+	if (!leaving_share(ep->port, 1))
+		return -EADDRINUSE;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	rc = bind_listen(fd, ep);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &off, sizeof(off));
+	leaving_share(ep->port, 0);
+	return rc;
+}
+
+static int try_open(const struct net_endpoint *ep)
+{
+	int family = ep->addr.family;
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1, off = 0, rc;
 
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (ss.ss_family == AF_INET6)
+	if (family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (bind(fd, (struct sockaddr *)&ss, len) == 0 && listen(fd, BACKLOG) == 0)
+	rc = bind_listen(fd, ep);
+	if (rc == -EADDRINUSE)
+		rc = bind_beside(fd, ep);
+	if (rc == 0)
 		return fd;
-	error = errno;
 	close(fd);
-	return -error;
+	return rc;
 }
 
 /* ":80" on a machine without IPv6 is that of IPv4. */

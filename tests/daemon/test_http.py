@@ -192,6 +192,17 @@ def test_remote_addresses_need_a_word(daemon):
     assert get(daemon).status == 200
 
 
+def test_a_reload_opens_the_listener_to_others(served):
+    """The same port on all addresses: the old socket and the new one are there together for a moment."""
+    one = {"listen": f"127.0.0.1:{served.port}"}
+    every = {"listen": f"0.0.0.0:{served.port}", "allow_remote": True}
+    for metrics in (every, one, every):
+        served.configure("calls", core={"metrics": metrics})
+        served.call("reload")
+        assert get(served).status == 200
+    socket.create_connection(("127.0.0.2", served.port), timeout=10).close()
+
+
 def test_a_reload_moves_the_listener(served):
     old = served.port
     with socket.create_server(("127.0.0.1", 0)) as taken:

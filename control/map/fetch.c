@@ -135,6 +135,8 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *arg)
 
 static void options(struct fetch *fetch, const char *url)
 {
+	/* a look-up that goes on is left behind when we stop, not waited for */
+	curl_easy_setopt(fetch->easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(fetch->easy, CURLOPT_URL, url);
 	curl_easy_setopt(fetch->easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(fetch->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");

@@ -67,6 +67,8 @@ def test_first_and_second_start(place, version):
     first = start(gw)
     text = pasted(first)
     wait_until(lambda: "\u2588\u2588" in first.log(), "a QR code on the terminal")
+    wait_until(lambda: "tailscale up --login-server http://192.0.2.1:8080 --auth-key hskey-auth-" in first.log(),
+               "the line for Tailscale clients")
     inside = gateway_address(gw)
     from_quick(cl, wireguard_go(version), text)
     wait_ping(cl, inside)
@@ -80,7 +82,7 @@ def test_first_and_second_start(place, version):
     second = start(gw)
     assert gateway_address(gw) == inside
     wait_ping(cl, inside, timeout=20)
-    assert "PrivateKey" not in second.log()
+    assert "PrivateKey" not in second.log() and "hskey-auth-" not in second.log()
 
 
 def test_forward(place):

@@ -242,7 +242,8 @@ def test_half_a_handshake_does_not_keep_the_cpu_busy(secure):
     b"\x15\x03\x01\x00\x02\x01\x00",
 ])
 def test_hellos_that_are_none(secure, data):
-    with socket.create_connection(("127.0.0.1", secure.port), timeout=10) as s:
+    # one that is merely unfinished is given the time that a handshake may take
+    with socket.create_connection(("127.0.0.1", secure.port), timeout=30) as s:
         s.sendall(data)
         try:
             exchange_rest(s)

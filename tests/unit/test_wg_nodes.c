@@ -595,7 +595,8 @@ static void test_work_full(void **state)
 static int eal_once(void **state)
 {
 	char *argv[] = {(char[]){"test"}, (char[]){"--no-huge"}, (char[]){"-m"}, (char[]){"64"},
-		(char[]){"--no-pci"}, (char[]){"--no-telemetry"}, (char[]){"--log-level=error"}};
+		(char[]){"--no-pci"}, (char[]){"--no-shconf"}, (char[]){"--no-telemetry"},
+		(char[]){"--log-level=error"}};
 	struct err err = {0};
 
 	(void)state;

@@ -178,12 +178,6 @@ static int entry_add(const struct graph_node *node, struct err *err)
 	entry->n_next = n;
 	entry->drop_base = n_drops;
 	n_entries++;
-	for (unsigned i = 0; node->drops && i < n_entries - 1; i++)
-		if (entries[i].node->drops == node->drops) {
-			/* two nodes of one file: what happened is the same */
-			entry->drop_base = entries[i].drop_base;
-			return 0;
-		}
 	for (n = 0; node->drops && node->drops[n].name; n++)
 		if (n_drops + n >= DROPS_MAX)
 			return err_set(err, -ENOSPC, "more than %d drop reasons", DROPS_MAX);

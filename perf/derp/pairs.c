@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The frames of a pair lie ready, one behind the other; sending is a stamp in each and one write.
+ * Stamp: number (which shows what was lost) and time, both in the payload's first 16 bytes.
+ */
+#include "pairs.h"
+
+#include <err.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+#define STAMP_BYTES 16
+#define HEAD_BYTES (FRAME_HEADER + KEY_BYTES + STAMP_BYTES)
+#define FLOOD_BYTES (64 << 10)
+#define READ_BYTES (256 << 10)
+#define SAMPLES_MAX (4u << 20)
+#define LOST_AFTER 0.25 /* seconds without a packet while some are under way */
+
+struct stamp {
+	uint64_t number, ns;
+};
+_Static_assert(sizeof(struct stamp) == STAMP_BYTES, "as it is in the payload");
+
+struct pair {
+	struct peer from, to;
+	uint8_t *frames;
+	uint64_t sent, next; /* numbers: of the packet to send, of the one to come */
+	double heard;
+	bool waits_for_room;
+	/* the frame that a read ended in */
+	uint8_t head[HEAD_BYTES];
+	size_t have, skip;
+};
+
+struct run {
+	const struct plan *plan;
+	struct target *target;
+	struct pair *pairs;
+	int epoll;
+	size_t frame_bytes;
+	unsigned frames; /* that lie ready in each pair */
+	uint8_t *buf;
+	uint32_t *samples;
+	uint64_t received, lost, n_samples;
+	uint64_t sent; /* LOAD_RATE: all packets that were due */
+	double now;
+};
+
+static uint64_t ns_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+double process_cpu_seconds(pid_t pid)
+{
+	clockid_t clock;
+	struct timespec used;
+
+	if (!pid)
+		return 0;
+	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
+		errx(1, "process %d has no clock", (int)pid);
+	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+static void wait_for_room(struct run *r, struct pair *p, bool wait)
+{
+	struct epoll_event event = {.events = wait ? EPOLLOUT : 0, .data.ptr = p};
+
+	if (p->waits_for_room == wait)
+		return;
+	p->waits_for_room = wait;
+	if (epoll_ctl(r->epoll, EPOLL_CTL_MOD, p->from.fd, &event) < 0)
+		err(1, "epoll_ctl");
+}
+
+static void send_frames(struct run *r, struct pair *p, unsigned n)
+{
+	struct stamp stamp = {.ns = ns_now()};
+
+	for (unsigned i = 0; i < n; i++) {
+		stamp.number = p->sent++;
+		memcpy(p->frames + i * r->frame_bytes + FRAME_HEADER + KEY_BYTES, &stamp,
+			sizeof(stamp));
+	}
+	peer_write(&p->from, r->target, p->frames, n, r->frame_bytes);
+	wait_for_room(r, p, peer_flush(&p->from) > 0);
+}
+
+static unsigned room_of(const struct run *r, const struct pair *p)
+{
+	uint64_t under_way = p->sent - p->next;
+
+	if (r->plan->load == LOAD_FLOOD)
+		return r->frames;
+	return under_way < r->plan->window ? r->plan->window - (unsigned)under_way : 0;
+}
+
+static void fill(struct run *r, struct pair *p)
+{
+	unsigned n;
+
+	if (r->plan->load == LOAD_RATE || p->waits_for_room)
+		return;
+	n = room_of(r, p);
+	if (n > 0)
+		send_frames(r, p, n);
+}
+
+/* ---- receiving ------------------------------------------------------------------------------ */
+
+static void packet(struct run *r, struct pair *p, const uint8_t *stamp_at)
+{
+	struct stamp stamp;
+
+	memcpy(&stamp, stamp_at, sizeof(stamp));
+	if (stamp.number < p->next) { /* given up too early */
+		r->lost -= r->lost > 0;
+	} else {
+		r->lost += stamp.number - p->next;
+		p->next = stamp.number + 1;
+	}
+	r->received++;
+	if (r->samples && r->n_samples < SAMPLES_MAX)
+		r->samples[r->n_samples++] = (uint32_t)(ns_now() - stamp.ns);
+}
+
+/* Head complete, or header of a frame of another kind. How much of the frame is behind it. */
+static size_t frame_begins(struct run *r, struct pair *p, const uint8_t *head)
+{
+	uint32_t length = be32_get(head + 1);
+
+	if (head[0] == FRAME_RECV_PACKET) {
+		if (length != KEY_BYTES + r->plan->size)
+			errx(1, "a packet of %u bytes came", length);
+		packet(r, p, head + FRAME_HEADER + KEY_BYTES);
+		return FRAME_HEADER + length - HEAD_BYTES;
+	}
+	return length;
+}
+
+static size_t head_bytes(uint8_t type)
+{
+	return type == FRAME_RECV_PACKET ? HEAD_BYTES : FRAME_HEADER;
+}
+
+static void walk(struct run *r, struct pair *p, const uint8_t *at, size_t n)
+{
+	size_t take, need;
+
+	while (n > 0) {
+		if (p->skip > 0) {
+			take = n < p->skip ? n : p->skip;
+			p->skip -= take;
+		} else if (p->have == 0 && n >= HEAD_BYTES) {
+			take = head_bytes(at[0]);
+			p->skip = frame_begins(r, p, at);
+		} else {
+			need = head_bytes(p->have ? p->head[0] : at[0]) - p->have;
+			take = n < need ? n : need;
+			memcpy(p->head + p->have, at, take);
+			p->have += take;
+			if (take == need) {
+				p->skip = frame_begins(r, p, p->head);
+				p->have = 0;
+			}
+		}
+		at += take;
+		n -= take;
+	}
+}
+
+static void receive(struct run *r, struct pair *p)
+{
+	size_t n;
+
+	do {
+		n = peer_read(&p->to, r->buf, READ_BYTES);
+		walk(r, p, r->buf, n);
+	} while (p->to.tls && n > READ_BYTES - RECORD_BYTES); /* more may be in OpenSSL's buffer */
+	p->heard = r->now;
+	fill(r, p);
+}
+
+/* What is under way for so long is lost, or the window would stay closed. */
+static void give_up_lost(struct run *r)
+{
+	for (unsigned i = 0; i < r->plan->pairs; i++) {
+		struct pair *p = &r->pairs[i];
+
+		if (p->waits_for_room || p->sent == p->next || r->now - p->heard < LOST_AFTER)
+			continue;
+		r->lost += p->sent - p->next;
+		p->next = p->sent;
+		p->heard = r->now;
+		fill(r, p);
+	}
+}
+
+/* ---- one run -------------------------------------------------------------------------------- */
+
+static void pair_open(struct run *r, struct pair *p)
+{
+	struct epoll_event in = {.events = EPOLLIN, .data.ptr = p};
+	struct epoll_event out = {.events = 0, .data.ptr = p};
+	uint8_t *payload;
+
+	peer_open(&p->from, r->target);
+	peer_open(&p->to, r->target);
+	p->frames = malloc(r->frames * r->frame_bytes);
+	if (!p->frames)
+		err(1, "memory");
+	for (unsigned i = 0; i < r->frames; i++) {
+		payload = frame_head(p->frames + i * r->frame_bytes, FRAME_SEND_PACKET,
+			p->to.public, r->plan->size);
+		memset(payload, 0x5a, r->plan->size);
+	}
+	if (epoll_ctl(r->epoll, EPOLL_CTL_ADD, p->to.fd, &in) < 0 ||
+		epoll_ctl(r->epoll, EPOLL_CTL_ADD, p->from.fd, &out) < 0)
+		err(1, "epoll_ctl");
+}
+
+static void pair_close(struct pair *p)
+{
+	peer_close(&p->from);
+	peer_close(&p->to);
+	free(p->frames);
+}
+
+/* The one who receives never waits for room, and of the one who sends nothing is read. */
+static void event(struct run *r, const struct epoll_event *event)
+{
+	struct pair *p = event->data.ptr;
+
+	if (event->events & EPOLLIN) {
+		receive(r, p);
+	} else if (peer_flush(&p->from) == 0) {
+		wait_for_room(r, p, false);
+		fill(r, p);
+	}
+}
+
+static void send_due(struct run *r, double since)
+{
+	uint64_t due = (uint64_t)(since * r->plan->rate);
+
+	for (; r->sent < due; r->sent++) {
+		struct pair *p = &r->pairs[r->sent % r->plan->pairs];
+
+		if (p->waits_for_room) /* that is late enough to be lost */
+			p->sent++;
+		else
+			send_frames(r, p, 1);
+	}
+}
+
+static void go_on(struct run *r, double seconds)
+{
+	struct epoll_event events[64];
+	double start = (double)ns_now() / 1e9, checked = start;
+	int n, wait = r->plan->load == LOAD_RATE ? 0 : 50;
+
+	r->sent = 0;
+	for (r->now = start; r->now < start + seconds; r->now = (double)ns_now() / 1e9) {
+		if (r->plan->load == LOAD_RATE)
+			send_due(r, r->now - start);
+		n = epoll_wait(r->epoll, events, 64, wait);
+		if (n < 0 && errno != EINTR)
+			err(1, "epoll_wait");
+		for (int i = 0; i < n; i++)
+			event(r, &events[i]);
+		if (r->plan->load == LOAD_WINDOW && r->now - checked > LOST_AFTER) {
+			give_up_lost(r);
+			checked = r->now;
+		}
+	}
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void latency(struct run *r, struct outcome *out)
+{
+	uint64_t n = r->n_samples;
+
+	if (!r->samples || n == 0)
+		return;
+	qsort(r->samples, n, sizeof(*r->samples), by_value);
+	out->p50_us = r->samples[n / 2] / 1e3;
+	out->p99_us = r->samples[n * 99 / 100] / 1e3;
+	out->max_us = r->samples[n - 1] / 1e3;
+}
+
+static void measure(struct run *r, struct outcome *out)
+{
+	double wall, relay, own;
+	uint64_t sent = 0;
+
+	go_on(r, r->plan->warm_up);
+	r->received = r->lost = r->n_samples = 0;
+	for (unsigned i = 0; i < r->plan->pairs; i++)
+		sent -= r->pairs[i].sent;
+	wall = (double)ns_now() / 1e9;
+	relay = process_cpu_seconds(r->plan->relay);
+	own = clock_thread_seconds();
+	go_on(r, r->plan->seconds);
+	out->relay_cpu = process_cpu_seconds(r->plan->relay) - relay;
+	out->own_cpu = clock_thread_seconds() - own;
+	out->seconds = (double)ns_now() / 1e9 - wall;
+	for (unsigned i = 0; i < r->plan->pairs; i++)
+		sent += r->pairs[i].sent;
+	out->sent = sent;
+	out->received = r->received;
+	out->lost = r->lost;
+	out->bytes = r->received * r->plan->size;
+	latency(r, out);
+}
+
+void pairs_run(const struct plan *plan, struct target *target, struct outcome *out)
+{
+	struct run r = {.plan = plan, .target = target, .epoll = epoll_create1(EPOLL_CLOEXEC)};
+
+	r.frame_bytes = FRAME_HEADER + KEY_BYTES + plan->size;
+	r.frames = plan->load == LOAD_FLOOD ? (unsigned)(FLOOD_BYTES / r.frame_bytes) + 1
+					    : plan->window;
+	r.pairs = calloc(plan->pairs, sizeof(*r.pairs));
+	r.buf = malloc(READ_BYTES);
+	if (plan->load == LOAD_RATE)
+		r.samples = malloc(SAMPLES_MAX * sizeof(*r.samples));
+	if (r.epoll < 0 || !r.pairs || !r.buf)
+		err(1, "memory");
+	for (unsigned i = 0; i < plan->pairs; i++)
+		pair_open(&r, &r.pairs[i]);
+	for (unsigned i = 0; i < plan->pairs; i++)
+		fill(&r, &r.pairs[i]);
+	measure(&r, out);
+	for (unsigned i = 0; i < plan->pairs; i++)
+		pair_close(&r.pairs[i]);
+	free(r.pairs);
+	free(r.buf);
+	free(r.samples);
+	close(r.epoll);
+}

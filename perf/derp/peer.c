@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "peer.h"
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <sodium.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char REQUEST[] = "GET /derp HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\n"
+			      "Upgrade: DERP\r\n\r\n";
+static const uint8_t MAGIC[8] = "DERP\xf0\x9f\x94\x91";
+
+void be32_put(uint8_t *at, uint32_t value)
+{
+	value = htonl(value);
+	memcpy(at, &value, sizeof(value));
+}
+
+uint32_t be32_get(const uint8_t *at)
+{
+	uint32_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return ntohl(value);
+}
+
+uint8_t *frame_head(uint8_t *at, uint8_t type, const uint8_t key[KEY_BYTES], size_t payload)
+{
+	at[0] = type;
+	be32_put(at + 1, (uint32_t)(KEY_BYTES + payload));
+	memcpy(at + FRAME_HEADER, key, KEY_BYTES);
+	return at + FRAME_HEADER + KEY_BYTES;
+}
+
+/* ---- blocking, while it is opened ----------------------------------------------------------- */
+
+struct opening {
+	struct peer *p;
+	uint8_t buf[2048];
+	size_t have, used;
+};
+
+static void write_all(struct peer *p, const void *data, size_t n)
+{
+	if (p->tls) {
+		if (SSL_write(p->tls, data, (int)n) != (int)n)
+			errx(1, "TLS: the relay takes no data");
+	} else if (send(p->fd, data, n, MSG_NOSIGNAL) != (ssize_t)n) {
+		err(1, "send");
+	}
+}
+
+static void read_more(struct opening *o)
+{
+	ssize_t got;
+
+	if (o->have == sizeof(o->buf))
+		errx(1, "the relay says too much");
+	if (o->p->tls)
+		got = SSL_read(o->p->tls, o->buf + o->have, (int)(sizeof(o->buf) - o->have));
+	else
+		got = recv(o->p->fd, o->buf + o->have, sizeof(o->buf) - o->have, 0);
+	if (got <= 0)
+		errx(1, "the relay ended the handshake after: %.*s", (int)o->have, (char *)o->buf);
+	o->have += (size_t)got;
+}
+
+static void read_head(struct opening *o)
+{
+	char *end;
+
+	while (!(end = memmem(o->buf, o->have, "\r\n\r\n", 4)))
+		read_more(o);
+	if (memcmp(o->buf, "HTTP/1.1 101", 12) != 0)
+		errx(1, "the relay answers: %.*s", (int)(end - (char *)o->buf), (char *)o->buf);
+	o->used = (size_t)((uint8_t *)end + 4 - o->buf);
+}
+
+/* The payload of the next frame. */
+static const uint8_t *read_frame(struct opening *o, uint8_t type, size_t min, size_t *n)
+{
+	const uint8_t *frame;
+
+	while (o->have - o->used < FRAME_HEADER)
+		read_more(o);
+	frame = o->buf + o->used;
+	*n = be32_get(frame + 1);
+	if (frame[0] != type || *n < min || *n > sizeof(o->buf) - o->used - FRAME_HEADER)
+		errx(1, "the relay sends frame %u of %zu bytes instead of %u", frame[0], *n, type);
+	while (o->have - o->used < FRAME_HEADER + *n)
+		read_more(o);
+	o->used += FRAME_HEADER + *n;
+	return frame + FRAME_HEADER;
+}
+
+static void send_client_info(struct peer *p, const uint8_t relay[KEY_BYTES])
+{
+	static const char INFO[] = "{\"version\":2,\"CanAckPings\":true}";
+	uint8_t frame[FRAME_HEADER + KEY_BYTES + crypto_box_NONCEBYTES + crypto_box_MACBYTES +
+		      sizeof(INFO) - 1];
+	uint8_t *nonce = frame + FRAME_HEADER + KEY_BYTES;
+
+	frame_head(frame, FRAME_CLIENT_INFO, p->public, sizeof(frame) - FRAME_HEADER - KEY_BYTES);
+	randombytes_buf(nonce, crypto_box_NONCEBYTES);
+	if (crypto_box_easy(nonce + crypto_box_NONCEBYTES, (const uint8_t *)INFO, sizeof(INFO) - 1,
+		    nonce, relay, p->secret) != 0)
+		errx(1, "the relay's key is none");
+	write_all(p, frame, sizeof(frame));
+}
+
+static void handshake(struct peer *p)
+{
+	struct opening o = {.p = p};
+	uint8_t relay[KEY_BYTES], text[256];
+	const uint8_t *frame;
+	size_t n;
+
+	write_all(p, REQUEST, sizeof(REQUEST) - 1);
+	read_head(&o);
+	frame = read_frame(&o, FRAME_SERVER_KEY, sizeof(MAGIC) + KEY_BYTES, &n);
+	if (memcmp(frame, MAGIC, sizeof(MAGIC)) != 0)
+		errx(1, "the relay's first frame has another magic");
+	memcpy(relay, frame + sizeof(MAGIC), KEY_BYTES);
+	crypto_box_keypair(p->public, p->secret);
+	send_client_info(p, relay);
+	frame = read_frame(&o, FRAME_SERVER_INFO, crypto_box_NONCEBYTES + crypto_box_MACBYTES, &n);
+	if (n - crypto_box_NONCEBYTES - crypto_box_MACBYTES > sizeof(text) ||
+		crypto_box_open_easy(text, frame + crypto_box_NONCEBYTES, n - crypto_box_NONCEBYTES,
+			frame, relay, p->secret) != 0)
+		errx(1, "the relay's ServerInfo does not open");
+	if (o.used != o.have)
+		errx(1, "%zu bytes behind ServerInfo", o.have - o.used);
+}
+
+static int ticket_keep(SSL *tls, SSL_SESSION *ticket)
+{
+	struct target *target = SSL_get_app_data(tls);
+
+	if (!target)
+		return 0;
+	SSL_SESSION_free(target->ticket);
+	target->ticket = ticket;
+	return 1;
+}
+
+SSL_CTX *peer_tls(bool for_crowd)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	if (!ctx)
+		errx(1, "OpenSSL");
+	/* what Tailscale's clients offer first on a machine with AES instructions */
+	SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384");
+	SSL_CTX_set1_groups_list(ctx, "X25519:P-256");
+	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ctx, ticket_keep);
+	if (!for_crowd) {
+		SSL_CTX_set_read_ahead(ctx, 1);
+		SSL_CTX_set_default_read_buffer_len(ctx, 128 << 10);
+	}
+	return ctx;
+}
+
+static void tls_open(struct peer *p, struct target *target)
+{
+	p->tls = SSL_new(target->tls);
+	if (!p->tls || SSL_set_fd(p->tls, p->fd) != 1)
+		errx(1, "OpenSSL");
+	if (target->resume) {
+		SSL_set_app_data(p->tls, target);
+		if (target->ticket)
+			SSL_set_session(p->tls, target->ticket);
+	}
+	if (SSL_connect(p->tls) != 1) {
+		ERR_print_errors_fp(stderr);
+		errx(1, "the TLS handshake failed");
+	}
+	if (target->resume && target->ticket && !SSL_session_reused(p->tls))
+		errx(1, "the relay does not resume");
+}
+
+void peer_open(struct peer *p, struct target *target)
+{
+	int one = 1;
+
+	*p = (struct peer){.fd = socket(target->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+	if (p->fd < 0 || connect(p->fd, (struct sockaddr *)&target->at, target->at_len) < 0)
+		err(1, "the relay");
+	setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (target->tls)
+		tls_open(p, target);
+	handshake(p);
+	if (p->tls) /* from now on records collect until peer_flush */
+		SSL_set0_wbio(p->tls, BIO_new(BIO_s_mem()));
+	fcntl(p->fd, F_SETFL, fcntl(p->fd, F_GETFL) | O_NONBLOCK);
+}
+
+void peer_forget_tls(struct peer *p)
+{
+	if (p->tls)
+		SSL_set_quiet_shutdown(p->tls, 1);
+	SSL_free(p->tls);
+	p->tls = NULL;
+}
+
+void peer_close(struct peer *p)
+{
+	peer_forget_tls(p);
+	close(p->fd);
+	p->fd = -1;
+}
+
+/* ---- non-blocking, in use ------------------------------------------------------------------- */
+
+void peer_write(
+	struct peer *p, const struct target *t, const uint8_t *frames, size_t n, size_t frame_bytes)
+{
+	size_t step = t->one_a_record ? frame_bytes : n * frame_bytes;
+
+	if (!p->tls) {
+		p->rest = frames;
+		p->rest_bytes = n * frame_bytes;
+		return;
+	}
+	for (size_t at = 0; at < n * frame_bytes; at += step)
+		if (SSL_write(p->tls, frames + at, (int)step) != (int)step)
+			errx(1, "TLS: no record was made");
+}
+
+size_t peer_flush(struct peer *p)
+{
+	const uint8_t *data = p->rest;
+	size_t bytes = p->rest_bytes;
+	ssize_t sent;
+
+	if (p->tls)
+		bytes = (size_t)BIO_get_mem_data(SSL_get_wbio(p->tls), (char **)&data);
+	if (bytes == 0)
+		return 0;
+	sent = send(p->fd, data, bytes, MSG_NOSIGNAL);
+	if (sent < 0 && errno == EAGAIN)
+		return bytes;
+	if (sent < 0)
+		err(1, "the relay ended a connection");
+	if (p->tls && (size_t)sent == bytes) {
+		(void)BIO_reset(SSL_get_wbio(p->tls));
+	} else if (p->tls) {
+		static uint8_t taken[1 << 16];
+
+		for (size_t left = (size_t)sent, n; left > 0; left -= n) {
+			n = left < sizeof(taken) ? left : sizeof(taken);
+			BIO_read(SSL_get_wbio(p->tls), taken, (int)n);
+		}
+	} else {
+		p->rest += sent;
+		p->rest_bytes -= (size_t)sent;
+	}
+	return bytes - (size_t)sent;
+}
+
+static size_t tls_read(struct peer *p, uint8_t *to, size_t room)
+{
+	size_t have = 0;
+	int got;
+
+	while (have + RECORD_BYTES <= room) {
+		got = SSL_read(p->tls, to + have, RECORD_BYTES);
+		if (got > 0) {
+			have += (size_t)got;
+			continue;
+		}
+		if (SSL_get_error(p->tls, got) == SSL_ERROR_WANT_READ)
+			break;
+		ERR_print_errors_fp(stderr);
+		errx(1, "the relay ended a connection");
+	}
+	return have;
+}
+
+size_t peer_read(struct peer *p, uint8_t *to, size_t room)
+{
+	ssize_t got;
+
+	if (p->tls)
+		return tls_read(p, to, room);
+	got = recv(p->fd, to, room, 0);
+	if (got > 0)
+		return (size_t)got;
+	if (got < 0 && errno == EAGAIN)
+		return 0;
+	errx(1, "the relay ended a connection");
+}

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Runs on: the control loop (life), I/O loops (answers), scrapes (counters). */
+#include "stun_server.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <tailplane/io.h>
+#include <tailplane/net.h>
+
+#include "stun.h"
+
+#define BATCH 64
+#define BATCHES_A_TURN 8 /* then others of the loop have theirs */
+#define DATAGRAM_MAX 512
+#define BUFFER_BYTES (4 << 20) /* asked for: the kernel gives what it allows */
+
+/* What is counted; of one loop, read by scrapes. */
+enum outcome { ANSWERED, NOT_STUN, READ_ERROR, WRITE_ERROR, SILENT, OUTCOMES };
+
+struct counts {
+	_Atomic uint64_t outcomes[OUTCOMES], ipv4, ipv6;
+};
+
+struct sock {
+	ev_io readable;
+	int fd;
+	struct stun_loop *loop;
+};
+
+/* Room for one batch: of a loop, all sockets in turn. */
+struct batch {
+	struct mmsghdr msgs[BATCH], answers[BATCH];
+	struct iovec in[BATCH], out[BATCH];
+	struct sockaddr_storage from[BATCH];
+	union {
+		char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+		struct cmsghdr align;
+	} control[BATCH];
+	uint8_t data[BATCH][DATAGRAM_MAX], answer[BATCH][STUN_ANSWER_MAX];
+};
+
+/* Of one I/O loop: made and freed by the control loop while the loop does not look at it. */
+struct stun_loop {
+	struct counts counts;
+	struct batch *batch;
+	size_t n;
+	struct sock *socks;
+};
+
+static struct {
+	struct stun_loop *loops;
+	unsigned n;
+	uint16_t port;
+} stun;
+static _Atomic bool speaking; /* written by the control loop, read by I/O loops */
+
+static void count(_Atomic uint64_t *counter, unsigned n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* ---- answers: I/O loop ---- */
+
+/* From the address that was asked, by whatever way leads back. */
+static void keep_address(struct msghdr *answer, const struct msghdr *msg)
+{
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
+
+	if (!cmsg)
+		return;
+	if (cmsg->cmsg_level == IPPROTO_IP && cmsg->cmsg_type == IP_PKTINFO) {
+		((struct in_pktinfo *)CMSG_DATA(cmsg))->ipi_ifindex = 0;
+	} else if (cmsg->cmsg_level == IPPROTO_IPV6 && cmsg->cmsg_type == IPV6_PKTINFO) {
+		struct in6_pktinfo *info = (struct in6_pktinfo *)CMSG_DATA(cmsg);
+
+		if (!IN6_IS_ADDR_LINKLOCAL(&info->ipi6_addr))
+			info->ipi6_ifindex = 0;
+	} else {
+		return;
+	}
+	answer->msg_control = msg->msg_control;
+	answer->msg_controllen = msg->msg_controllen;
+}
+
+/* True: there is an answer in place `at`. */
+static bool answer_one(struct batch *batch, unsigned i, unsigned at, struct counts *counts)
+{
+	const struct msghdr *msg = &batch->msgs[i].msg_hdr;
+	struct msghdr *answer = &batch->answers[at].msg_hdr;
+	uint8_t txid[STUN_TXID_SIZE];
+	struct net_endpoint from;
+
+	if ((msg->msg_flags & MSG_TRUNC) ||
+		!stun_request_read(batch->data[i], batch->msgs[i].msg_len, txid) ||
+		net_endpoint_from_sockaddr(&from, msg->msg_name) != 0) {
+		count(&counts->outcomes[NOT_STUN], 1);
+		return false;
+	}
+	count(from.addr.family == AF_INET ? &counts->ipv4 : &counts->ipv6, 1);
+	batch->out[at] = (struct iovec){
+		batch->answer[at], stun_answer_write(batch->answer[at], txid, &from)};
+	*answer = (struct msghdr){.msg_name = msg->msg_name,
+		.msg_namelen = msg->msg_namelen,
+		.msg_iov = &batch->out[at],
+		.msg_iovlen = 1};
+	keep_address(answer, msg);
+	return true;
+}
+
+/* One that cannot be sent is left out. */
+static void send_all(int fd, struct batch *batch, unsigned n, struct counts *counts)
+{
+	unsigned at = 0;
+
+	while (at < n) {
+		int sent = sendmmsg(fd, batch->answers + at, n - at, MSG_DONTWAIT);
+
+		count(&counts->outcomes[sent > 0 ? ANSWERED : WRITE_ERROR],
+			sent > 0 ? (unsigned)sent : 1);
+		at += sent > 0 ? (unsigned)sent : 1;
+	}
+}
+
+static void prepare(struct batch *batch)
+{
+	for (unsigned i = 0; i < BATCH; i++) {
+		struct msghdr *msg = &batch->msgs[i].msg_hdr;
+
+		msg->msg_namelen = sizeof(batch->from[i]);
+		msg->msg_controllen = sizeof(batch->control[i]);
+		msg->msg_flags = 0;
+	}
+}
+
+/* How many there were; a socket that gives fewer than BATCH is empty. */
+static unsigned one_batch(const struct sock *sock)
+{
+	struct counts *counts = &sock->loop->counts;
+	struct batch *batch = sock->loop->batch;
+	unsigned n_answers = 0;
+	int n;
+
+	prepare(batch);
+	n = recvmmsg(sock->fd, batch->msgs, BATCH, MSG_DONTWAIT, NULL);
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		count(&counts->outcomes[READ_ERROR], 1);
+	if (n <= 0)
+		return 0;
+	if (!atomic_load_explicit(&speaking, memory_order_relaxed)) {
+		count(&counts->outcomes[SILENT], (unsigned)n);
+		return (unsigned)n;
+	}
+	for (int i = 0; i < n; i++)
+		n_answers += answer_one(batch, (unsigned)i, n_answers, counts);
+	send_all(sock->fd, batch, n_answers, counts);
+	return (unsigned)n;
+}
+
+static void on_readable(struct ev_loop *ev, ev_io *io, int revents)
+{
+	const struct sock *sock = io->data;
+
+	(void)ev, (void)revents;
+	for (unsigned i = 0; i < BATCHES_A_TURN && one_batch(sock) == BATCH; i++)
+		;
+}
+
+/* ---- sockets: control loop ---- */
+
+static int parse(struct net_endpoint *ep, const char *address, const char *any)
+{
+	char text[NET_ENDPOINT_STRLEN];
+	int n = snprintf(text, sizeof(text), "%s%s", *address == ':' ? any : "", address);
+
+	return n < (int)sizeof(text) ? net_endpoint_parse(ep, text) : -EINVAL;
+}
+
+int stun_address_check(const char *address)
+{
+	struct net_endpoint ep;
+
+	return parse(&ep, address, "[::]");
+}
+
+static bool is_any(const struct net_addr *addr)
+{
+	static const uint8_t zero[16];
+
+	return !memcmp(addr->bytes, zero, sizeof(zero));
+}
+
+static void ask_for_address(int fd, int family)
+{
+	int on = 1;
+
+	if (family == AF_INET)
+		setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
+	else
+		setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
+}
+
+/* The first of an address binds without SO_REUSEPORT, so that another program's socket is noticed;
+ * it has the option from then on. */
+static int open_socket(const struct net_endpoint *ep, bool first)
+{
+	int fd = socket(ep->addr.family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1, bytes = BUFFER_BYTES;
+	struct sockaddr_storage ss;
+	socklen_t len = net_endpoint_to_sockaddr(ep, &ss);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	if (ep->addr.family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (!first)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	if (is_any(&ep->addr))
+		ask_for_address(fd, ep->addr.family);
+	rc = bind(fd, (struct sockaddr *)&ss, len) == 0 ? 0 : -errno;
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	return fd;
+}
+
+static int add_socket(struct stun_loop *loop, int fd)
+{
+	struct sock *socks = realloc(loop->socks, (loop->n + 1) * sizeof(*socks));
+
+	if (!socks) {
+		close(fd);
+		return -ENOMEM;
+	}
+	loop->socks = socks;
+	socks[loop->n++] = (struct sock){.fd = fd, .loop = loop};
+	return 0;
+}
+
+static uint16_t port_of(int fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct net_endpoint ep;
+
+	return getsockname(fd, (struct sockaddr *)&ss, &len) == 0 &&
+			       net_endpoint_from_sockaddr(&ep, (struct sockaddr *)&ss) == 0
+		       ? ep.port
+		       : 0;
+}
+
+/* With port 0 the first socket's is everybody's. */
+static int open_endpoint(struct net_endpoint *ep)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < stun.n; i++) {
+		int fd = open_socket(ep, i == 0);
+
+		if (fd < 0)
+			return fd;
+		ep->port = port_of(fd);
+		if (!stun.port)
+			stun.port = ep->port;
+		rc = add_socket(&stun.loops[i], fd);
+	}
+	return rc;
+}
+
+static int open_address(const char *address, struct err *err)
+{
+	struct net_endpoint ep;
+	int rc = parse(&ep, address, "0.0.0.0");
+
+	if (!rc)
+		rc = open_endpoint(&ep);
+	if (!rc && *address == ':') {
+		uint16_t port = ep.port;
+
+		ep = (struct net_endpoint){.addr = {.family = AF_INET6}, .port = port};
+		rc = open_endpoint(&ep);
+		if (rc == -EAFNOSUPPORT || rc == -EADDRNOTAVAIL) /* a machine without IPv6 */
+			rc = 0;
+	}
+	if (rc)
+		return err_set(err, rc,
+			"cannot take UDP %s for STUN: %s; choose another address with "
+			"derp.stun_listen_addr, or \"\" for none",
+			address, strerror(-rc));
+	return 0;
+}
+
+/* ---- life ---- */
+
+static void begin_here(void *arg)
+{
+	struct io_loop *io = io_loop_here();
+	struct stun_loop *loop = &stun.loops[io_loop_index(io)];
+
+	(void)arg;
+	for (size_t i = 0; i < loop->n; i++) {
+		struct sock *sock = &loop->socks[i];
+
+		ev_io_init(&sock->readable, on_readable, sock->fd, EV_READ);
+		sock->readable.data = sock;
+		ev_io_start(io_loop_ev(io), &sock->readable);
+	}
+}
+
+static void end_here(void *arg)
+{
+	struct io_loop *io = io_loop_here();
+	struct stun_loop *loop = &stun.loops[io_loop_index(io)];
+
+	(void)arg;
+	for (size_t i = 0; i < loop->n; i++)
+		ev_io_stop(io_loop_ev(io), &loop->socks[i].readable);
+}
+
+static struct batch *batch_new(void)
+{
+	struct batch *batch = calloc(1, sizeof(*batch));
+
+	for (unsigned i = 0; batch && i < BATCH; i++) {
+		batch->in[i] = (struct iovec){batch->data[i], DATAGRAM_MAX};
+		batch->msgs[i].msg_hdr = (struct msghdr){.msg_name = &batch->from[i],
+			.msg_iov = &batch->in[i],
+			.msg_iovlen = 1,
+			.msg_control = &batch->control[i]};
+	}
+	return batch;
+}
+
+static void free_all(void)
+{
+	for (unsigned i = 0; i < stun.n; i++) {
+		struct stun_loop *loop = &stun.loops[i];
+
+		for (size_t j = 0; j < loop->n; j++)
+			close(loop->socks[j].fd);
+		free(loop->socks);
+		free(loop->batch);
+	}
+	free(stun.loops);
+	memset(&stun, 0, sizeof(stun));
+}
+
+int stun_start(const struct setting_list *addresses, struct err *err)
+{
+	int rc = 0;
+
+	stun_speak(false);
+	stun.n = io_loop_count();
+	stun.loops = calloc(stun.n, sizeof(*stun.loops));
+	for (unsigned i = 0; !rc && i < stun.n; i++) {
+		stun.loops[i].batch = batch_new();
+		rc = stun.loops[i].batch ? 0 : err_set(err, -ENOMEM, "out of memory");
+	}
+	for (size_t i = 0; !rc && i < addresses->count; i++)
+		rc = open_address(((char **)addresses->items)[i], err);
+	if (rc)
+		free_all();
+	else
+		io_on_each(begin_here, NULL);
+	return rc;
+}
+
+void stun_stop(void)
+{
+	if (!stun.loops)
+		return;
+	io_on_each(end_here, NULL);
+	free_all();
+}
+
+void stun_speak(bool speak)
+{
+	atomic_store_explicit(&speaking, speak, memory_order_relaxed);
+}
+
+bool stun_speaks(void)
+{
+	return atomic_load_explicit(&speaking, memory_order_relaxed);
+}
+
+uint16_t stun_port(void)
+{
+	return stun.port;
+}
+
+/* ---- counters ---- */
+
+static uint64_t sum(size_t offset)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < stun.n; i++) {
+		const char *counts = (const char *)&stun.loops[i].counts;
+
+		n += atomic_load_explicit(
+			(const _Atomic uint64_t *)(counts + offset), memory_order_relaxed);
+	}
+	return n;
+}
+
+uint64_t stun_answers(void)
+{
+	return sum(offsetof(struct counts, outcomes[ANSWERED]));
+}
+
+void stun_collect(struct metric_sink *sink)
+{
+	static const struct metric requests = {"tailplane_stun_requests_total", METRIC_COUNTER,
+		"Datagrams to the STUN sockets, by what became of them."};
+	static const struct metric families = {
+		"tailplane_stun_families_total", METRIC_COUNTER, "STUN requests by IP version."};
+	static const char *const outcomes[OUTCOMES] = {
+		"success", "not_stun", "read_error", "write_error", "silent"};
+	static const struct {
+		const char *name;
+		size_t offset;
+	} family[] = {
+		{"ipv4", offsetof(struct counts, ipv4)}, {"ipv6", offsetof(struct counts, ipv6)}};
+
+	for (unsigned i = 0; i < OUTCOMES; i++) {
+		struct metric_label label = {"disposition", outcomes[i]};
+
+		metric_add(sink, &requests, &label, 1,
+			(double)sum(offsetof(struct counts, outcomes) + i * sizeof(uint64_t)));
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		struct metric_label label = {"family", family[i].name};
+
+		metric_add(sink, &families, &label, 1, (double)sum(family[i].offset));
+	}
+}

@@ -47,11 +47,6 @@ def free_port():
         return s.getsockname()[1]
 
 
-def answers(port):
-    with socket.create_connection((ADDRESS, port), timeout=1):
-        return True
-
-
 def certificate(folder):
     key, cert = folder / f"{ADDRESS}.key", folder / f"{ADDRESS}.crt"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
@@ -71,7 +66,7 @@ class Relay:
         self.process = subprocess.Popen(
             [str(part) for part in self.command()], stdout=self.log, stderr=self.log,
             env={**os.environ, **self.environment()}, preexec_fn=lambda: os.sched_setaffinity(0, self.cores))
-        wait_until(lambda: answers(self.port), f"{type(self).__name__} listens", 20)
+        wait_until(self.listens, f"{type(self).__name__} listens", 20)
 
     def __enter__(self):
         return self
@@ -83,6 +78,10 @@ class Relay:
 
     def environment(self):
         return {}
+
+    def listens(self):
+        with socket.create_connection((ADDRESS, self.port), timeout=1):
+            return True
 
     def load(self, what, *options, timeout=300):
         """What derp_load tells of it."""
@@ -109,7 +108,20 @@ class Derper(Relay):
         return {"GOMAXPROCS": str(len(self.cores))}
 
 
-RELAYS = {"derper": Derper}
+class Ideal(Relay):
+    """Carries and does nothing else (perf/derp/ideal.h): what the generator and the kernel leave."""
+
+    def command(self):
+        pem = self.folder / "pem"
+        if self.tls:
+            pem.write_text("".join(path.read_text() for path in certificate(self.folder)))
+        return [LOAD, "ideal", self.port, *([pem] if self.tls else [])]
+
+    def listens(self):
+        return "ready" in (self.folder / "log").read_text()
+
+
+RELAYS = {"derper": Derper, "ideal": Ideal}
 
 
 def relayed(relay, seconds, *options):
@@ -163,6 +175,11 @@ def median(rounds, cell, value):
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
+def times_better(one, other, more_is_better):
+    above, below = (one, other) if more_is_better else (other, one)
+    return above["median"] / below["median"] if below["median"] else None
+
+
 def summary(results, cells):
     rows = []
     for cell, value, label, more in ROWS:
@@ -170,9 +187,8 @@ def summary(results, cells):
             continue
         row = {"cell": cell, "what": value, "label": label}
         row.update({name: median(rounds, cell, value) for name, rounds in results.items()})
-        if len(results) == 2:
-            above, below = ("tailplane", "derper") if more else ("derper", "tailplane")
-            row["times_better"] = row[above]["median"] / row[below]["median"] if row[below]["median"] else None
+        row["times_better"] = {name: times_better(row[name], row["derper"], more)
+                               for name in results if name != "derper" and "derper" in results}
         rows.append(row)
     return rows
 
@@ -204,18 +220,19 @@ def machine():
 
 
 def report(about, rows, notes, args):
-    names = [name for name in RELAYS if name in args.relays]
+    names = args.relays
+    others = [name for name in names if name != "derper"] if "derper" in names else []
     lines = [f"# DERP relay, {about['date']}", "",
              f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, {about['compiler']}, {about['openssl']}, "
              f"commit {about['commit']}; derper {about['derper']} ({about['go']}). The relay on core {RELAY_CORE}, its clients "
              f"on core {LOAD_CORE}, 16 pairs with 24 packets under way each; for each second of the relay's CPU time; medians "
              f"of {args.rounds} interleaved rounds, {args.seconds} s each (lowest–highest).", "",
-             "| | " + " | ".join(names) + " | times better |", "| --- |" + " --- |" * (len(names) + 1)]
-    cell = "{median:.3g} ({min:.3g}–{max:.3g})"
+             "| | " + " | ".join(names + [f"{name}, times better" for name in others]) + " |",
+             "| --- |" + " --- |" * (len(names) + len(others))]
     for row in rows:
-        times = row.get("times_better")
-        lines.append(f"| {row['label']} | " + " | ".join(cell.format(**row[name]) for name in names) +
-                     f" | {'' if times is None else f'{times:.2f}'} |")
+        cells = ["{median:.3g} ({min:.3g}–{max:.3g})".format(**row[name]) for name in names]
+        cells += ["" if row["times_better"][name] is None else f"{row['times_better'][name]:.2f}" for name in others]
+        lines.append("| " + " | ".join([row["label"], *cells]) + " |")
     for note in notes:
         lines += ["", note]
     return "\n".join(lines) + "\n"

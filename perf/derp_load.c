@@ -13,11 +13,13 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "ideal.h"
 #include "lists.h"
 #include "pairs.h"
 
 static const char USAGE[] =
 	"derp_load [OPTIONS] ADDRESS PORT window|flood|rate\n"
+	"derp_load ideal PORT [PEM FILE]: a relay that only carries\n"
 	"  --pairs N (16)   --size BYTES (1400)   --window PACKETS (24)   --rate PACKETS (500)\n"
 	"  --seconds N (2)  --relay PID: its CPU time is counted\n"
 	"  --tls            --one-a-record: as stock clients write\n";
@@ -128,6 +130,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (sodium_init() < 0)
 		errx(1, "libsodium");
+	if (argc > 2 && strcmp(argv[1], "ideal") == 0)
+		ideal_serve((uint16_t)number_read(argv[2], 1, 65535), argv[3]);
 	options_read(argc, argv, &o);
 	result = load(&o);
 	json_dumpf(result, stdout, JSON_COMPACT);

@@ -184,12 +184,14 @@ static void walk(struct run *r, struct pair *p, const uint8_t *at, size_t n)
 
 static void receive(struct run *r, struct pair *p)
 {
-	size_t n;
+	ssize_t n;
 
 	do {
 		n = peer_read(&p->to, r->buf, READ_BYTES);
-		walk(r, p, r->buf, n);
-	} while (p->to.tls && n > READ_BYTES - RECORD_BYTES); /* more may be in OpenSSL's buffer */
+		if (n < 0)
+			errx(1, "the relay ended a connection");
+		walk(r, p, r->buf, (size_t)n);
+	} while (p->to.tls && n > READ_BYTES - RECORD_BYTES);
 	p->heard = r->now;
 	fill(r, p);
 }

@@ -70,14 +70,15 @@ static void read_more(struct opening *o)
 	o->have += (size_t)got;
 }
 
-static void read_head(struct opening *o)
+/* `begin`: how it must. */
+static void read_head(struct opening *o, const char *begin)
 {
 	char *end;
 
 	while (!(end = memmem(o->buf, o->have, "\r\n\r\n", 4)))
 		read_more(o);
-	if (memcmp(o->buf, "HTTP/1.1 101", 12) != 0)
-		errx(1, "the relay answers: %.*s", (int)(end - (char *)o->buf), (char *)o->buf);
+	if (memcmp(o->buf, begin, strlen(begin)) != 0)
+		errx(1, "not %s but: %.*s", begin, (int)(end - (char *)o->buf), (char *)o->buf);
 	o->used = (size_t)((uint8_t *)end + 4 - o->buf);
 }
 
@@ -98,19 +99,25 @@ static const uint8_t *read_frame(struct opening *o, uint8_t type, size_t min, si
 	return frame + FRAME_HEADER;
 }
 
+/* A nonce and the box behind it; how many bytes. */
+static size_t box_put(
+	uint8_t *at, const char *text, const uint8_t to[KEY_BYTES], const uint8_t secret[KEY_BYTES])
+{
+	randombytes_buf(at, crypto_box_NONCEBYTES);
+	if (crypto_box_easy(at + crypto_box_NONCEBYTES, (const uint8_t *)text, strlen(text), at, to,
+		    secret) != 0)
+		errx(1, "the other's key is none");
+	return crypto_box_NONCEBYTES + crypto_box_MACBYTES + strlen(text);
+}
+
 static void send_client_info(struct peer *p, const uint8_t relay[KEY_BYTES])
 {
-	static const char INFO[] = "{\"version\":2,\"CanAckPings\":true}";
-	uint8_t frame[FRAME_HEADER + KEY_BYTES + crypto_box_NONCEBYTES + crypto_box_MACBYTES +
-		      sizeof(INFO) - 1];
-	uint8_t *nonce = frame + FRAME_HEADER + KEY_BYTES;
+	uint8_t frame[256];
+	size_t box = box_put(frame + FRAME_HEADER + KEY_BYTES,
+		"{\"version\":2,\"CanAckPings\":true}", relay, p->secret);
 
-	frame_head(frame, FRAME_CLIENT_INFO, p->public, sizeof(frame) - FRAME_HEADER - KEY_BYTES);
-	randombytes_buf(nonce, crypto_box_NONCEBYTES);
-	if (crypto_box_easy(nonce + crypto_box_NONCEBYTES, (const uint8_t *)INFO, sizeof(INFO) - 1,
-		    nonce, relay, p->secret) != 0)
-		errx(1, "the relay's key is none");
-	write_all(p, frame, sizeof(frame));
+	frame_head(frame, FRAME_CLIENT_INFO, p->public, box);
+	write_all(p, frame, FRAME_HEADER + KEY_BYTES + box);
 }
 
 static void handshake(struct peer *p)
@@ -121,7 +128,7 @@ static void handshake(struct peer *p)
 	size_t n;
 
 	write_all(p, REQUEST, sizeof(REQUEST) - 1);
-	read_head(&o);
+	read_head(&o, "HTTP/1.1 101");
 	frame = read_frame(&o, FRAME_SERVER_KEY, sizeof(MAGIC) + KEY_BYTES, &n);
 	if (memcmp(frame, MAGIC, sizeof(MAGIC)) != 0)
 		errx(1, "the relay's first frame has another magic");
@@ -185,6 +192,14 @@ static void tls_open(struct peer *p, struct target *target)
 		errx(1, "the relay does not resume");
 }
 
+/* From now on records collect until peer_flush. */
+static void opened(struct peer *p)
+{
+	if (p->tls)
+		SSL_set0_wbio(p->tls, BIO_new(BIO_s_mem()));
+	fcntl(p->fd, F_SETFL, fcntl(p->fd, F_GETFL) | O_NONBLOCK);
+}
+
 void peer_open(struct peer *p, struct target *target)
 {
 	int one = 1;
@@ -196,9 +211,43 @@ void peer_open(struct peer *p, struct target *target)
 	if (target->tls)
 		tls_open(p, target);
 	handshake(p);
-	if (p->tls) /* from now on records collect until peer_flush */
-		SSL_set0_wbio(p->tls, BIO_new(BIO_s_mem()));
-	fcntl(p->fd, F_SETFL, fcntl(p->fd, F_GETFL) | O_NONBLOCK);
+	opened(p);
+}
+
+static void handshake_of_relay(struct peer *p, const struct peer *relay)
+{
+	static const char ANSWER[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: DERP\r\n"
+				     "Connection: Upgrade\r\n\r\n";
+	struct opening o = {.p = p};
+	uint8_t frame[256] = {FRAME_SERVER_KEY};
+	size_t n;
+
+	read_head(&o, "GET /derp");
+	write_all(p, ANSWER, sizeof(ANSWER) - 1);
+	be32_put(frame + 1, sizeof(MAGIC) + KEY_BYTES);
+	memcpy(frame + FRAME_HEADER, MAGIC, sizeof(MAGIC));
+	memcpy(frame + FRAME_HEADER + sizeof(MAGIC), relay->public, KEY_BYTES);
+	write_all(p, frame, FRAME_HEADER + sizeof(MAGIC) + KEY_BYTES);
+	memcpy(p->public, read_frame(&o, FRAME_CLIENT_INFO, KEY_BYTES, &n), KEY_BYTES);
+	frame[0] = FRAME_SERVER_INFO;
+	n = box_put(frame + FRAME_HEADER, "{\"version\":2}", p->public, relay->secret);
+	be32_put(frame + 1, (uint32_t)n);
+	write_all(p, frame, FRAME_HEADER + n);
+}
+
+void peer_accept(struct peer *p, int fd, SSL_CTX *tls, const struct peer *relay)
+{
+	int one = 1;
+
+	*p = (struct peer){.fd = fd};
+	setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (tls) {
+		p->tls = SSL_new(tls);
+		if (!p->tls || SSL_set_fd(p->tls, fd) != 1 || SSL_accept(p->tls) != 1)
+			errx(1, "the TLS handshake failed");
+	}
+	handshake_of_relay(p, relay);
+	opened(p);
 }
 
 void peer_forget_tls(struct peer *p)
@@ -264,26 +313,25 @@ size_t peer_flush(struct peer *p)
 	return bytes - (size_t)sent;
 }
 
-static size_t tls_read(struct peer *p, uint8_t *to, size_t room)
+/* What the socket may have beyond OpenSSL's buffer has an event of its own. */
+static ssize_t tls_read(struct peer *p, uint8_t *to, size_t room)
 {
 	size_t have = 0;
 	int got;
 
-	while (have + RECORD_BYTES <= room) {
+	do {
 		got = SSL_read(p->tls, to + have, RECORD_BYTES);
-		if (got > 0) {
+		if (got > 0)
 			have += (size_t)got;
-			continue;
-		}
-		if (SSL_get_error(p->tls, got) == SSL_ERROR_WANT_READ)
+		else if (SSL_get_error(p->tls, got) == SSL_ERROR_WANT_READ)
 			break;
-		ERR_print_errors_fp(stderr);
-		errx(1, "the relay ended a connection");
-	}
-	return have;
+		else
+			return -1;
+	} while (have + RECORD_BYTES <= room && SSL_has_pending(p->tls));
+	return (ssize_t)have;
 }
 
-size_t peer_read(struct peer *p, uint8_t *to, size_t room)
+ssize_t peer_read(struct peer *p, uint8_t *to, size_t room)
 {
 	ssize_t got;
 
@@ -291,8 +339,6 @@ size_t peer_read(struct peer *p, uint8_t *to, size_t room)
 		return tls_read(p, to, room);
 	got = recv(p->fd, to, room, 0);
 	if (got > 0)
-		return (size_t)got;
-	if (got < 0 && errno == EAGAIN)
-		return 0;
-	errx(1, "the relay ended a connection");
+		return got;
+	return got < 0 && errno == EAGAIN ? 0 : -1;
 }

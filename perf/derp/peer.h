@@ -48,6 +48,8 @@ struct peer {
 /* The context of `target.tls`; `for_crowd`: little memory a connection, instead of few reads. */
 SSL_CTX *peer_tls(bool for_crowd);
 void peer_open(struct peer *p, struct target *target);
+/* The relay's side of it; `relay` has its keys. */
+void peer_accept(struct peer *p, int fd, SSL_CTX *tls, const struct peer *relay);
 /* With TLS, the descriptor alone goes on: the relay keeps its side. */
 void peer_forget_tls(struct peer *p);
 void peer_close(struct peer *p);
@@ -57,8 +59,9 @@ void peer_write(struct peer *p, const struct target *t, const uint8_t *frames, s
 	size_t frame_bytes);
 /* How many bytes the socket did not take. */
 size_t peer_flush(struct peer *p);
-/* 0: nothing there. The relay's end of the connection ends the program. */
-size_t peer_read(struct peer *p, uint8_t *to, size_t room);
+/* 0: nothing there; -1: the other end closed, or what came is no TLS. A TLS connection that fills
+ * more than room - RECORD_BYTES may hold more that no event tells of. */
+ssize_t peer_read(struct peer *p, uint8_t *to, size_t room);
 
 /* A header and the key of whom it is for or from. */
 uint8_t *frame_head(uint8_t *at, uint8_t type, const uint8_t key[KEY_BYTES], size_t payload);

@@ -16,6 +16,7 @@
 #include <tailplane/state.h>
 
 #include "dns.h"
+#include "doctor.h"
 #include "pages.h"
 #include "pending.h"
 #include "relays.h"
@@ -233,6 +234,7 @@ static void settle(void)
 
 static void parts_stop(void)
 {
+	doctor_stop();
 	pages_stop();
 	transport_stop();
 	settle();
@@ -280,6 +282,8 @@ static int control_start(const void *settings, struct err *err)
 	rc = transport_start(&transport, &rpc_ops, err);
 	if (!rc)
 		rc = pages_start(&control.tailnet, err);
+	if (!rc)
+		rc = doctor_start(err);
 	if (rc) {
 		parts_stop();
 		return rc;

@@ -57,16 +57,15 @@ static void doom(struct conn *conn)
 	ev_feed_event(core_loop(), &conn->readable, EV_READ);
 }
 
-static void put_line(struct conn *conn, const char *key, json_t *value)
+/* Takes the reference. */
+static void put_line(struct conn *conn, json_t *line)
 {
-	json_t *line;
 	char *text;
 
 	if (conn->doomed) {
-		json_decref(value);
+		json_decref(line);
 		return;
 	}
-	line = json_pack("{s:o}", key, value);
 	text = line ? json_dumps(line, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 	json_decref(line);
 	if (!text) {
@@ -98,21 +97,23 @@ static void request_done(struct conn *conn)
 
 static void sink_row(void *ctx, const json_t *row)
 {
-	put_line(ctx, "row", json_incref((json_t *)row));
+	put_line(ctx, json_pack("{s:O}", "row", row));
 }
 
 static void sink_result(void *ctx, const json_t *result)
 {
-	put_line(ctx, "result", json_incref((json_t *)result));
+	put_line(ctx, json_pack("{s:O}", "result", result));
 	request_done(ctx);
 }
 
-static void sink_error(void *ctx, const char *text)
+static void sink_error(void *ctx, const char *text, const json_t *result)
 {
 	json_t *value = json_string(text);
 
 	/* not UTF-8, from a file's name or the like */
-	put_line(ctx, "error", value ? value : json_string("failed, for a reason that is no text"));
+	if (!value)
+		value = json_string("failed, for a reason that is no text");
+	put_line(ctx, json_pack("{s:o, s:O*}", "error", value, "result", result));
 	request_done(ctx);
 }
 
@@ -172,7 +173,7 @@ static void take_line(struct conn *conn, const char *line, size_t len)
 		wrong = text;
 	}
 	if (wrong)
-		sink_error(conn, wrong);
+		sink_error(conn, wrong, NULL);
 	else
 		run_request(conn, request);
 	json_decref(request);
@@ -193,7 +194,7 @@ static void take_lines(struct conn *conn)
 	}
 	if (bytes_buffer_used(&conn->in) <= LINE_MAX_BYTES || conn->doomed || conn->ending)
 		return;
-	put_line(conn, "error", json_string("a request is longer than 1 MiB"));
+	put_line(conn, json_pack("{s:s}", "error", "a request is longer than 1 MiB"));
 	conn->ending = true;
 }
 

@@ -111,7 +111,7 @@ static void fail_unknown(const char *name, const struct op_sink *sink, void *ctx
 			name, nearest.best);
 	else
 		snprintf(text, sizeof(text), "there is no operation \"%.64s\"", name);
-	sink->error(ctx, text);
+	sink->error(ctx, text, NULL);
 }
 
 struct op_call *op_start(
@@ -130,7 +130,7 @@ struct op_call *op_start(
 		if (!op)
 			fail_unknown(name, sink, ctx);
 		else
-			sink->error(ctx, err.msg);
+			sink->error(ctx, err.msg, NULL);
 		json_decref(args);
 		if (fd >= 0)
 			close(fd);
@@ -159,13 +159,13 @@ void op_abandon(struct op_call *call)
 	}
 }
 
-static void call_fail(struct op_call *call, const char *text)
+static void call_fail(struct op_call *call, const char *text, const json_t *result)
 {
 	const struct op_sink *sink = call->sink;
 
 	call->sink = NULL;
 	if (sink)
-		sink->error(call->ctx, text);
+		sink->error(call->ctx, text, result);
 }
 
 static void fail_stopped(struct op_call *call)
@@ -173,7 +173,7 @@ static void fail_stopped(struct op_call *call)
 	char text[128];
 
 	snprintf(text, sizeof(text), "plugin %s stopped meanwhile", call->owner->plugin->name);
-	call_fail(call, text);
+	call_fail(call, text, NULL);
 }
 
 /* Each round begins anew: what is told may end other calls. */
@@ -219,19 +219,35 @@ void op_reply(struct op_call *call, json_t *result)
 	call_free(call);
 }
 
-void op_fail(struct op_call *call, const char *fmt, ...)
+__attribute__((format(printf, 3, 0))) static void fail_with(
+	struct op_call *call, const json_t *result, const char *fmt, va_list args)
 {
 	char *text;
-	va_list args;
-	int n;
+	int n = vasprintf(&text, fmt, args);
 
-	va_start(args, fmt);
-	n = vasprintf(&text, fmt, args);
-	va_end(args);
-	call_fail(call, n < 0 ? "no memory" : text);
+	call_fail(call, n < 0 ? "no memory" : text, result);
 	if (n >= 0)
 		free(text);
 	call_free(call);
+}
+
+void op_fail(struct op_call *call, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	fail_with(call, NULL, fmt, args);
+	va_end(args);
+}
+
+void op_reply_failed(struct op_call *call, json_t *result, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	fail_with(call, result, fmt, args);
+	va_end(args);
+	json_decref(result);
 }
 
 void op_emit(struct op_call *call, json_t *row)
@@ -284,8 +300,9 @@ static void invocation_result(void *ctx, const json_t *result)
 	invocation_end(ctx, result, NULL);
 }
 
-static void invocation_error(void *ctx, const char *text)
+static void invocation_error(void *ctx, const char *text, const json_t *result)
 {
+	(void)result;
 	invocation_end(ctx, NULL, text);
 }
 

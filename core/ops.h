@@ -10,7 +10,8 @@ struct instance;
 struct op_sink {
 	void (*row)(void *ctx, const json_t *row);
 	void (*result)(void *ctx, const json_t *result);
-	void (*error)(void *ctx, const char *text);
+	/* `result` NULL, or what was found all the same. */
+	void (*error)(void *ctx, const char *text, const json_t *result);
 };
 
 /*

@@ -2,7 +2,7 @@
 /* Control loop. Names are resolved by libcurl's own threads. */
 #include "fetch.h"
 
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +10,7 @@
 #include <tailplane/loop.h>
 
 #define TIMEOUT_S 30l
+#define LOOK_MAX 65536
 
 struct fetch {
 	CURL *easy;
@@ -20,6 +21,8 @@ struct fetch {
 	char *body, problem[CURL_ERROR_SIZE];
 	size_t len, max;
 	bool too_long;
+	CURLcode code;
+	struct curl_slist *connect_to;
 };
 
 struct watch {
@@ -31,6 +34,7 @@ static void finish(struct fetch *fetch, CURLcode code)
 {
 	const char *why = fetch->problem[0] ? fetch->problem : curl_easy_strerror(code);
 
+	fetch->code = code;
 	if (fetch->too_long)
 		why = "the answer is too long";
 	fetch->done(fetch->arg, code ? NULL : fetch->body ? fetch->body : "", fetch->len, why);
@@ -135,6 +139,8 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *arg)
 
 static void options(struct fetch *fetch, const char *url)
 {
+	const char *authorities = getenv("SSL_CERT_FILE");
+
 	/* a look-up that goes on is left behind when we stop, not waited for */
 	curl_easy_setopt(fetch->easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(fetch->easy, CURLOPT_URL, url);
@@ -145,6 +151,9 @@ static void options(struct fetch *fetch, const char *url)
 	curl_easy_setopt(fetch->easy, CURLOPT_FAILONERROR, 1l);
 	curl_easy_setopt(fetch->easy, CURLOPT_NOSIGNAL, 1l);
 	curl_easy_setopt(fetch->easy, CURLOPT_TIMEOUT, TIMEOUT_S);
+	/* as the clients' own library has it */
+	if (authorities)
+		curl_easy_setopt(fetch->easy, CURLOPT_CAINFO, authorities);
 	curl_easy_setopt(fetch->easy, CURLOPT_USERAGENT, "tailplane");
 	curl_easy_setopt(fetch->easy, CURLOPT_ERRORBUFFER, fetch->problem);
 	curl_easy_setopt(fetch->easy, CURLOPT_WRITEFUNCTION, on_body);
@@ -155,7 +164,7 @@ static void options(struct fetch *fetch, const char *url)
 	curl_multi_setopt(fetch->multi, CURLMOPT_TIMERDATA, fetch);
 }
 
-struct fetch *fetch_start(const char *url, size_t max, fetch_done_fn done, void *arg)
+static struct fetch *fetch_new(const char *url, size_t max, fetch_done_fn done, void *arg)
 {
 	struct fetch *fetch = calloc(1, sizeof(*fetch));
 
@@ -173,9 +182,78 @@ struct fetch *fetch_start(const char *url, size_t max, fetch_done_fn done, void 
 		return NULL;
 	}
 	options(fetch, url);
+	return fetch;
+}
+
+struct fetch *fetch_start(const char *url, size_t max, fetch_done_fn done, void *arg)
+{
+	struct fetch *fetch = fetch_new(url, max, done, arg);
+
 	/* calls on_timer with 0: the rest happens on the loop */
+	if (fetch)
+		curl_multi_add_handle(fetch->multi, fetch->easy);
+	return fetch;
+}
+
+static bool redirect(struct fetch *fetch, const char *address)
+{
+	char text[80];
+
+	snprintf(text, sizeof(text), strchr(address, ':') ? "::[%s]:" : "::%s:", address);
+	fetch->connect_to = curl_slist_append(NULL, text);
+	curl_easy_setopt(fetch->easy, CURLOPT_CONNECT_TO, fetch->connect_to);
+	return fetch->connect_to;
+}
+
+struct fetch *fetch_look(const struct fetch_look *look, fetch_done_fn done, void *arg)
+{
+	struct fetch *fetch = fetch_new(look->url, LOOK_MAX, done, arg);
+
+	if (!fetch)
+		return NULL;
+	if (look->connect_to && !redirect(fetch, look->connect_to)) {
+		fetch_cancel(fetch);
+		return NULL;
+	}
+	curl_easy_setopt(fetch->easy, CURLOPT_FAILONERROR, 0l);
+	curl_easy_setopt(fetch->easy, CURLOPT_FOLLOWLOCATION, 0l);
+	curl_easy_setopt(fetch->easy, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(fetch->easy, CURLOPT_CERTINFO, 1l);
+	curl_easy_setopt(fetch->easy, CURLOPT_TIMEOUT_MS, look->timeout_ms);
+	if (look->untrusted) {
+		curl_easy_setopt(fetch->easy, CURLOPT_SSL_VERIFYPEER, 0l);
+		curl_easy_setopt(fetch->easy, CURLOPT_SSL_VERIFYHOST, 0l);
+	}
 	curl_multi_add_handle(fetch->multi, fetch->easy);
 	return fetch;
+}
+
+/* Of the leaf, which comes first. */
+static int64_t certificate_ends(CURL *easy)
+{
+	static const char title[] = "Expire date:";
+	struct curl_certinfo *info = NULL;
+
+	if (curl_easy_getinfo(easy, CURLINFO_CERTINFO, &info) || !info || !info->num_of_certs)
+		return 0;
+	for (const struct curl_slist *at = info->certinfo[0]; at; at = at->next)
+		if (!strncmp(at->data, title, sizeof(title) - 1))
+			return curl_getdate(at->data + sizeof(title) - 1, NULL);
+	return 0;
+}
+
+void fetch_seen(const struct fetch *fetch, struct fetch_seen *seen)
+{
+	struct curl_header *header;
+	const char *address = NULL;
+
+	*seen = (struct fetch_seen){.distrusted = fetch->code == CURLE_PEER_FAILED_VERIFICATION};
+	curl_easy_getinfo(fetch->easy, CURLINFO_RESPONSE_CODE, &seen->status);
+	curl_easy_getinfo(fetch->easy, CURLINFO_PRIMARY_IP, &address);
+	snprintf(seen->address, sizeof(seen->address), "%s", address ? address : "");
+	seen->expires = certificate_ends(fetch->easy);
+	if (!curl_easy_header(fetch->easy, "Date", 0, CURLH_HEADER, -1, &header))
+		seen->date = curl_getdate(header->value, NULL);
 }
 
 void fetch_cancel(struct fetch *fetch)
@@ -186,6 +264,7 @@ void fetch_cancel(struct fetch *fetch)
 		curl_easy_cleanup(fetch->easy);
 	if (fetch->multi)
 		curl_multi_cleanup(fetch->multi);
+	curl_slist_free_all(fetch->connect_to);
 	ev_timer_stop(core_loop(), &fetch->timer);
 	free(fetch->body);
 	free(fetch);

@@ -263,6 +263,14 @@ static const struct op_column events_columns[] = {
 	{NULL},
 };
 
+static const struct op_column doctor_columns[] = {
+	{"state", "state", OP_STATE},
+	{"check", "check", OP_TEXT},
+	{"found", "found", OP_TEXT},
+	{"advice", "what to do", OP_TEXT},
+	{NULL},
+};
+
 const struct op control_ops[] = {
 	{.name = "users create",
 		.aliases = "- c|new",
@@ -431,6 +439,12 @@ const struct op control_ops[] = {
 		.columns = auth_columns,
 		.run = run_auth_list},
 
+	{.name = "doctor",
+		.help = "Look at the server as clients would, from here, through relays and "
+			"through connected clients: what is wrong, and what to do. Fails when "
+			"something is.",
+		.columns = doctor_columns,
+		.run = run_doctor},
 	{.name = "events watch",
 		.help = "Show what changes in the tailnet, as it changes.",
 		.columns = events_columns,

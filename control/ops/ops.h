@@ -15,3 +15,5 @@ extern const struct op control_ops[];
 void ops_use(struct tailnet *t);
 void events_start(struct tailnet *t);
 void events_stop(struct tailnet *t);
+/* doctor/doctor.c */
+void run_doctor(struct op_call *call, const json_t *args);

@@ -77,15 +77,17 @@ static enum cli_exit show_answer(struct cli *cli, const struct op *op, FILE *out
 
 	if (answer == NULL) {
 		code = complain("", &err, CLI_UNREACHABLE);
-	} else if (error != NULL) {
-		err_set(&err, -EIO, "%s", error);
-		code = complain(op->name, &err, CLI_FAILED);
 	} else if (rows.any && !json_is_null(result) && result != NULL) {
 		render_row(&rows, result);
 	} else if (!rows.any && result != NULL) {
 		render(out, cli->options.output, result, op->columns, &cli->screen);
 	}
 	render_rows_end(&rows);
+	if (error != NULL) {
+		fflush(out);
+		err_set(&err, -EIO, "%s", error);
+		code = complain(op->name, &err, CLI_FAILED);
+	}
 	json_decref(answer);
 	return code;
 }

@@ -199,6 +199,14 @@ def test_fields_are_headscales(nodes, name, key, line):
     within(shape(ask(nodes, line)[0]), shape(recorded(name)[key][0]))
 
 
+def test_a_result_that_is_a_failure(tailnet):
+    done = run(tailnet, "-o json doctor", check=False)
+    assert done.returncode == 1 and json.loads(done.stdout)[0]["state"] == "failed"
+    assert done.stderr == "tailplane: doctor: 1 of 1 checks failed\n"
+    done = run(tailnet, "doctor", check=False)
+    assert done.returncode == 1 and "front door" in done.stdout and "what to do" in done.stdout
+
+
 def test_kept_over_a_restart(nodes):
     before = ask(nodes, "nodes list"), ask(nodes, "users list"), ask(nodes, "preauthkeys list")
     assert nodes.stop() == 0

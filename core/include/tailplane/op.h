@@ -75,6 +75,10 @@ struct op {
 /* Takes the reference of `result`. */
 void op_reply(struct op_call *call, json_t *result);
 void op_fail(struct op_call *call, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A result that says that something is wrong: shown as any other, and the command has failed. Takes
+ * the reference. */
+void op_reply_failed(struct op_call *call, json_t *result, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* One row of a stream; takes the reference. */
 void op_emit(struct op_call *call, json_t *row);
 /* The descriptor passed for an OP_ARG_FILE argument (now the caller's), or -1. */

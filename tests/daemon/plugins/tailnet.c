@@ -97,6 +97,16 @@ static const struct op ours[] = {
 	{NULL},
 };
 
+/* The real one looks at a front door and relays, which are not here. */
+void run_doctor(struct op_call *call, const json_t *args)
+{
+	json_t *rows = json_pack("[{s:s, s:s, s:s, s:s}]", "check", "front door", "state", "failed",
+		"found", "not there", "advice", "load the control plugin");
+
+	(void)args;
+	op_reply_failed(call, rows, "%d of %d checks failed", 1, 1);
+}
+
 static ev_timer due;
 
 static void arm(void *arg)

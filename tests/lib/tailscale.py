@@ -80,19 +80,23 @@ class Derper:
 
     REGION = 900
 
-    def __init__(self, machine, version=CURRENT):
+    def __init__(self, machine, version=CURRENT, authority=None, args=(), env=None):
+        """`authority` (certificates.Authority) signs its certificate; without one it signs itself."""
         self.machine = machine
-        folder = machine.net.dir / "derper"
+        folder = machine.net.dir / f"{machine.name}.derper"
         folder.mkdir()
         address = machine.outside
-        machine.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                    "-days", "30", "-subj", f"/CN={address}", "-addext", f"subjectAltName=IP:{address}",
-                    "-keyout", folder / f"{address}.key", "-out", folder / f"{address}.crt")
+        if authority:
+            authority.issue(folder / f"{address}.crt", folder / f"{address}.key", address)
+        else:
+            machine.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "30", "-subj", f"/CN={address}", "-addext", f"subjectAltName=IP:{address}",
+                        "-keyout", folder / f"{address}.key", "-out", folder / f"{address}.crt")
         der = ssl.PEM_cert_to_DER_cert((folder / f"{address}.crt").read_text())
         self.pin = hashlib.sha256(der).hexdigest()
         self.program = machine.start(
             program("derper", version), "-c", folder / "derper.key", "-a", ":443", "-http-port", "-1", "-certmode",
-            "manual", "-certdir", folder, "-hostname", address, "-stun", name="derper")
+            "manual", "-certdir", folder, "-hostname", address, "-stun", *args, name="derper", env=env)
         wait_until(lambda: machine.run("sh", "-c", "ss -ltn | grep -q :443", check=False).returncode == 0,
                    "derper listens")
 

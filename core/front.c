@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <tailplane/log.h>
@@ -67,10 +66,10 @@ static void serving_free(struct serving *serving)
 	free(serving);
 }
 
-static void look_at_files(const struct serving *serving, struct stat *seen)
+void front_files_look(const struct tls_files *files, size_t n, struct stat *seen)
 {
-	for (size_t i = 0; i < serving->n_files; i++) {
-		const char *paths[2] = {serving->files[i].cert_path, serving->files[i].key_path};
+	for (size_t i = 0; i < n; i++) {
+		const char *paths[2] = {files[i].cert_path, files[i].key_path};
 
 		for (unsigned j = 0; j < 2; j++) {
 			char *path = state_path(paths[j]);
@@ -98,17 +97,20 @@ static void files_add(struct serving *serving, const char *cert_path, const char
 	at->key_path = must(strdup(key_path));
 }
 
-static int load_tls(struct serving *serving, struct err *err)
+struct tls_context *front_context_new(const struct tls_files *files, size_t n, struct err *err)
 {
 	struct tls_provider provider;
-	int rc;
 
-	look_at_files(serving, serving->seen);
+	if (tls_files_provider(&provider, files, n, err) != 0)
+		return NULL;
+	return tls_context_new(provider, front.extra, front.extra_len, err);
+}
+
+static int load_tls(struct serving *serving, struct err *err)
+{
+	front_files_look(serving->files, serving->n_files, serving->seen);
 	serving->made = core_now();
-	rc = tls_files_provider(&provider, serving->files, serving->n_files, err);
-	if (rc)
-		return rc;
-	serving->tls = tls_context_new(provider, front.extra, front.extra_len, err);
+	serving->tls = front_context_new(serving->files, serving->n_files, err);
 	return serving->tls ? 0 : -EINVAL;
 }
 
@@ -193,15 +195,9 @@ void front_commit(void)
 uint16_t front_port(bool *tls)
 {
 	const struct listener *first = front_listeners_first();
-	struct sockaddr_storage ss;
-	struct net_endpoint ep;
-	socklen_t len = sizeof(ss);
 
 	*tls = first && first->tls;
-	if (!first || getsockname(first->fd, (struct sockaddr *)&ss, &len) != 0 ||
-		net_endpoint_from_sockaddr(&ep, (struct sockaddr *)&ss) != 0)
-		return 0;
-	return ep.port;
+	return first ? front_listener_port(first) : 0;
 }
 
 /* ---- certificates that change ---- */
@@ -230,20 +226,29 @@ static bool same_file(const struct stat *a, const struct stat *b)
 	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+bool front_files_differ(const struct stat *a, const struct stat *b, size_t n)
+{
+	for (size_t i = 0; i < 2 * n; i++) {
+		if (!same_file(&a[i], &b[i]))
+			return true;
+	}
+	return false;
+}
+
 LOOP_CALLBACK(front_look, ev_timer)
 {
 	struct serving *serving = front.running;
 	struct stat *now;
 	struct err err = {0};
-	bool changed = false;
+	bool changed;
 
 	(void)loop, (void)watcher, (void)revents;
+	front_own_look(false);
 	if (!serving || !serving->tls)
 		return;
 	now = must(calloc(2 * serving->n_files, sizeof(*now)));
-	look_at_files(serving, now);
-	for (size_t i = 0; i < 2 * serving->n_files; i++)
-		changed |= !same_file(&now[i], &serving->seen[i]);
+	front_files_look(serving->files, serving->n_files, now);
+	changed = front_files_differ(now, serving->seen, serving->n_files);
 	free(now);
 	if (!changed && core_now() - serving->made < TICKETS_FOR)
 		return;
@@ -272,6 +277,7 @@ int front_extra_certificate(const void *der, size_t len, struct err *err)
 		return rc;
 	}
 	free(old);
+	front_own_look(true);
 	return 0;
 }
 

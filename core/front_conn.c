@@ -98,6 +98,7 @@ static void forget(struct front_conn *conn)
 		conn->request->conn = NULL;
 	head_free(conn->head);
 	free(conn->out);
+	tls_context_put(conn->context);
 }
 
 void front_conn_close(struct front_conn *conn)
@@ -323,7 +324,8 @@ static void begin_tls(struct front_conn *conn)
 	int one = 1;
 
 	setsockopt(conn->stream.fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
-	conn->stream.tls = tls_new(conn->loop->tls, conn->stream.fd);
+	conn->stream.tls =
+		tls_new(conn->context ? conn->context : conn->loop->tls, conn->stream.fd);
 	if (!conn->stream.tls) {
 		front_conn_close(conn);
 		return;
@@ -448,7 +450,7 @@ void front_conn_arrive(struct io_message *message)
 	ev_io_init(&conn->io, on_event, conn->stream.fd, EV_READ);
 	conn->io.data = conn;
 	list_add(&loop->lists[conn->state], conn);
-	if (!room || (conn->tls && !loop->tls)) {
+	if (!room || (conn->tls && !conn->context && !loop->tls)) {
 		front_count(&front_counts.refused);
 		front_conn_close(conn);
 		return;

@@ -16,6 +16,7 @@
 #include <tailplane/loop.h>
 
 #include "front_private.h"
+#include "front_tls.h"
 
 #define BACKLOG 4096
 #define ACCEPTS_A_TURN 64
@@ -72,6 +73,8 @@ static void take(const struct listener *listener, int fd, const struct sockaddr 
 	conn->site = listener->site;
 	conn->tls = listener->tls;
 	conn->beside_tls = listener->beside_tls;
+	if (listener->own)
+		conn->context = tls_context_get(front_own_context(listener->own));
 	if (listener->site == SITE_METRICS)
 		atomic_fetch_add_explicit(&front_metrics_conns, 1, memory_order_relaxed);
 	dispatch(conn);
@@ -265,7 +268,7 @@ static struct listener *listener_new(const char *address, enum site site)
 	return listener;
 }
 
-static void listener_free(struct listener *listener)
+void front_listener_free(struct listener *listener)
 {
 	if (listener->fd >= 0)
 		close(listener->fd);
@@ -360,7 +363,7 @@ int front_listeners_prepare(const struct core_conf *conf, bool starting, struct 
 		while (*at != one)
 			at = &(*at)->next;
 		*at = one->next;
-		listener_free(one);
+		front_listener_free(one);
 	}
 	prepared = true;
 	return 0;
@@ -372,23 +375,38 @@ void front_listeners_abandon(void)
 		struct listener *one = next;
 
 		next = one->next;
-		listener_free(one);
+		front_listener_free(one);
 	}
 	prepared = false;
+}
+
+void front_listener_end(struct listener *listener)
+{
+	struct ev_loop *ev = io_loop_ev(io_loop_here());
+
+	ev_io_stop(ev, &listener->acceptable);
+	ev_timer_stop(ev, &listener->pause);
+}
+
+void front_listener_begin(struct listener *listener)
+{
+	ev_io_init(&listener->acceptable, on_acceptable, listener->fd, EV_READ);
+	ev_init(&listener->pause, resume);
+	listener->pause.repeat = PAUSE;
+	listener->acceptable.data = listener->pause.data = listener;
+	ev_io_start(io_loop_ev(io_loop_here()), &listener->acceptable);
+	if (spare < 0)
+		spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 /* Those that stay give their socket on. */
 static void exchange(void *arg)
 {
-	struct ev_loop *ev = io_loop_ev(io_loop_here());
-
 	(void)arg;
 	if (io_loop_index(io_loop_here()) != 0)
 		return;
-	for (struct listener *old = running; old; old = old->next) {
-		ev_io_stop(ev, &old->acceptable);
-		ev_timer_stop(ev, &old->pause);
-	}
+	for (struct listener *old = running; old; old = old->next)
+		front_listener_end(old);
 	for (struct listener *l = next; l; l = l->next) {
 		struct listener *old = l->fd < 0 ? open_already(l) : NULL;
 
@@ -396,14 +414,8 @@ static void exchange(void *arg)
 			l->fd = old->fd;
 			old->fd = -1;
 		}
-		ev_io_init(&l->acceptable, on_acceptable, l->fd, EV_READ);
-		ev_init(&l->pause, resume);
-		l->pause.repeat = PAUSE;
-		l->acceptable.data = l->pause.data = l;
-		ev_io_start(ev, &l->acceptable);
+		front_listener_begin(l);
 	}
-	if (spare < 0)
-		spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 static void tell(const struct listener *listener)
@@ -435,7 +447,7 @@ void front_listeners_commit(void)
 		struct listener *one = old;
 
 		old = one->next;
-		listener_free(one);
+		front_listener_free(one);
 	}
 }
 
@@ -456,4 +468,36 @@ const struct listener *front_listeners_first(void)
 			return l;
 	}
 	return NULL;
+}
+
+struct listener *front_listener_open(
+	const char *address, const struct front_own *own, struct err *err)
+{
+	struct listener *listener = listener_new(address, SITE_PUBLIC);
+	int fd = open_socket(address);
+
+	listener->tls = true;
+	listener->own = own;
+	listener->fd = fd;
+	if (fd >= 0) {
+		tell(listener);
+		return listener;
+	}
+	front_listener_free(listener);
+	err_set(err, fd, "cannot listen on %s: %s", address,
+		fd == -EACCES ? "ports below 1024 are for core.http, which takes them at start"
+			      : strerror(-fd));
+	return NULL;
+}
+
+uint16_t front_listener_port(const struct listener *listener)
+{
+	struct sockaddr_storage ss;
+	struct net_endpoint ep;
+	socklen_t len = sizeof(ss);
+
+	if (getsockname(listener->fd, (struct sockaddr *)&ss, &len) != 0 ||
+		net_endpoint_from_sockaddr(&ep, (struct sockaddr *)&ss) != 0)
+		return 0;
+	return ep.port;
 }

@@ -7,6 +7,7 @@
  * goes" look at its head alone.
  */
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #include <tailplane/front.h>
 #include <tailplane/metrics.h>
@@ -39,6 +40,7 @@ struct listener {
 	bool beside_tls; /* plain, where another speaks it: serves FRONT_PLAIN, sends others there
 			  */
 	bool optional;
+	const struct front_own *own; /* whose certificate it has; NULL: that of core.http */
 };
 
 struct front_conn {
@@ -53,6 +55,7 @@ struct front_conn {
 	bool tls, beside_tls, close_after;
 	struct front_head *head;       /* being read */
 	struct front_request *request; /* being served */
+	struct tls_context *context;   /* of the listener, where it has one of its own; counted */
 	uint8_t *out;                  /* the answer */
 	size_t out_len, out_at;
 };
@@ -111,6 +114,20 @@ static inline void front_count(_Atomic uint64_t *counter)
 
 struct front_loop *front_loop_of(struct io_loop *loop);
 
+struct tls_files;
+/* With the extra certificate; NULL: `err` says why. */
+struct tls_context *front_context_new(const struct tls_files *files, size_t n, struct err *err);
+/* What the files are now; two a pair. */
+void front_files_look(const struct tls_files *files, size_t n, struct stat *seen);
+bool front_files_differ(const struct stat *a, const struct stat *b, size_t n);
+
+/* ---- front_own.c ---- */
+
+/* A plugin's listeners and their certificate; see front_own.c. */
+struct tls_context *front_own_context(const struct front_own *own);
+/* Takes certificates that changed, and all of them where `all`. */
+void front_own_look(bool all);
+
 /* ---- front_routes.c ---- */
 
 struct front_routes; /* a table; never changed once loops have it */
@@ -159,3 +176,11 @@ void front_listeners_abandon(void);
 void front_listeners_close(void);
 /* The first public one; NULL: none. */
 const struct listener *front_listeners_first(void);
+/* One that is in no list of ours, on `address`; it does not listen yet. NULL: `err` says why. */
+struct listener *front_listener_open(
+	const char *address, const struct front_own *own, struct err *err);
+void front_listener_free(struct listener *listener);
+/* Accept connections or not: on the first I/O loop. */
+void front_listener_begin(struct listener *listener);
+void front_listener_end(struct listener *listener);
+uint16_t front_listener_port(const struct listener *listener);

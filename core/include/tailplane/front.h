@@ -88,6 +88,19 @@ struct io_stream *front_upgrade(struct front_request *request);
  */
 int front_extra_certificate(const void *der, size_t len, struct err *err);
 
+/*
+ * Listeners of a plugin's own beside those of core.http: the same routes, another certificate, out
+ * of two files in PEM that are read again when they change. Control loop; open in start, close in
+ * stop. Requests that came by them go on.
+ */
+struct front_own;
+int front_own_open(struct front_own **own, char *const *addresses, size_t n, const char *cert_path,
+	const char *key_path, struct err *err);
+void front_own_close(struct front_own *own);
+/* The files were written anew: those who come from now on get the new certificate. */
+int front_own_renew(struct front_own *own, struct err *err);
+uint16_t front_own_port(const struct front_own *own); /* of the first */
+
 /* The port of the first public listener, 0 when there is none, and whether it speaks TLS: for the
  * addresses that plugins print. */
 uint16_t front_port(bool *tls);

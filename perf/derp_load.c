@@ -11,24 +11,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <time.h>
 
+#include "clock.h"
+#include "crowd.h"
 #include "ideal.h"
 #include "lists.h"
 #include "pairs.h"
+#include "stall.h"
+#include "stun.h"
 
 static const char USAGE[] =
-	"derp_load [OPTIONS] ADDRESS PORT window|flood|rate\n"
+	"derp_load [OPTIONS] ADDRESS PORT window|flood|rate|stall|pass|stay|stun\n"
 	"derp_load ideal PORT [PEM FILE]: a relay that only carries\n"
 	"  --pairs N (16)   --size BYTES (1400)   --window PACKETS (24)   --rate PACKETS (500)\n"
 	"  --seconds N (2)  --relay PID: its CPU time is counted\n"
-	"  --tls            --one-a-record: as stock clients write\n";
+	"  --tls            --one-a-record: as stock clients write\n"
+	"  --connections N (1000): how many pass or stay; these end when standard input does\n"
+	"  --resume: with the ticket of the connection before\n"
+	"derp_load echo PORT: the bare cost of datagrams\n";
 
 struct options {
 	struct plan plan;
 	struct target target;
 	const char *what;
 	bool tls;
+	unsigned connections;
 };
 
 static struct option long_options[] = {
@@ -39,6 +47,8 @@ static struct option long_options[] = {
 	{"seconds", required_argument, NULL, 't'},
 	{"relay", required_argument, NULL, 'P'},
 	{"tls", no_argument, NULL, 'T'},
+	{"connections", required_argument, NULL, 'c'},
+	{"resume", no_argument, NULL, 'R'},
 	{"one-a-record", no_argument, NULL, '1'},
 	{0},
 };
@@ -80,6 +90,12 @@ static void options_read(int argc, char **argv, struct options *o)
 		case 'P':
 			plan->relay = (pid_t)number_read(optarg, 1, 1 << 30);
 			break;
+		case 'c':
+			o->connections = number_read(optarg, 1, 1000000);
+			break;
+		case 'R':
+			o->target.resume = true;
+			break;
 		case 'T':
 			o->tls = true;
 			break;
@@ -99,7 +115,16 @@ static void options_read(int argc, char **argv, struct options *o)
 	o->what = argv[optind + 2];
 }
 
-static json_t *load(struct options *o)
+static json_t *outcome_json(const struct outcome *out)
+{
+	return json_pack("{s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "seconds",
+		out->seconds, "relay_cpu_s", out->relay_cpu, "own_cpu_s", out->own_cpu, "sent",
+		(json_int_t)out->sent, "received", (json_int_t)out->received, "lost",
+		(json_int_t)out->lost, "bytes", (json_int_t)out->bytes, "p50_us", out->p50_us,
+		"p99_us", out->p99_us, "max_us", out->max_us);
+}
+
+static json_t *pairs(struct options *o)
 {
 	static const char *const names[] = {"window", "flood", "rate"};
 	struct outcome out = {0};
@@ -107,14 +132,84 @@ static json_t *load(struct options *o)
 	for (unsigned i = 0; i < 3; i++)
 		if (strcmp(o->what, names[i]) == 0)
 			o->plan.load = (enum load)i;
-	if (o->tls)
-		o->target.tls = peer_tls(false);
 	pairs_run(&o->plan, &o->target, &out);
-	return json_pack("{s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "seconds",
-		out.seconds, "relay_cpu_s", out.relay_cpu, "own_cpu_s", out.own_cpu, "sent",
-		(json_int_t)out.sent, "received", (json_int_t)out.received, "lost",
-		(json_int_t)out.lost, "bytes", (json_int_t)out.bytes, "p50_us", out.p50_us,
-		"p99_us", out.p99_us, "max_us", out.max_us);
+	return outcome_json(&out);
+}
+
+static json_t *stall(struct options *o)
+{
+	struct stall_outcome out = {0};
+
+	stall_run(&o->target, o->plan.seconds, o->plan.relay, &out);
+	return json_pack("{s:f, s:I, s:o, s:o}", "closed_after_s", out.closed_after, "hidden_bytes",
+		(json_int_t)out.hidden_bytes, "before", outcome_json(&out.before), "during",
+		outcome_json(&out.during));
+}
+
+static json_t *pass(struct options *o)
+{
+	struct timespec start, end;
+	double relay, own;
+
+	crowd_pass(&o->target, 10);
+	o->target.resumed = 0;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	relay = process_cpu_seconds(o->plan.relay);
+	own = clock_thread_seconds();
+	crowd_pass(&o->target, o->connections);
+	relay = process_cpu_seconds(o->plan.relay) - relay;
+	own = clock_thread_seconds() - own;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	return json_pack("{s:i, s:i, s:f, s:f, s:f}", "connections", (int)o->connections, "resumed",
+		(int)o->target.resumed, "relay_cpu_s", relay, "own_cpu_s", own, "seconds",
+		(double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9);
+}
+
+static json_t *stay(struct options *o)
+{
+	crowd_stay(&o->target, o->connections);
+	puts("open");
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
+	return json_pack("{s:i}", "connections", (int)o->connections);
+}
+
+static json_t *stun(struct options *o)
+{
+	struct stun_outcome out = {0};
+
+	stun_run(&o->target, o->plan.window, o->plan.seconds, o->plan.relay, &out);
+	return json_pack("{s:f, s:f, s:f, s:I, s:I}", "seconds", out.seconds, "relay_cpu_s",
+		out.relay_cpu, "own_cpu_s", out.own_cpu, "answered", (json_int_t)out.answered,
+		"lost", (json_int_t)out.lost);
+}
+
+static const struct {
+	const char *name;
+	json_t *(*run)(struct options *o);
+	bool crowd;
+} modes[] = {
+	{"window", pairs, false},
+	{"flood", pairs, false},
+	{"rate", pairs, false},
+	{"stall", stall, false},
+	{"pass", pass, true},
+	{"stay", stay, true},
+	{"stun", stun, false},
+};
+
+static json_t *run(struct options *o)
+{
+	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(o->what, modes[i].name) != 0)
+			continue;
+		if (o->tls)
+			o->target.tls = peer_tls(modes[i].crowd);
+		return modes[i].run(o);
+	}
+	fputs(USAGE, stderr);
+	exit(2);
 }
 
 int main(int argc, char **argv)
@@ -124,7 +219,8 @@ int main(int argc, char **argv)
 				    .window = 24,
 				    .rate = 500,
 				    .seconds = 2,
-				    .warm_up = 0.3}};
+				    .warm_up = 0.3},
+		.connections = 1000};
 	json_t *result;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -132,8 +228,10 @@ int main(int argc, char **argv)
 		errx(1, "libsodium");
 	if (argc > 2 && strcmp(argv[1], "ideal") == 0)
 		ideal_serve((uint16_t)number_read(argv[2], 1, 65535), argv[3]);
+	if (argc > 2 && strcmp(argv[1], "echo") == 0)
+		stun_echo((uint16_t)number_read(argv[2], 1, 65535));
 	options_read(argc, argv, &o);
-	result = load(&o);
+	result = run(&o);
 	json_dumpf(result, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(result);

@@ -50,6 +50,7 @@ struct run {
 	uint32_t *samples;
 	uint64_t received, lost, n_samples;
 	uint64_t sent; /* LOAD_RATE: all packets that were due */
+	unsigned turn; /* LOAD_RATE */
 	double now;
 };
 
@@ -254,17 +255,22 @@ static void event(struct run *r, const struct epoll_event *event)
 	}
 }
 
+/* One packet of each pair in turn; several at once where the thread is behind. */
 static void send_due(struct run *r, double since)
 {
 	uint64_t due = (uint64_t)(since * r->plan->rate);
 
-	for (; r->sent < due; r->sent++) {
-		struct pair *p = &r->pairs[r->sent % r->plan->pairs];
+	while (r->sent < due) {
+		struct pair *p = &r->pairs[r->turn++ % r->plan->pairs];
+		uint64_t n = (due - r->sent + r->plan->pairs - 1) / r->plan->pairs;
 
+		if (n > r->frames)
+			n = r->frames;
 		if (p->waits_for_room) /* that is late enough to be lost */
-			p->sent++;
+			p->sent += n;
 		else
-			send_frames(r, p, 1);
+			send_frames(r, p, (unsigned)n);
+		r->sent += n;
 	}
 }
 

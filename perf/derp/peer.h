@@ -34,6 +34,7 @@ struct target {
 	bool one_a_record; /* TLS: each frame in a record of its own, as stock clients write */
 	bool resume;       /* TLS: by the ticket of the connection before */
 	SSL_SESSION *ticket;
+	unsigned resumed; /* how many were */
 };
 
 struct peer {

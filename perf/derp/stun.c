@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "stun.h"
+
+#include <arpa/inet.h>
+#include <err.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "pairs.h"
+
+#define REQUEST_BYTES 40
+#define ANSWER_MAX 128
+#define BATCH 64
+#define COOKIE 0x2112a442
+
+struct batch {
+	struct mmsghdr messages[BATCH];
+	struct iovec parts[BATCH];
+	struct sockaddr_storage from[BATCH];
+	uint8_t bytes[BATCH][ANSWER_MAX];
+};
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static uint32_t crc32(const uint8_t *at, size_t n)
+{
+	uint32_t crc = ~0u;
+
+	for (size_t i = 0; i < n; i++) {
+		crc ^= at[i];
+		for (unsigned bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+	}
+	return ~crc;
+}
+
+/* Header, SOFTWARE "tailnode", FINGERPRINT. `id`: the last bytes of the transaction's. */
+static void request_make(uint8_t *at, uint32_t id)
+{
+	memset(at, 0, REQUEST_BYTES);
+	be32_put(at, 0x00010000 | (REQUEST_BYTES - 20));
+	be32_put(at + 4, COOKIE);
+	be32_put(at + 16, id);
+	be32_put(at + 20, 0x80220008);
+	memcpy(at + 24, "tailnode", 8);
+	be32_put(at + 32, 0x80280004);
+	be32_put(at + 36, crc32(at, 32) ^ 0x5354554e);
+}
+
+/* Header, XOR-MAPPED-ADDRESS; the echo's answer is the request. */
+static void answer_check(const uint8_t *at, unsigned n)
+{
+	if (n < 32 || be32_get(at + 4) != COOKIE ||
+		(be32_get(at) >> 16 == 0x0101) == (n == REQUEST_BYTES))
+		errx(1, "an answer of %u bytes that is none", n);
+}
+
+static void batch_init(struct batch *b, bool addresses)
+{
+	memset(b, 0, sizeof(*b));
+	for (unsigned i = 0; i < BATCH; i++) {
+		b->parts[i] = (struct iovec){b->bytes[i], ANSWER_MAX};
+		b->messages[i].msg_hdr = (struct msghdr){
+			.msg_iov = &b->parts[i],
+			.msg_iovlen = 1,
+			.msg_name = addresses ? &b->from[i] : NULL,
+			.msg_namelen = addresses ? sizeof(b->from[i]) : 0,
+		};
+	}
+}
+
+static void send_requests(int fd, struct batch *b, unsigned n)
+{
+	if (sendmmsg(fd, b->messages, n, 0) != (int)n)
+		err(1, "sendmmsg");
+}
+
+static unsigned read_answers(int fd, struct batch *b)
+{
+	int n;
+
+	for (unsigned i = 0; i < BATCH; i++)
+		b->parts[i].iov_len = ANSWER_MAX;
+	n = recvmmsg(fd, b->messages, BATCH, MSG_WAITFORONE, NULL);
+	if (n < 0 && errno == EAGAIN)
+		return 0;
+	if (n < 0)
+		err(1, "the relay answers no STUN");
+	for (int i = 0; i < n; i++)
+		answer_check(b->bytes[i], b->messages[i].msg_len);
+	return (unsigned)n;
+}
+
+void stun_run(const struct target *target, unsigned window, double seconds, pid_t relay,
+	struct stun_outcome *out)
+{
+	int fd = socket(target->at.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct timeval patience = {.tv_usec = 100000};
+	static struct batch to, from;
+	unsigned under_way = 0, got;
+	double start = now(), relay_cpu = process_cpu_seconds(relay), own = clock_thread_seconds();
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+		connect(fd, (const struct sockaddr *)&target->at, target->at_len) < 0)
+		err(1, "UDP");
+	if (window > BATCH)
+		window = BATCH;
+	batch_init(&to, false);
+	for (unsigned i = 0; i < BATCH; i++) {
+		request_make(to.bytes[i], i);
+		to.parts[i].iov_len = REQUEST_BYTES;
+	}
+	batch_init(&from, false);
+	while (now() < start + seconds) {
+		send_requests(fd, &to, window - under_way);
+		got = read_answers(fd, &from);
+		out->answered += got;
+		out->lost += got ? 0 : window;
+		under_way = got ? window - got : 0;
+	}
+	out->seconds = now() - start;
+	out->relay_cpu = process_cpu_seconds(relay) - relay_cpu;
+	out->own_cpu = clock_thread_seconds() - own;
+	close(fd);
+}
+
+void stun_echo(uint16_t port)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), n;
+	static struct batch b;
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+		err(1, "port %u", port);
+	puts("ready");
+	fflush(stdout);
+	batch_init(&b, true);
+	for (;;) {
+		for (unsigned i = 0; i < BATCH; i++) {
+			b.parts[i].iov_len = ANSWER_MAX;
+			b.messages[i].msg_hdr.msg_namelen = sizeof(b.from[i]);
+		}
+		n = recvmmsg(fd, b.messages, BATCH, MSG_WAITFORONE, NULL);
+		for (int i = 0; i < n; i++)
+			b.parts[i].iov_len = b.messages[i].msg_len;
+		if (n > 0)
+			sendmmsg(fd, b.messages, (unsigned)n, 0);
+	}
+}

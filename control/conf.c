@@ -20,7 +20,9 @@
 static const struct setting noise[] = {
 	{"private_key_path", SETTING_SECRET_FILE, 0, IN(noise, private_key_path),
 		.def = "noise_private.key",
-		.help = "The server's key of the control protocol; made when it is not there. With "
+		.help = "The server's key of the control protocol; made when it is not there. A "
+			"backup "
+			"holds it if it lies in the state directory itself. With "
 			"another one clients must fetch it anew before they connect again."},
 	{0},
 };

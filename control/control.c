@@ -34,6 +34,15 @@ struct control control;
 
 /* ---- settings into parts ------------------------------------------------------------------- */
 
+/* A backup holds files of the state directory only. */
+static const char *const *key_files(const struct control_conf *conf)
+{
+	static const char *files[2];
+
+	files[0] = strchr(conf->noise.private_key_path, '/') ? NULL : conf->noise.private_key_path;
+	return files;
+}
+
 static struct tailnet_conf tailnet_settings(const struct control_conf *conf)
 {
 	return (struct tailnet_conf){
@@ -47,6 +56,7 @@ static struct tailnet_conf tailnet_settings(const struct control_conf *conf)
 		.pending_expiry = conf->tuning.register_cache_expiration,
 		.pending_max = (size_t)conf->tuning.register_cache_max_entries,
 		.device_approval = conf->node.approval,
+		.files = key_files(conf),
 		.wake = control.tailnet.conf.wake,
 		.wake_arg = control.tailnet.conf.wake_arg,
 	};
@@ -235,6 +245,7 @@ static void settle(void)
 static void parts_stop(void)
 {
 	doctor_stop();
+	tailnet_stopping(&control.tailnet);
 	pages_stop();
 	transport_stop();
 	settle();

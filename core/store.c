@@ -324,6 +324,11 @@ void store_stop(void)
 	store.path = NULL;
 }
 
+const struct store_backend *store_backend(void)
+{
+	return store.backend;
+}
+
 const char *store_path(void)
 {
 	return store.open ? store.path : NULL;

@@ -63,7 +63,8 @@ extern const struct store_backend store_sqlite;
 /* Says where; opened when the first plugin declares tables. */
 void store_configure(const struct core_conf *conf);
 void store_stop(void);
-const char *store_path(void); /* NULL: not open */
+const char *store_path(void);                    /* NULL: not open */
+const struct store_backend *store_backend(void); /* while it is open */
 /* Writes what waits, calls `replace` with the file closed, and opens what is there then. */
 int store_replace(int (*replace)(void *arg, struct err *err), void *arg, struct err *err);
 const struct store_schema *store_schema(const char *name); /* that was declared, or NULL */

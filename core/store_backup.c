@@ -80,12 +80,23 @@ static void forget(void *arg)
 	errand->call = NULL;
 }
 
+/* PATH.SUFFIX; heap. */
+static char *suffixed(const char *path, const char *suffix)
+{
+	char *name;
+
+	if (asprintf(&name, "%s.%s", path, suffix) < 0)
+		abort();
+	return name;
+}
+
 static struct errand *errand_new(struct op_call *call, const char *suffix)
 {
 	struct errand *errand = calloc(1, sizeof(*errand));
 
-	if (!errand || asprintf(&errand->copy, "%s.%s", store_path(), suffix) < 0)
+	if (!errand)
 		abort();
+	errand->copy = suffixed(store_path(), suffix);
 	errand->path = strdup(store_path());
 	errand->files.list = calloc(1, sizeof(*errand->files.list));
 	if (!errand->path || !errand->files.list)
@@ -96,9 +107,23 @@ static struct errand *errand_new(struct op_call *call, const char *suffix)
 	return errand;
 }
 
+/* What a restore wrote and did not come to use. */
+static void remove_written(const struct errand *errand)
+{
+	for (size_t i = 0; i < errand->files.n; i++) {
+		char *path = state_path(errand->files.list[i].name);
+		char *name = suffixed(path, "restoring");
+
+		unlink(name);
+		free(name);
+		free(path);
+	}
+}
+
 static void errand_free(struct errand *errand)
 {
 	unlink(errand->copy);
+	remove_written(errand);
 	close(errand->fd);
 	files_free(&errand->files);
 	free(errand->path);
@@ -181,7 +206,7 @@ static void backup_job(struct job *job)
 
 	errand->rc = read_files(errand);
 	if (!errand->rc)
-		errand->rc = store_sqlite.pack(
+		errand->rc = store_backend()->pack(
 			errand->path, errand->copy, errand->files.list, &errand->err);
 	if (errand->rc)
 		return;
@@ -256,6 +281,21 @@ static int keep_file(void *arg, const struct store_file *file, struct err *err)
 	return 0;
 }
 
+/* Job: beside where they will be, on disk, so that the loop has only names to change. */
+static int write_files(struct errand *errand)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < errand->files.n; i++) {
+		const struct store_file *file = &errand->files.list[i];
+		char *name = suffixed(file->name, "restoring");
+
+		rc = state_write(name, file->bytes, file->len, 0600, &errand->err);
+		free(name);
+	}
+	return rc;
+}
+
 static void restore_job(struct job *job)
 {
 	struct errand *errand = (struct errand *)job;
@@ -270,7 +310,9 @@ static void restore_job(struct job *job)
 		errand->rc = err_set(&errand->err, rc, "cannot copy the backup to %s: %s",
 			errand->copy, strerror(-rc));
 	else
-		errand->rc = store_sqlite.unpack(errand->copy, &to, &errand->err);
+		errand->rc = store_backend()->unpack(errand->copy, &to, &errand->err);
+	if (!errand->rc)
+		errand->rc = write_files(errand);
 }
 
 static bool keeps_tables(const struct plugin *plugin)
@@ -281,11 +323,9 @@ static bool keeps_tables(const struct plugin *plugin)
 /* What stands under `path` gets a suffix; an older one of that name goes. */
 static int put_aside(const char *path, struct err *err)
 {
-	char *aside;
+	char *aside = suffixed(path, "before-restore");
 	int rc = 0;
 
-	if (asprintf(&aside, "%s.before-restore", path) < 0)
-		abort();
 	if (rename(path, aside) != 0 && errno != ENOENT)
 		rc = err_set(err, -errno, "%s: cannot be put aside: %s", path, strerror(errno));
 	free(aside);
@@ -294,10 +334,8 @@ static int put_aside(const char *path, struct err *err)
 
 static void put_back(const char *path)
 {
-	char *aside;
+	char *aside = suffixed(path, "before-restore");
 
-	if (asprintf(&aside, "%s.before-restore", path) < 0)
-		abort();
 	if (rename(aside, path) != 0 && errno != ENOENT)
 		log_warn("%s: cannot be put back", path);
 	free(aside);
@@ -322,9 +360,13 @@ static int swap(void *arg, struct err *err)
 	int rc = each_path(errand, put_aside);
 
 	for (size_t i = 0; !rc && i < errand->files.n; i++) {
-		const struct store_file *file = &errand->files.list[i];
+		char *to = state_path(errand->files.list[i].name);
+		char *from = suffixed(to, "restoring");
 
-		rc = state_write(file->name, file->bytes, file->len, 0600, err);
+		if (rename(from, to) != 0)
+			rc = err_set(err, -errno, "%s: %s", to, strerror(errno));
+		free(from);
+		free(to);
 	}
 	if (!rc && rename(errand->copy, errand->path) != 0)
 		rc = err_set(err, -errno, "%s: %s", errand->path, strerror(errno));

@@ -134,7 +134,7 @@ static struct store_value column_value(sqlite3_stmt *stmt, int at)
 
 struct table_statements {
 	sqlite3_stmt *insert, *delete;
-	sqlite3_stmt **update, **expect; /* by column, made when first used */
+	sqlite3_stmt **update, **expect, **none; /* by column, made when first used */
 };
 
 void store_sqlite_table_open(struct store_info *table)
@@ -147,8 +147,9 @@ void store_sqlite_table_open(struct store_info *table)
 	if (s) {
 		s->update = calloc(table->n_columns, sizeof(*s->update));
 		s->expect = calloc(table->n_columns, sizeof(*s->expect));
+		s->none = calloc(table->n_columns, sizeof(*s->none));
 	}
-	if (!s || !s->update || !s->expect)
+	if (!s || !s->update || !s->expect || !s->none)
 		abort();
 	table->backend = s;
 }
@@ -164,9 +165,11 @@ void store_sqlite_table_close(struct store_info *table)
 	for (unsigned i = 0; i < table->n_columns; i++) {
 		sqlite3_finalize(s->update[i]);
 		sqlite3_finalize(s->expect[i]);
+		sqlite3_finalize(s->none[i]);
 	}
 	free(s->update);
 	free(s->expect);
+	free(s->none);
 	free(s);
 	table->backend = NULL;
 }
@@ -222,6 +225,13 @@ static int statement_of(const struct store_change *change, sqlite3_stmt **stmt, 
 				"SELECT 1 FROM \"%w\" WHERE \"%w\" = ?1 AND \"%w\" IS ?2", table,
 				columns[0].name, columns[change->column].name);
 		break;
+	case CHANGE_ROW_EXPECT_NONE:
+		slot = &s->none[change->column];
+		if (!*slot)
+			rc = store_sqlite_prepare(slot, err,
+				"SELECT 1 FROM \"%w\" WHERE \"%w\" IS ?2 LIMIT 1", table,
+				columns[change->column].name);
+		break;
 	default:
 		slot = &store_db.count;
 		if (!*slot)
@@ -275,6 +285,8 @@ static bool held(const struct store_change *change, int step)
 {
 	if (change->kind == CHANGE_ROW_EXPECT)
 		return step == SQLITE_ROW;
+	if (change->kind == CHANGE_ROW_EXPECT_NONE)
+		return step == SQLITE_DONE;
 	return change->kind == CHANGE_ROW_INSERT || sqlite3_changes(store_db.sqlite) == 1;
 }
 

@@ -165,6 +165,12 @@ void store_expect(struct store_txn *txn, const char *table, struct store_value k
 	add_to_row(txn, CHANGE_ROW_EXPECT, table, key, column, &value);
 }
 
+void store_expect_none(
+	struct store_txn *txn, const char *table, const char *column, struct store_value value)
+{
+	add_to_row(txn, CHANGE_ROW_EXPECT_NONE, table, store_null(), column, &value);
+}
+
 void store_count(struct store_txn *txn, const char *counter, int64_t from, int64_t to)
 {
 	const struct store_value values[] = {store_int(from), store_int(to)};

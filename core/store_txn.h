@@ -12,6 +12,7 @@ enum store_change_kind {
 	CHANGE_ROW_UPDATE,
 	CHANGE_ROW_DELETE,
 	CHANGE_ROW_EXPECT,
+	CHANGE_ROW_EXPECT_NONE,
 	CHANGE_COUNTER,
 };
 
@@ -20,9 +21,9 @@ struct store_change {
 	struct store_change *next;
 	enum store_change_kind kind;
 	struct store_info *table;
-	unsigned column;        /* update, expect */
+	unsigned column;        /* update, expects */
 	struct store_value key; /* of the row; the counter's name */
-	unsigned n_values;      /* insert: all columns; update, expect: one; counter: from, to */
+	unsigned n_values;      /* insert: all columns; update, expects: one; counter: from, to */
 	struct store_value values[];
 };
 

@@ -149,13 +149,6 @@ static void attempt_clear(struct change *change)
 	change->fields = 0;
 	change->spends = 0;
 	change->txn = NULL;
-	if (change->joins) {
-		struct user *user = user_by_id(change->t, change->joins);
-
-		if (user)
-			user->joining--;
-		change->joins = 0;
-	}
 }
 
 static void finish(struct change *change, int error, const char *why)
@@ -255,19 +248,16 @@ static int write_node(struct change *change)
 	return 0;
 }
 
-/* A node that gets a user: the user must be there, and stay until the node is. */
+/* A node that gets a user: the user must be there when it is written. */
 static void join_user(struct change *change)
 {
 	const struct node *node = node_by_id(change->t, change->node);
-	struct user *user = user_by_id(change->t, change->data.user);
+	int64_t user = change->data.user;
 
-	if (change->kind == CHANGE_REMOVE || !user || (node && node->d.user == user->d.id))
+	if (change->kind == CHANGE_REMOVE || !user || (node && node->d.user == user))
 		return;
-	user->joining++;
-	change->joins = user->d.id;
 	if (change_txn(change))
-		store_expect(change->txn, users_type.table, store_int(user->d.id), "id",
-			store_int(user->d.id));
+		store_expect(change->txn, users_type.table, store_int(user), "id", store_int(user));
 }
 
 static void attempt(struct change *change)
@@ -303,7 +293,7 @@ void change_submit(struct tailnet *t, const struct public_key *machine, struct c
 	change->attempts = 0;
 	change->kind = CHANGE_NOTHING;
 	change->n_counts = change->n_reserved = 0;
-	change->joins = change->spends = 0;
+	change->spends = 0;
 	change->txn = NULL;
 	change->err = (struct err){0};
 	change->task.run = turn;

@@ -49,7 +49,6 @@ struct change {
 	unsigned n_counts;
 	struct reservation reserved[3];
 	unsigned n_reserved;
-	int64_t joins; /* the user that gets a node by this */
 	struct change *next_deferred;
 	int error;
 	struct err err;

@@ -7,7 +7,7 @@
 #include "tailnet.h"
 
 extern const struct record_type users_type, nodes_type, preauths_type, apikeys_type;
-int schema_declare(struct err *err);
+int schema_declare(const char *const *files, struct err *err);
 void schema_free(void);
 
 /* Memory follows the store. Each takes the content of its record: what is left is zeroed. */
@@ -27,6 +27,8 @@ void tailnet_tell_user(struct tailnet *t, struct user *user);
 void tailnet_wake(struct tailnet *t);
 /* JSON array of prefixes, as kept: an exit route of one family brings both. Heap. */
 char *routes_json(const struct net_prefix *routes, size_t n);
+/* JSON array of what it is primary for. Heap. */
+char *routes_served_json(const struct node *node);
 int routes_auto_approve(struct change *change, const struct node *node, const char *hostinfo);
 /* It was loaded, made, or its expiry or approval changed. What else changed by that. */
 unsigned presence_update(struct tailnet *t, struct node *node);
@@ -59,8 +61,6 @@ struct row_change {
 	void (*add)(struct row_change *change, struct store_txn *txn);
 	/* Memory follows. */
 	void (*apply)(struct row_change *change);
-	/* It was not written. NULL: nothing to take back. */
-	void (*undo)(struct row_change *change);
 	tailnet_done_fn done;
 	void *arg;
 	char secret[AUTHKEY_TEXT_SIZE];

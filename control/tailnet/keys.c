@@ -47,7 +47,7 @@ static int preauth_check(struct row_change *change, struct err *err)
 
 	if (!d->prefix || !d->tags)
 		return -ENOMEM;
-	if (d->user && (!user || user->leaving))
+	if (d->user && !user)
 		return err_set(err, -ENOENT, "there is no user %lld", (long long)d->user);
 	return 0;
 }

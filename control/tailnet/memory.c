@@ -203,6 +203,8 @@ struct node *node_add(struct tailnet *t, struct node_data *d)
 	t->n_nodes++;
 	node->seen = node->d.last_seen;
 	node->ready = !secret_is_zero(node->d.disco.bytes, sizeof(node->d.disco.bytes));
+	if (strcmp(node->d.served, "[]"))
+		node->awaited_until = tailnet_clock(t) + ROUTES_AWAITED_NS;
 	presence_update(t, node);
 	tailnet_tell(t, node, NODE_NEW);
 	return node;

@@ -212,6 +212,20 @@ char *routes_json(const struct net_prefix *routes, size_t n)
 	return text;
 }
 
+char *routes_served_json(const struct node *node)
+{
+	json_t *array = json_array();
+	char *text, buf[NET_PREFIX_STRLEN];
+
+	for (size_t i = 0; i < node->n_routes; i++)
+		if (node->routes[i].primary && !prefix_is_exit(&node->routes[i].prefix))
+			json_array_append_new(array,
+				json_string(net_prefix_format(&node->routes[i].prefix, buf)));
+	text = json_in_text(array);
+	json_decref(array);
+	return text;
+}
+
 void node_approve_routes(struct tailnet *t, int64_t id, const struct net_prefix *routes, size_t n,
 	tailnet_done_fn done, void *arg)
 {

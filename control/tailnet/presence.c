@@ -23,6 +23,7 @@ static void node_due(struct tailnet *t, struct node *node)
 	uint64_t at = sooner(node->offline_at, node->failing_at), first = tailnet_due(t);
 
 	at = sooner(at, sooner(node->expire_at, node->ephemeral_at));
+	at = sooner(at, node->awaited_until);
 	due_set(&t->due, &node->due, at);
 	if (at && (!first || at < first))
 		tailnet_wake(t);
@@ -69,7 +70,7 @@ void node_session_begin(struct tailnet *t, struct node *node)
 
 	node->sessions++;
 	node->sessions_begun++;
-	node->offline_at = node->failing_at = 0;
+	node->offline_at = node->failing_at = node->awaited_until = 0;
 	node->failing = false;
 	if (!node->online) {
 		node->online = true;
@@ -159,6 +160,10 @@ static void run_node(struct tailnet *t, struct node *node, uint64_t now)
 	if (node->failing_at && node->failing_at <= now) {
 		node->failing_at = 0;
 		node->failing = true;
+		what |= routes_elect(t, node) ? NODE_ROUTES : 0;
+	}
+	if (node->awaited_until && node->awaited_until <= now) {
+		node->awaited_until = 0;
 		what |= routes_elect(t, node) ? NODE_ROUTES : 0;
 	}
 	if (node->offline_at && node->offline_at <= now)

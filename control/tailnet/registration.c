@@ -198,6 +198,8 @@ static int fill(
 		rc = text_set(&d->endpoints, "[]");
 	if (!rc && !d->approved_routes)
 		rc = text_set(&d->approved_routes, "[]");
+	if (!rc && !d->served)
+		rc = text_set(&d->served, "[]");
 	if (!rc)
 		rc = take_hostinfo(r, node);
 	if (!rc)
@@ -233,8 +235,6 @@ static int join(
 	struct node *node = find_node(r, owner, same);
 	int rc;
 
-	if (owner->user && owner->user->leaving)
-		return refuse(r, err, "the user is being deleted");
 	rc = node ? change_edit(&r->change, node) : change_create(&r->change);
 	if (!rc)
 		rc = fill(r, node, owner, err);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "internal.h"
 
 /* One prefix and who may serve it. */
@@ -115,11 +117,16 @@ static bool can_serve(const struct node *node)
 	return node->online && node->d.approved && !node->expired;
 }
 
+static bool can_stay(const struct node *node)
+{
+	return can_serve(node) || (node->awaited_until && node->d.approved && !node->expired);
+}
+
 static struct node *winner(const struct route_set *set)
 {
 	struct node *best = NULL;
 
-	if (set->primary && can_serve(set->primary) && !set->primary->failing)
+	if (set->primary && can_stay(set->primary) && !set->primary->failing)
 		return set->primary;
 	for (size_t i = 0; i < set->n; i++) {
 		struct node *node = set->nodes[i];
@@ -146,10 +153,47 @@ static bool mark(struct node *node, const struct net_prefix *prefix, bool primar
 	return false;
 }
 
+/* What a node is primary for, kept with it. */
+struct keep {
+	struct change change;
+	int64_t node;
+};
+
+static int keep_prepare(struct change *change, struct err *err)
+{
+	const struct node *node = node_by_id(change->t, ((struct keep *)change)->node);
+	int rc = node ? change_edit(change, node) : 0;
+	char *text = node && !rc ? routes_served_json(node) : NULL;
+
+	(void)err;
+	if (node && !rc)
+		rc = text ? text_set(&change->data.served, text) : -ENOMEM;
+	free(text);
+	return rc;
+}
+
+static void keep_done(struct change *change, int error, const char *why)
+{
+	(void)error, (void)why; /* the store's own health says it; the next election writes again */
+	free(change);
+}
+
+static void routes_keep(struct tailnet *t, const struct node *node)
+{
+	struct keep *keep = calloc(1, sizeof(*keep));
+
+	if (!keep)
+		return;
+	keep->node = node->d.id;
+	keep->change.prepare = keep_prepare;
+	keep->change.done = keep_done;
+	change_submit_node(t, node->d.id, &keep->change);
+}
+
 /* Whether `self` won or lost; others are told. */
 static bool elect(struct tailnet *t, struct route_set *set, const struct node *self)
 {
-	struct node *before = set->primary, *now = winner(set);
+	struct node *before = set->primary, *now = t->stopping ? before : winner(set);
 	bool changed = false;
 
 	set->primary = now;
@@ -165,7 +209,27 @@ static bool elect(struct tailnet *t, struct route_set *set, const struct node *s
 		else
 			tailnet_tell(t, now, NODE_ROUTES);
 	}
+	if (before != now && now) {
+		routes_keep(t, now);
+		if (before)
+			routes_keep(t, before);
+	}
 	return changed;
+}
+
+static bool served_before(const struct node *node, const struct net_prefix *prefix)
+{
+	json_t *served = node->awaited_until ? json_loads(node->d.served, 0, NULL) : NULL, *one;
+	char text[NET_PREFIX_STRLEN];
+	bool found = false;
+	size_t i;
+
+	net_prefix_format(prefix, text);
+	json_array_foreach (served, i, one) {
+		found |= !strcmp(json_string_value(one), text);
+	}
+	json_decref(served);
+	return found;
 }
 
 static bool has_route(const struct node *node, const struct net_prefix *prefix)
@@ -201,7 +265,10 @@ static void membership(struct tailnet *t, struct node *node)
 
 		if (set && set_add(set, node))
 			sets[n++] = set;
-		else if (set && !set->n)
+		if (set && set->n && !set->primary && served_before(node, &set->prefix)) {
+			set->primary = node;
+			node->routes[i].primary = true;
+		} else if (set && !set->n)
 			set_free(t, set);
 	}
 	free(node->sets);

@@ -6,8 +6,14 @@
  * it stays while it can serve; then the healthy one with the lowest id follows; when none is
  * healthy the last one keeps it while it is a candidate. Candidates are online nodes for which the
  * prefix is advertised and approved. Exit routes have no primary: all have them. Control loop.
+ *
+ * A restart of the server moves no subnet: who won is kept with the node, and for a while after the
+ * start it counts as a candidate until its client is back. Traffic goes on meanwhile.
  */
 #include "tailnet.h"
+
+/* How long after the start. */
+#define ROUTES_AWAITED_NS (20 * 1000000000ull)
 
 /* Makes node->routes anew from what is advertised and approved. 0 or -ENOMEM. */
 int routes_make(struct node *node);

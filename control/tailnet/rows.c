@@ -34,8 +34,6 @@ static void finish(struct row_change *change, int error, const char *why)
 		result.id = *(int64_t *)change->record;
 	if (!error && change->secret[0])
 		result.secret = change->secret;
-	if (error && change->undo)
-		change->undo(change);
 	if (change->done)
 		change->done(change->arg, &result);
 	if (change->record)

@@ -78,6 +78,7 @@ static const struct field node_fields[] = {
 	F(node_data, created, FIELD_INT, 0),
 	F(node_data, expiry, FIELD_INT, NULLABLE),
 	F(node_data, last_seen, FIELD_INT, NULLABLE),
+	{"served_routes", FIELD_TEXT, 0, offsetof(struct node_data, served), 2, "[]"},
 };
 const struct record_type nodes_type = {
 	"nodes", node_fields, COUNT(node_fields), sizeof(struct node_data)};
@@ -86,9 +87,11 @@ static const struct record_type *const types[] = {
 	&users_type, &nodes_type, &preauths_type, &apikeys_type};
 static struct store_table tables[COUNT(types) + 1];
 
-int schema_declare(struct err *err)
+int schema_declare(const char *const *files, struct err *err)
 {
-	static const struct store_schema schema = {TAILNET_STORE, 1, tables, NULL};
+	static struct store_schema schema = {.name = TAILNET_STORE, .version = 2, .tables = tables};
+
+	schema.files = files;
 
 	for (size_t i = 0; i < COUNT(types); i++) {
 		if (tables[i].columns)

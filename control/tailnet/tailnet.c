@@ -103,7 +103,7 @@ int tailnet_open(struct tailnet *t, const struct tailnet_conf *conf, struct err 
 	t->pending_tail = &t->pending_oldest;
 	t->deferred_tail = &t->deferred;
 	t->rows_deferred_tail = &t->rows_deferred;
-	rc = schema_declare(err);
+	rc = schema_declare(conf->files, err);
 	if (!rc)
 		rc = load(t, err);
 	if (rc)
@@ -134,6 +134,11 @@ static void free_all(struct tailnet *t)
 		apikey_free(t, item);
 }
 
+void tailnet_stopping(struct tailnet *t)
+{
+	t->stopping = true;
+}
+
 void tailnet_close(struct tailnet *t)
 {
 	struct index *indexes[] = {&t->users_by_id, &t->users_by_name, &t->nodes_by_id,
@@ -141,6 +146,7 @@ void tailnet_close(struct tailnet *t)
 		&t->preauths_by_id, &t->preauths_by_prefix, &t->apikeys_by_id,
 		&t->apikeys_by_prefix, &t->reserved};
 
+	t->stopping = true;
 	rows_run_deferred(t);
 	change_run_deferred(t);
 	t->listeners = NULL;

@@ -41,8 +41,6 @@ struct user {
 	struct user_data d;
 	struct node *nodes; /* by next_of_user */
 	size_t n_nodes;
-	unsigned joining; /* transactions under way that add a node */
-	bool leaving;     /* one that removes it is under way */
 };
 
 struct preauth_data {
@@ -94,6 +92,7 @@ struct node_data {
 	char *hostinfo;  /* as hostinfo_store made it */
 	char *endpoints; /* as endpoints_store made it */
 	char *approved_routes; /* JSON array of prefixes */
+	char *served;          /* the same: those that it was primary for; see routes.h */
 	struct net_addr v4, v6;
 	int64_t cap; /* the client's capability version */
 	int64_t created, expiry, last_seen;
@@ -131,7 +130,9 @@ struct node {
 	bool expired; /* its key is, and others were told */
 	bool failing; /* for routes: its stream closed, or it did not answer */
 	int64_t seen; /* Unix ns; d.last_seen follows when it goes offline */
-	uint64_t offline_at, failing_at, expire_at, ephemeral_at; /* ns, monotonic; 0: not due */
+	/* ns, monotonic; 0: not due. `awaited_until`: it served routes before the server's start,
+	 * and keeps them until then */
+	uint64_t offline_at, failing_at, expire_at, ephemeral_at, awaited_until;
 	struct due due;
 
 	void *map; /* the map engine's */
@@ -179,6 +180,8 @@ struct tailnet_conf {
 	uint64_t pending_expiry;    /* ns */
 	size_t pending_max;
 	bool device_approval; /* new nodes wait for `nodes approve` */
+	/* Of the state directory, that a backup must hold too; NULL-terminated, they stay. */
+	const char *const *files;
 	/* NULL: the system's clocks */
 	int64_t (*wall)(void);   /* Unix ns */
 	uint64_t (*clock)(void); /* ns, monotonic */
@@ -213,12 +216,15 @@ struct tailnet {
 	size_t n_users, n_nodes, n_preauths, n_apikeys, n_online, n_pending;
 	struct tailnet_listener *listeners;
 	const struct policy_ops *policy; /* never NULL */
+	bool stopping;                   /* nobody takes a route over any more */
 };
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
 /* Declares the tables and reads them. In a plugin's start. */
 int tailnet_open(struct tailnet *t, const struct tailnet_conf *conf, struct err *err);
+/* Streams end from now on because the server does: that moves no route. */
+void tailnet_stopping(struct tailnet *t);
 /* No transaction may be under way (store_drain). */
 void tailnet_close(struct tailnet *t);
 /* Changed settings: from then on. */

@@ -132,10 +132,9 @@ static int may_leave(struct row_change *change, struct err *err)
 
 	if (!user)
 		return err_set(err, -ENOENT, "there is no user %lld", (long long)id);
-	if (user->n_nodes || user->joining)
+	if (user->n_nodes)
 		return err_set(err, -EBUSY, "user \"%s\" still has %zu nodes: delete them first",
-			user->d.name, user->n_nodes + user->joining);
-	user->leaving = true;
+			user->d.name, user->n_nodes);
 	return 0;
 }
 
@@ -147,6 +146,9 @@ static void leave_keys(struct row_change *change, struct store_txn *txn)
 	for (size_t at = INDEX_FIRST; (key = index_walk(&change->t->preauths_by_id, &at));)
 		if (key->d.user == id)
 			store_delete(txn, preauths_type.table, store_int(key->d.id));
+	/* who got in meanwhile, also through another server, makes it a conflict */
+	store_expect_none(txn, nodes_type.table, "user_id", store_int(id));
+	store_expect_none(txn, preauths_type.table, "user", store_int(id));
 }
 
 static void left(struct row_change *change)
@@ -164,16 +166,6 @@ static void left(struct row_change *change)
 		user_free(change->t, user);
 }
 
-static void stayed(struct row_change *change)
-{
-	struct user *user =
-		change->record ? user_by_id(change->t, ((struct user_data *)change->record)->id)
-			       : NULL;
-
-	if (user)
-		user->leaving = false;
-}
-
 void user_remove(struct tailnet *t, int64_t id, tailnet_done_fn done, void *arg)
 {
 	struct row_change *change = row_change_new(t, &users_type, CHANGE_REMOVE, done, arg);
@@ -187,6 +179,5 @@ void user_remove(struct tailnet *t, int64_t id, tailnet_done_fn done, void *arg)
 	change->check = may_leave;
 	change->add = leave_keys;
 	change->apply = left;
-	change->undo = stayed;
 	row_submit(change);
 }

@@ -271,6 +271,13 @@ def test_failover(tailnet):
     routers["r1"].program.kill()
     b.wait_peer("r2", timeout=20, PrimaryRoutes=["10.78.0.0/24"])
     wait_ping(b.machine, "10.78.0.2", timeout=30)
+    # back, it does not take the subnet again; nor does it by a restart of the server
+    routers["r1"].start()
+    b.wait_peer("r1", Online=True)
+    tailnet.daemon.restart()
+    wait_until(lambda: all(n["online"] for n in tailnet.ask("nodes", "list")), "all are online again", 60)
+    assert tailnet.node("r2")["subnetRoutes"] == ["10.78.0.0/24"] and not tailnet.node("r1")["subnetRoutes"]
+    wait_ping(b.machine, "10.78.0.2", timeout=30)
 
 
 def test_taildrop(tailnet):
@@ -303,11 +310,14 @@ def test_approval(net):
 def test_backup_and_restore(tailnet):
     """A restored server knows its nodes, and they it; an id is never given twice."""
     a = tailnet.joined("a")
-    backup = tailnet.daemon.folder / "backup"
-    tailnet.cli("backup", backup)
+    backup, key = tailnet.daemon.folder / "backup", tailnet.daemon.state_dir / "noise_private.key"
+    assert tailnet.ask("backup", backup)["files"] == 1
     b = tailnet.joined("b")
     late, taken = int(tailnet.node("b")["id"]), b.ip4
+    known = key.read_bytes()
+    key.unlink()
     tailnet.cli("restore", backup)
+    assert key.read_bytes() == known
     a.wait_state("Running")
     wait_until(lambda: tailnet.node("a")["online"], "a is back", 60)
     c = tailnet.joined("c")

@@ -463,8 +463,7 @@ static struct public_key world_key(unsigned kind, unsigned n)
 	return key;
 }
 
-/* Sends a request, and returns when what follows from it at once has happened. */
-static struct client *client_ask(
+static struct client *client_send(
 	unsigned machine, const char *method, const char *path, const char *body)
 {
 	struct client *c = calloc(1, sizeof(*c));
@@ -477,6 +476,15 @@ static struct client *client_ask(
 	c->rpc.body = (const uint8_t *)strdup(body);
 	c->rpc.body_len = strlen(body);
 	server_request(&world_server, &c->rpc);
+	return c;
+}
+
+/* Sends a request, and returns when what follows from it at once has happened. */
+static struct client *client_ask(
+	unsigned machine, const char *method, const char *path, const char *body)
+{
+	struct client *c = client_send(machine, method, path, body);
+
 	world_settle();
 	return c;
 }
@@ -510,7 +518,7 @@ static void client_free(struct client *c)
 }
 
 /* `more`: further members of the request, each with a comma before it. */
-static struct client *client_register(
+static struct client *client_send_register(
 	unsigned machine, unsigned key, const char *hostname, const char *more)
 {
 	char node[KEY_TEXT_SIZE], body[4096];
@@ -521,7 +529,16 @@ static struct client *client_register(
 		"\"Hostinfo\":"
 		"{\"Hostname\":\"%s\",\"OS\":\"linux\"}%s}",
 		key_text_format(node, KEY_TEXT_NODE, &node_key), hostname, more);
-	return client_ask(machine, "POST", "/machine/register", body);
+	return client_send(machine, "POST", "/machine/register", body);
+}
+
+static struct client *client_register(
+	unsigned machine, unsigned key, const char *hostname, const char *more)
+{
+	struct client *c = client_send_register(machine, key, hostname, more);
+
+	world_settle();
+	return c;
 }
 
 static struct client *client_map(unsigned machine, unsigned key, const char *mode, const char *more)

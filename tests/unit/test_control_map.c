@@ -534,6 +534,50 @@ static void test_failover(void **state)
 	close_all();
 }
 
+/* A restart moves no subnet, whoever is back first; one that does not come back loses it. */
+static void test_failover_over_a_restart(void **state)
+{
+	static const char routes[] =
+		",\"Hostinfo\":{\"Hostname\":\"r\",\"RoutableIPs\":[\"10.1.0.0/16\"]}";
+	struct tailnet_conf conf = world_tailnet_conf();
+	struct net_prefix prefix;
+
+	(void)state;
+	net_prefix_parse(&prefix, "10.1.0.0/16");
+	two_nodes();
+	join(3, "three");
+	for (unsigned m = 1; m <= 2; m++) {
+		report(m, routes);
+		node_approve_routes(&world_tailnet, node_of(m)->d.id, &prefix, 1, NULL, NULL);
+	}
+	world_pass(SECOND_NS);
+	close_stream(1); /* 2 has it now, which is not the first by its id */
+	world_pass(3 * SECOND_NS);
+	open_stream(1);
+	world_pass(3 * SECOND_NS);
+	assert_string_equal(node_of(2)->d.served, "[\"10.1.0.0/16\"]");
+	assert_string_equal(node_of(1)->d.served, "[]");
+	for (unsigned round = 0; round < 2; round++) {
+		tailnet_stopping(&world_tailnet);
+		close_stream(2); /* a stop that takes its time */
+		world_pass(5 * SECOND_NS);
+		close_all();
+		world_again(&conf);
+		open_stream(1);
+		open_stream(3);
+		world_pass(SECOND_NS);
+		assert_null(json_object_get(peer_of(3, 1), "PrimaryRoutes"));
+		assert_non_null(json_object_get(peer_of(3, 2), "PrimaryRoutes"));
+		if (!round)
+			open_stream(2);
+		world_pass(30 * SECOND_NS);
+	}
+	assert_non_null(json_object_get(peer_of(3, 1), "PrimaryRoutes"));
+	assert_null(json_object_get(peer_of(3, 2), "PrimaryRoutes"));
+	assert_string_equal(node_of(1)->d.served, "[\"10.1.0.0/16\"]");
+	close_all();
+}
+
 /* Nobody sees one that waits for approval, and it sees nobody. */
 static void test_approval(void **state)
 {
@@ -618,6 +662,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_expired, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_rotation, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_failover, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(
+			test_failover_over_a_restart, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_approval, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_random, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_random_policy, world_start, world_stop),

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <sqlite3.h>
+
 #include "control_world.h"
 
 #define HOUR 3600000000000ull
@@ -402,6 +404,78 @@ static void test_restart(void **state)
 	assert_int_equal(out.error, -EBUSY);
 }
 
+/* Two that each cannot know of the other: the store decides, and says so to the later one. */
+static void test_removal_of_a_user_who_gets_a_node(void **state)
+{
+	const char *key = key_of("alice", true);
+	struct world_outcome out = {0};
+	struct client *c;
+
+	(void)state;
+	c = client_send_register(1, 1, "a", key);
+	user_remove(&world_tailnet, 1, world_note, &out);
+	world_settle();
+	assert_int_equal(out.error, -EBUSY);
+	expect_reply(c, "\"MachineAuthorized\":true");
+	node_remove(&world_tailnet, 1, NULL, NULL);
+	world_settle();
+	user_remove(&world_tailnet, 1, world_note, &out);
+	c = client_send_register(1, 1, "a", key);
+	world_settle();
+	assert_int_equal(out.error, 0);
+	expect_reply(c, "\"Error\":\"the pre-auth key");
+	assert_int_equal(
+		world_tailnet.n_nodes + world_tailnet.n_users + world_tailnet.n_preauths, 0);
+}
+
+static void exec_file(const char *path)
+{
+	char *sql = calloc(1, 65536), db_path[120];
+	FILE *f = fopen(path, "r");
+	sqlite3 *db;
+
+	assert_non_null(f);
+	assert_true(fread(sql, 1, 65535, f) > 0);
+	fclose(f);
+	snprintf(db_path, sizeof(db_path), "%s/state/db.sqlite", world_folder);
+	remove(db_path);
+	assert_int_equal(sqlite3_open(db_path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	free(sql);
+}
+
+/* A store of each earlier version is brought up to date, whole. */
+static void test_upgrades(void **state)
+{
+	static const char *const versions[] = {DATA_DIR "/control-1.sql"};
+	struct tailnet_conf conf = world_tailnet_conf();
+	const struct node *node;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
+		world_close();
+		store_stop();
+		exec_file(versions[i]);
+		world_store_open();
+		world_open(&conf);
+		assert_int_equal(world_tailnet.n_nodes, 2);
+		assert_int_equal(world_tailnet.n_users, 1);
+		assert_int_equal(world_tailnet.n_preauths, 1);
+		assert_int_equal(world_tailnet.n_apikeys, 1);
+		node = node_by_label(&world_tailnet, "one");
+		assert_string_equal(node->user->d.name, "alice");
+		assert_int_equal(node->n_routes, 1);
+		assert_string_equal(node->d.served, "[]");
+		node = node_by_id(&world_tailnet, 3);
+		assert_true(node->d.ephemeral && node_has_tag(node, "tag:x"));
+		/* and it is written to as any */
+		expect_reply(client_register(4, 4, "four", key_of("bob", false)),
+			"\"LoginName\":\"bob\"");
+		assert_int_equal(only_node(4)->d.id, 4);
+	}
+}
+
 static void test_bad_requests(void **state)
 {
 	static const char *const bodies[] = {"", "[]", "{", "{\"NodeKey\":\"nodekey:12\"}",
@@ -437,6 +511,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_auth_key, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(
+			test_removal_of_a_user_who_gets_a_node, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_upgrades, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_bad_keys, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_spent_once, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_person, world_start, world_stop),

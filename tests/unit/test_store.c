@@ -348,6 +348,25 @@ static void test_nested(void **state)
 	assert_string_equal(pets(), "1:first 2:second ");
 }
 
+/* "No such row" holds for what the same transaction took away, and for what others brought. */
+static void test_expect_none(void **state)
+{
+	struct store_txn *txn;
+
+	(void)state;
+	again(&zoo_1);
+	assert_int_equal(commit(pet(1, "puss")).error, 0);
+	txn = store_txn_new();
+	store_expect_none(txn, "pets", "name", store_text("puss"));
+	assert_int_equal(commit(txn).error, -EAGAIN);
+	txn = store_txn_new();
+	store_expect_none(txn, "pets", "name", store_text("rex"));
+	store_delete(txn, "pets", store_int(1));
+	store_expect_none(txn, "pets", "name", store_text("puss"));
+	assert_int_equal(commit(txn).error, 0);
+	assert_string_equal(pets(), "");
+}
+
 static void test_upgrade(void **state)
 {
 	struct err err = {0};
@@ -579,6 +598,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_counters, start, stop),
 		cmocka_unit_test_setup_teardown(test_order, start, stop),
 		cmocka_unit_test_setup_teardown(test_nested, start, stop),
+		cmocka_unit_test_setup_teardown(test_expect_none, start, stop),
 		cmocka_unit_test_setup_teardown(test_upgrade, start, stop),
 		cmocka_unit_test_setup_teardown(test_new_at_latest, start, stop),
 		cmocka_unit_test_setup_teardown(test_upgrade_fails, start, stop),

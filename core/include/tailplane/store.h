@@ -117,6 +117,9 @@ void store_delete(struct store_txn *txn, const char *table, struct store_value k
 /* Condition: the column of that row has this value (NULL equals NULL). */
 void store_expect(struct store_txn *txn, const char *table, struct store_value key,
 	const char *column, struct store_value value);
+/* Condition: by then no row has this value in the column. Without an index it looks at all rows. */
+void store_expect_none(
+	struct store_txn *txn, const char *table, const char *column, struct store_value value);
 /* Condition and change: the counter of that name (0 when never used) is `from`, and becomes `to`.
  * For ids that are never used twice, over deletions and restored backups too. */
 void store_count(struct store_txn *txn, const char *counter, int64_t from, int64_t to);

@@ -54,18 +54,34 @@ static uint16_t unknown(struct worker *w, struct rte_mbuf *m, const struct neigh
 
 /* Whom the last packet of the burst went to: mostly the next one goes there as well. */
 struct last {
+	const struct fib_next_hop *hop; /* NULL: nobody yet, or not known */
 	struct neigh_key key;
 	uint8_t mac[6];
-	bool known;
 };
 
-static bool mac_find(struct worker *w, const struct neigh_key *key, struct last *last)
+/* A next hop stands for one port, VLAN and neighbour, but for one whose destinations are on the
+ * link, and then the destination has to be the same. */
+static bool same_neighbour(const struct last *last, const struct fib_next_hop *hop,
+	const struct packet *p, const uint8_t *ip)
 {
-	if (last->known && memcmp(&last->key, key, sizeof(*key)) == 0)
+	if (last->hop != hop || p->out_port != last->key.port || p->vlan != last->key.vlan)
+		return false;
+	if (hop->family)
 		return true;
-	last->known = neigh_lookup(w->table->neighbours, key, w->now, last->mac);
-	last->key = *key;
-	return last->known;
+	if (ip[0] >> 4 == 4)
+		return last->key.family == AF_INET && memcmp(last->key.addr, ip + 16, 4) == 0;
+	return last->key.family == AF_INET6 && memcmp(last->key.addr, ip + 24, 16) == 0;
+}
+
+static bool mac_find(struct worker *w, const struct fib_next_hop *hop, const struct packet *p,
+	const uint8_t *ip, struct last *last)
+{
+	bool known;
+
+	key_fill(&last->key, hop, p, ip);
+	known = neigh_lookup(w->table->neighbours, &last->key, w->now, last->mac);
+	last->hop = known ? hop : NULL;
+	return known;
 }
 
 static uint16_t neighbour_one(struct worker *w, struct rte_mbuf *m, struct last *last)
@@ -76,13 +92,11 @@ static uint16_t neighbour_one(struct worker *w, struct rte_mbuf *m, struct last 
 	const struct fib_next_hop *hop =
 		w->table->fib ? fib_next_hop(w->table->fib, p->next_hop) : NULL;
 	uint16_t type = ip[0] >> 4 == 4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6;
-	struct neigh_key key;
 
 	if (!port || !hop)
 		return VERDICT_DROP(DROP_NO_PORT);
-	key_fill(&key, hop, p, ip);
-	if (!mac_find(w, &key, last))
-		return unknown(w, m, &key);
+	if (!same_neighbour(last, hop, p, ip) && !mac_find(w, hop, p, ip, last))
+		return unknown(w, m, &last->key);
 	if (!ether_prepend(m, last->mac, port->mac, p->vlan, type))
 		return VERDICT_DROP(DROP_NO_ROOM);
 	p->kind = PACKET_ETHER;
@@ -94,7 +108,7 @@ static void neighbour_process(
 {
 	struct last last;
 
-	last.known = false;
+	last.hop = NULL;
 	for (uint16_t i = 0; i < n; i++)
 		verdicts[i] = neighbour_one(w, pkts[i], &last);
 }

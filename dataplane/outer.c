@@ -15,6 +15,7 @@
 #include <rte_ip.h>
 #include <rte_udp.h>
 
+#include "bytes.h"
 #include "fib.h"
 #include "lookup.h"
 #include "nodes.h"
@@ -30,6 +31,7 @@ static const struct drop_reason outer_drops[] = {
 	{NULL, NULL},
 };
 
+#define TTL 64
 #define VERDICT_OUTER 0x7fff /* no verdict yet: headers are to be written */
 
 struct headers4 {
@@ -60,15 +62,14 @@ static void udp_fill(struct rte_udp_hdr *udp, const struct packet_path *path, ui
 	udp->dgram_cksum = 0;
 }
 
-/* RFC 1071, over the words as they lie in memory. */
-static uint16_t checksum4(const struct rte_ipv4_hdr *ip)
+/* RFC 1071, over the words as they lie in memory. What was just written to the packet is not read
+ * again: a load that needs several stores waits for all of them. */
+static uint16_t checksum4(uint8_t tos, rte_be16_t len, rte_be16_t id, uint32_t from, uint32_t to)
 {
-	uint16_t words[sizeof(*ip) / 2];
-	uint32_t sum = 0;
+	uint32_t sum = rte_cpu_to_be_16((uint16_t)(0x4500 | tos)) +
+		       rte_cpu_to_be_16(TTL << 8 | IPPROTO_UDP) + len + id + (from & 0xffff) +
+		       (from >> 16) + (to & 0xffff) + (to >> 16);
 
-	memcpy(words, ip, sizeof(words));
-	for (unsigned i = 0; i < RTE_DIM(words); i++)
-		sum += words[i];
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (uint16_t) ~(sum + (sum >> 16));
 }
@@ -77,20 +78,22 @@ static bool headers4_write(struct worker *w, struct rte_mbuf *m, const struct pa
 {
 	uint16_t len = (uint16_t)(m->data_len + sizeof(struct headers4));
 	struct headers4 *h = (void *)rte_pktmbuf_prepend(m, sizeof(*h));
-	struct rte_ipv4_hdr ip = {.version_ihl = 0x45,
-		.type_of_service = path->tos,
-		.total_length = rte_cpu_to_be_16(len),
-		.packet_id = rte_cpu_to_be_16(w->ip_id++),
-		.time_to_live = 64,
-		.next_proto_id = IPPROTO_UDP};
+	rte_be16_t len_be = rte_cpu_to_be_16(len), id = rte_cpu_to_be_16(w->ip_id++);
+	uint32_t from = be32_at(path->local), to = be32_at(path->remote);
 
 	if (!h)
 		return false;
-	memcpy(&ip.src_addr, path->local, 4);
-	memcpy(&ip.dst_addr, path->remote, 4);
-	ip.hdr_checksum = checksum4(&ip);
-	h->ip = ip;
-	udp_fill(&h->udp, path, (uint16_t)(len - sizeof(ip)));
+	h->ip.version_ihl = 0x45;
+	h->ip.type_of_service = path->tos;
+	h->ip.total_length = len_be;
+	h->ip.packet_id = id;
+	h->ip.fragment_offset = 0;
+	h->ip.time_to_live = TTL;
+	h->ip.next_proto_id = IPPROTO_UDP;
+	h->ip.hdr_checksum = checksum4(path->tos, len_be, id, from, to);
+	h->ip.src_addr = from;
+	h->ip.dst_addr = to;
+	udp_fill(&h->udp, path, (uint16_t)(len - sizeof(h->ip)));
 	return true;
 }
 
@@ -104,7 +107,7 @@ static bool headers6_write(struct rte_mbuf *m, const struct packet_path *path)
 	h->ip.vtc_flow = rte_cpu_to_be_32(6u << 28 | (uint32_t)path->tos << 20);
 	h->ip.payload_len = rte_cpu_to_be_16(len);
 	h->ip.proto = IPPROTO_UDP;
-	h->ip.hop_limits = 64;
+	h->ip.hop_limits = TTL;
 	memcpy(h->ip.src_addr, path->local, 16);
 	memcpy(h->ip.dst_addr, path->remote, 16);
 	udp_fill(&h->udp, path, len);
@@ -145,14 +148,20 @@ static void outer_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *ve
 		struct packet *p = packet_of(pkts[i]);
 		const struct port *port =
 			p->path.port < PORT_MAX ? w->table->ports[p->path.port] : NULL;
-		bool host = port && port->type == PORT_UDP;
 
 		p->out_port = p->path.port;
-		verdicts[i] = host ? OUTER_TX : VERDICT_OUTER;
-		hops[i] = p->next_hop;
-		if (!host && !(p->flags & PACKET_ROUTED))
+		if (port && port->type == PORT_UDP) {
+			verdicts[i] = OUTER_TX;
+		} else if (p->flags & PACKET_ROUTED) {
+			verdicts[i] = encapsulate(w, pkts[i], p->next_hop);
+		} else {
+			verdicts[i] = VERDICT_OUTER;
+			hops[i] = p->next_hop;
 			lookup_add(&lookups, i, p->path.remote, p->path.family == AF_INET);
+		}
 	}
+	if (!lookups.n)
+		return;
 	if (w->table->fib)
 		lookup_run(&lookups, &w->table->fib->routes, hops);
 	for (uint16_t i = 0; i < n; i++)

@@ -13,6 +13,10 @@
  *
  * A burst is parsed, then the FIB is asked for all of it at once, then each packet gets its
  * verdict; `route` finds the FIB's answer in the packet.
+ *
+ * Nearly all frames are alike: untagged IPv4 without options and in one piece, between addresses of
+ * single hosts. Those are told by a few loads and nothing is noted of them but in the packet. What
+ * is not sure there goes the long way, which comes to the same for these too.
  */
 #include <netinet/in.h>
 #include <string.h>
@@ -20,6 +24,8 @@
 #include <rte_ether.h>
 #include <rte_mbuf.h>
 
+#include "bytes.h"
+#include "checksum.h"
 #include "fib.h"
 #include "ip_parse.h"
 #include "lookup.h"
@@ -244,10 +250,10 @@ static bool source_possible(const struct ip_info *ip)
 	       !ip_is_loopback(ip->family, ip->destination);
 }
 
-static bool is_local(const struct frame *f)
+static bool is_local(const struct worker *w, uint32_t next_hop)
 {
-	const struct fib *fib = f->w->table->fib;
-	const struct fib_next_hop *hop = fib ? fib_next_hop(fib, f->next_hop) : NULL;
+	const struct fib *fib = w->table->fib;
+	const struct fib_next_hop *hop = fib ? fib_next_hop(fib, next_hop) : NULL;
 
 	return hop && hop->type == FIB_LOCAL;
 }
@@ -299,7 +305,7 @@ static uint16_t ip_check(struct frame *f)
 static uint16_t ip_verdict(struct frame *f)
 {
 	const uint8_t *ip = rte_pktmbuf_mtod_offset(f->m, const uint8_t *, f->p->l2_len);
-	bool local = !f->to_many && is_local(f);
+	bool local = !f->to_many && is_local(f->w, f->next_hop);
 	enum ip_fault fault;
 
 	if (!f->to_many && !local)
@@ -333,47 +339,195 @@ static uint16_t frame_check(struct frame *f)
 	return to_mirror(f, DROP_UNKNOWN_TYPE);
 }
 
-static void frame_begin(struct frame *f, struct worker *w, struct rte_mbuf *m)
+static void frame_begin(
+	struct frame *f, struct worker *w, struct rte_mbuf *m, const struct port *port)
 {
 	f->w = w;
 	f->m = m;
 	f->p = packet_of(m);
-	f->port = f->p->in_port < PORT_MAX ? w->table->ports[f->p->in_port] : NULL;
+	f->port = port;
 	f->next_hop = FIB_NONE;
 }
 
-static void fib_ask(
-	const struct worker *w, struct frame *frames, const uint16_t *verdicts, uint16_t n)
-{
-	uint32_t hops[NODE_BURST_MAX];
-	struct lookups lookups;
+/* ---- the usual ------------------------------------------------------------------------------- */
 
-	if (!w->table->fib)
-		return;
-	lookups_init(&lookups);
-	for (uint16_t i = 0; i < n; i++)
-		if (verdicts[i] == VERDICT_ASK && !frames[i].to_many)
-			lookup_add(&lookups, i, frames[i].ip.destination,
-				frames[i].ip.family == AF_INET);
-	lookup_run(&lookups, &w->table->fib->routes, hops);
-	for (uint16_t i = 0; i < n; i++)
-		if (verdicts[i] == VERDICT_ASK && !frames[i].to_many)
-			frames[i].next_hop = hops[i];
+#define VERDICT_USUAL 0x7ffe /* none yet: usual, and the FIB is to be asked */
+
+/* What the last usual packet of the burst needed: mostly the next one needs it as well. */
+struct usual {
+	uint32_t next_hop;
+	bool local;           /* that is this host */
+	uint16_t listen_port; /* of that tunnel; 0: none looked for yet */
+	uint32_t tunnel;
+};
+
+/* Neither 0.0.0.0/8, loopback, multicast nor anything above. */
+static bool is_single_host4(uint8_t first)
+{
+	return (uint8_t)(first - 1) < 223 && first != 127;
+}
+
+static bool sum4_ok(const struct rte_mbuf *m, const uint8_t *ip)
+{
+	uint64_t sum = 0;
+
+	if ((m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+		return true;
+	for (unsigned i = 0; i < 20; i += 4)
+		sum += be32_at(ip + i);
+	return checksum_fold(sum) == 0xffff;
+}
+
+static bool is_dhcp4(const uint8_t *ip, uint32_t len)
+{
+	return ip[9] == IPPROTO_UDP && len >= 24 && be32_at(ip + 20) == RTE_BE32(67u << 16 | 68);
+}
+
+static bool is_usual(const struct port *port, const struct rte_mbuf *m)
+{
+	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
+	const uint8_t *ip = frame + sizeof(struct rte_ether_hdr);
+	uint32_t len = m->data_len - (uint32_t)sizeof(struct rte_ether_hdr), total;
+
+	if (!port || m->data_len < sizeof(struct rte_ether_hdr) + 20)
+		return false;
+	total = rte_be_to_cpu_16(be16_at(ip + 2));
+	return memcmp(frame, port->mac, 6) == 0 && memcmp(frame + 6, port->mac, 6) != 0 &&
+	       be16_at(frame + 12) == RTE_BE16(RTE_ETHER_TYPE_IPV4) && ip[0] == 0x45 &&
+	       total >= 20 && total <= len && !(be16_at(ip + 6) & RTE_BE16(0x3fff)) &&
+	       is_single_host4(ip[12]) && is_single_host4(ip[16]) && sum4_ok(m, ip) &&
+	       !(port->mirror && is_dhcp4(ip, len));
+}
+
+/* Cuts off `headers` bytes in front and what lies behind `len` more. */
+static void cut(struct rte_mbuf *m, uint32_t headers, uint32_t len)
+{
+	m->data_off += (uint16_t)headers;
+	m->data_len = (uint16_t)len;
+	m->pkt_len = len;
+}
+
+static bool udp_checksum_usual(const struct rte_mbuf *m, const uint8_t *udp)
+{
+	return (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD ||
+	       be16_at(udp + 6) == 0;
+}
+
+/* For this host: a tunnel's data, or VERDICT_ASK for the long way. */
+static uint16_t usual_data(
+	struct worker *w, struct rte_mbuf *m, struct usual *usual, uint32_t ip_len)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, sizeof(struct rte_ether_hdr));
+	const uint8_t *udp = ip + 20;
+	struct packet *p = packet_of(m);
+	uint32_t len;
+
+	if (ip[9] != IPPROTO_UDP || ip_len < 28 || !udp_checksum_usual(m, udp))
+		return VERDICT_ASK;
+	if (be16_at(udp + 2) != usual->listen_port) {
+		usual->listen_port = be16_at(udp + 2);
+		usual->tunnel = tunnel_by_listen_port(w->table, usual->listen_port);
+	}
+	len = rte_be_to_cpu_16(be16_at(udp + 4));
+	if (usual->tunnel == TUNNEL_NONE || len < 8 || len > ip_len - 20 ||
+		wg_message_type(udp + 8, len - 8) != MESSAGE_DATA)
+		return VERDICT_ASK;
+	memset(&p->path, 0, sizeof(p->path));
+	p->path.family = AF_INET;
+	p->path.tos = ip[1];
+	p->path.remote_port = be16_at(udp);
+	p->path.local_port = be16_at(udp + 2);
+	p->path.port = p->in_port;
+	memcpy(p->path.remote, ip + 12, 4);
+	memcpy(p->path.local, ip + 16, 4);
+	p->kind = PACKET_DATAGRAM;
+	p->tunnel = usual->tunnel;
+	cut(m, sizeof(struct rte_ether_hdr) + 28, len - 8);
+	return CLASSIFY_WG_INPUT;
+}
+
+static uint16_t usual_verdict(
+	struct worker *w, struct rte_mbuf *m, struct usual *usual, uint32_t next_hop)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, sizeof(struct rte_ether_hdr));
+	uint32_t len = rte_be_to_cpu_16(be16_at(ip + 2));
+	struct packet *p = packet_of(m);
+
+	if (next_hop != usual->next_hop) {
+		usual->next_hop = next_hop;
+		usual->local = is_local(w, next_hop);
+	}
+	p->l2_len = sizeof(struct rte_ether_hdr);
+	p->vlan = 0;
+	if (usual->local)
+		return usual_data(w, m, usual, len);
+	p->next_hop = next_hop;
+	p->flags |= PACKET_ROUTED;
+	p->kind = PACKET_IP;
+	cut(m, sizeof(struct rte_ether_hdr), len);
+	return CLASSIFY_ROUTE;
+}
+
+/* ---- a burst --------------------------------------------------------------------------------- */
+
+static const struct port *port_of(const struct worker *w, const struct rte_mbuf *m)
+{
+	uint16_t in_port = packet_of((struct rte_mbuf *)(uintptr_t)m)->in_port;
+
+	return in_port < PORT_MAX ? w->table->ports[in_port] : NULL;
+}
+
+/* Of a packet that is not usual after all. */
+static uint16_t long_way(struct worker *w, struct rte_mbuf *m, uint32_t next_hop)
+{
+	struct frame f;
+	uint16_t verdict;
+
+	frame_begin(&f, w, m, port_of(w, m));
+	verdict = frame_check(&f);
+	f.next_hop = next_hop;
+	return verdict == VERDICT_ASK ? ip_verdict(&f) : verdict;
 }
 
 static void classify_process(
 	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
 	struct frame frames[NODE_BURST_MAX];
+	uint32_t hops[NODE_BURST_MAX];
+	struct usual usual = {.next_hop = FIB_NONE};
+	struct lookups lookups;
 
+	lookups_init(&lookups);
 	for (uint16_t i = 0; i < n; i++) {
-		frame_begin(&frames[i], w, pkts[i]);
+		const struct port *port = port_of(w, pkts[i]);
+
+		hops[i] = FIB_NONE;
+		if (is_usual(port, pkts[i])) {
+			verdicts[i] = VERDICT_USUAL;
+			lookup_add(&lookups, i,
+				rte_pktmbuf_mtod_offset(
+					pkts[i], uint8_t *, sizeof(struct rte_ether_hdr) + 16),
+				true);
+			continue;
+		}
+		frame_begin(&frames[i], w, pkts[i], port);
 		verdicts[i] = frame_check(&frames[i]);
+		if (verdicts[i] == VERDICT_ASK && !frames[i].to_many)
+			lookup_add(&lookups, i, frames[i].ip.destination,
+				frames[i].ip.family == AF_INET);
 	}
-	fib_ask(w, frames, verdicts, n);
-	for (uint16_t i = 0; i < n; i++)
-		if (verdicts[i] == VERDICT_ASK)
+	if (w->table->fib)
+		lookup_run(&lookups, &w->table->fib->routes, hops);
+	for (uint16_t i = 0; i < n; i++) {
+		if (verdicts[i] == VERDICT_USUAL) {
+			verdicts[i] = usual_verdict(w, pkts[i], &usual, hops[i]);
+			if (verdicts[i] == VERDICT_ASK)
+				verdicts[i] = long_way(w, pkts[i], hops[i]);
+		} else if (verdicts[i] == VERDICT_ASK) {
+			frames[i].next_hop = hops[i];
 			verdicts[i] = ip_verdict(&frames[i]);
+		}
+	}
 }
 
 const struct graph_node node_classify = {

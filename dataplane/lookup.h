@@ -11,8 +11,7 @@
 struct lookups {
 	uint16_t n, n4, n6; /* packets; addresses of each family */
 	uint16_t place[NODE_BURST_MAX];
-	uint8_t slot[NODE_BURST_MAX]; /* of the address in its array */
-	bool v4[NODE_BURST_MAX];
+	uint16_t slot[NODE_BURST_MAX]; /* of the answer: IPv4's come first */
 	uint32_t addr4[NODE_BURST_MAX];
 	const uint8_t *addr6[NODE_BURST_MAX];
 };
@@ -26,28 +25,29 @@ static inline void lookup_add(struct lookups *l, uint16_t place, const uint8_t *
 {
 	uint32_t addr4;
 
+	l->place[l->n] = place;
 	if (v4) {
 		memcpy(&addr4, addr, 4);
 		if (!l->n4 || l->addr4[l->n4 - 1] != addr4)
 			l->addr4[l->n4++] = addr4;
-	} else if (!l->n6 || memcmp(l->addr6[l->n6 - 1], addr, 16) != 0) {
-		l->addr6[l->n6++] = addr;
+		l->slot[l->n++] = l->n4 - 1;
+	} else {
+		if (!l->n6 || memcmp(l->addr6[l->n6 - 1], addr, 16) != 0)
+			l->addr6[l->n6++] = addr;
+		l->slot[l->n++] = NODE_BURST_MAX + l->n6 - 1;
 	}
-	l->place[l->n] = place;
-	l->slot[l->n] = (uint8_t)((v4 ? l->n4 : l->n6) - 1);
-	l->v4[l->n++] = v4;
 }
 
 /* out[place] for each that was added. */
 static inline void lookup_run(struct lookups *l, const struct allowedips *table, uint32_t *out)
 {
-	uint32_t found4[NODE_BURST_MAX], found6[NODE_BURST_MAX];
+	uint32_t found[2 * NODE_BURST_MAX];
 
 	if (l->n4)
-		allowedips_lookup_burst4(table, l->addr4, found4, l->n4);
+		allowedips_lookup_burst4(table, l->addr4, found, l->n4);
 	if (l->n6)
-		allowedips_lookup_burst6(table, l->addr6, found6, l->n6);
+		allowedips_lookup_burst6(table, l->addr6, found + NODE_BURST_MAX, l->n6);
 	for (uint16_t i = 0; i < l->n; i++)
-		out[l->place[i]] = l->v4[i] ? found4[l->slot[i]] : found6[l->slot[i]];
+		out[l->place[i]] = found[l->slot[i]];
 	lookups_init(l);
 }

@@ -54,6 +54,7 @@ static uint16_t queue_poll(struct worker *w, struct port_queue *q, struct rte_mb
 	uint16_t *verdicts, uint16_t max)
 {
 	uint16_t n = q->port->ops->rx(w, q, pkts, max);
+	uint64_t bytes = 0;
 
 	if (!n)
 		return 0;
@@ -65,7 +66,7 @@ static uint16_t queue_poll(struct worker *w, struct port_queue *q, struct rte_mb
 	for (uint16_t i = 0; i < n; i++) {
 		if (i + AHEAD < n)
 			packet_prefetch(pkts[i + AHEAD]);
-		w->counters.rx_bytes += pkts[i]->pkt_len;
+		bytes += pkts[i]->pkt_len;
 		switch (packet_of(pkts[i])->kind) {
 		case PACKET_DATAGRAM:
 			verdicts[i] = datagram_verdict(w, pkts[i]);
@@ -77,6 +78,7 @@ static uint16_t queue_poll(struct worker *w, struct port_queue *q, struct rte_mb
 			verdicts[i] = RX_CLASSIFY;
 		}
 	}
+	w->counters.rx_bytes += bytes;
 	return n;
 }
 

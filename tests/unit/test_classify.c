@@ -9,6 +9,7 @@
 #include "messages.h"
 #include "nodes.h"
 #include "packets.h"
+#include "prng.h"
 
 static const uint8_t data_message[48] = {4, 0, 0, 0, 1, 2, 3, 4};
 static const uint8_t initiation[148] = {1, 0, 0, 0};
@@ -316,6 +317,126 @@ static void a_full_ring_is_a_named_drop(void **state)
 		rte_pktmbuf_free(m);
 }
 
+/* A frame of the sort that gateways see, with a byte or two of its headers turned over. */
+static size_t random_frame(struct prng *prng, bool mirror)
+{
+	static const char *const addresses[][4] = {
+		{"10.0.0.1", "10.0.0.9", "10.9.0.5", "192.0.2.1"},
+		{"10.1.0.1", "10.1.0.9", "10.9.0.5", "192.0.2.1"}};
+	static const uint16_t ports_to[] = {TUNNEL_PORT, TUNNEL_PORT, 53, 68};
+	uint8_t payload[160] = {(uint8_t)(prng_below(prng, 8) ? MESSAGE_DATA : MESSAGE_INITIATION)};
+	size_t len = put_frame(frame, mirror ? mirror_mac : plain_mac, 0,
+		addresses[mirror][prng_below(prng, 4)], addresses[mirror][prng_below(prng, 4)],
+		ports_to[prng_below(prng, 4)], payload,
+		prng_below(prng, 4) ? 32 + prng_below(prng, 120) : 148);
+
+	if (prng_below(prng, 8) == 0)
+		put16(frame + 34, 67);
+	if (prng_below(prng, 2))
+		put16(frame + 40, 0); /* no UDP checksum */
+	for (unsigned n = prng_below(prng, 3); n > 0; n--) {
+		unsigned at = prng_below(prng, 14 + 20 + 8 + 4);
+
+		if (at < 12 || at > 13)
+			frame[at] = (uint8_t)(prng_below(prng, 2)
+						      ? prng_next(prng)
+						      : frame[at] ^ 1u << prng_below(prng, 8));
+	}
+	if (prng_below(prng, 3))
+		ip4_sum(frame + 14);
+	return prng_below(prng, 8) ? len : len - 8 + prng_below(prng, 16);
+}
+
+/* The same frame with a VLAN tag, which no usual frame has. */
+static struct rte_mbuf *tagged(struct rte_mbuf *m)
+{
+	struct rte_mbuf *copy = rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
+	char *bytes = rte_pktmbuf_prepend(copy, 4);
+
+	if (!bytes)
+		errx(1, "no room for a tag");
+	memmove(bytes, bytes + 4, 12);
+	memcpy(bytes + 12, "\x81\0\0\x07", 4);
+	*packet_of(copy) = *packet_of(m);
+	return copy;
+}
+
+static void assert_same_packet(struct rte_mbuf *a, struct rte_mbuf *b)
+{
+	const uint8_t *bytes = rte_pktmbuf_mtod(a, const uint8_t *);
+	const uint8_t *others = rte_pktmbuf_mtod(b, const uint8_t *);
+	struct packet expected = *packet_of(b);
+	uint32_t macs = 0, tag = 0;
+
+	if (expected.kind == PACKET_ETHER) {
+		macs = 12;
+		tag = 4;
+	}
+	expected.vlan = 0;
+	expected.l2_len -= expected.l2_len ? 4 : 0;
+	assert_memory_equal(packet_of(a), &expected, sizeof(expected));
+	assert_int_equal(a->pkt_len, b->pkt_len - tag);
+	assert_int_equal(a->data_len, b->data_len - tag);
+	assert_memory_equal(bytes, others, macs);
+	assert_memory_equal(bytes + macs, others + macs + tag, a->data_len - macs);
+}
+
+/* What went up: `n` packets. */
+static void taken_free(uint16_t n)
+{
+	struct rte_mbuf *m;
+
+	for (unsigned class = 0; class < PUNT_CLASSES; class ++)
+		for (; n > 0 && (m = punted(class)); n--)
+			rte_pktmbuf_free(m);
+	assert_int_equal(n, 0);
+}
+
+/* The short way for what is usual and the long way come to the same. */
+static void usual_frames_are_as_tagged_ones(void **state)
+{
+	struct prng prng = {11};
+	unsigned seen[4] = {0}, refused = 0;
+
+	(void)state;
+	for (unsigned round = 0; round < 2000; round++) {
+		struct rte_mbuf *plain[32], *tags[32];
+		uint16_t verdicts[32], expected[32], taken = 0;
+
+		for (unsigned i = 0; i < 32; i++) {
+			bool mirror = prng_below(&prng, 4) == 0;
+
+			plain[i] = packet_new(frame, random_frame(&prng, mirror));
+			packet_of(plain[i])->in_port = mirror ? MIRROR_PORT : PLAIN_PORT;
+			if (prng_below(&prng, 2))
+				plain[i]->ol_flags |= RTE_MBUF_F_RX_IP_CKSUM_GOOD;
+			if (prng_below(&prng, 2))
+				plain[i]->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+			tags[i] = tagged(plain[i]);
+		}
+		node_classify.process(&worker, plain, verdicts, 32);
+		node_classify.process(&worker, tags, expected, 32);
+		for (unsigned i = 0; i < 32; i++) {
+			assert_string_equal(verdict_name(&node_classify, verdicts[i]),
+				verdict_name(&node_classify, expected[i]));
+			if (VERDICT_IS_DROP(verdicts[i]))
+				refused++;
+			else if (verdicts[i] != VERDICT_TAKEN)
+				seen[verdicts[i]]++;
+			assert_same_packet(plain[i], tags[i]);
+			taken += verdicts[i] == VERDICT_TAKEN ? 2 : 0;
+			if (verdicts[i] == VERDICT_TAKEN)
+				continue;
+			rte_pktmbuf_free(plain[i]);
+			rte_pktmbuf_free(tags[i]);
+		}
+		taken_free(taken);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(seen[i] > 50); /* wg_input, route, reassemble, local */
+	assert_true(refused > 500);
+}
+
 static int nothing_leaked(void **state)
 {
 	(void)state;
@@ -342,6 +463,7 @@ int main(void)
 		cmocka_unit_test_teardown(link_local_is_not_routed, nothing_leaked),
 		cmocka_unit_test_teardown(extension_headers_are_bounded, nothing_leaked),
 		cmocka_unit_test_teardown(a_full_ring_is_a_named_drop, nothing_leaked),
+		cmocka_unit_test_teardown(usual_frames_are_as_tagged_ones, nothing_leaked),
 	};
 
 	fixture_start();

@@ -497,7 +497,7 @@ static void classify_process(
 	struct usual usual = {.next_hop = FIB_NONE};
 	struct lookups lookups;
 
-	lookups_init(&lookups);
+	lookups_init(&lookups, fib_routes_of(w->table->fib));
 	for (uint16_t i = 0; i < n; i++) {
 		const struct port *port = port_of(w, pkts[i]);
 
@@ -516,8 +516,7 @@ static void classify_process(
 			lookup_add(&lookups, i, frames[i].ip.destination,
 				frames[i].ip.family == AF_INET);
 	}
-	if (w->table->fib)
-		lookup_run(&lookups, &w->table->fib->routes, hops);
+	lookup_run(&lookups, hops);
 	for (uint16_t i = 0; i < n; i++) {
 		if (verdicts[i] == VERDICT_USUAL) {
 			verdicts[i] = usual_verdict(w, pkts[i], &usual, hops[i]);

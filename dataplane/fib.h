@@ -81,6 +81,12 @@ static inline uint32_t fib_lookup6(const struct fib *fib, const uint8_t addr[sta
 	return allowedips_lookup6(&fib->routes, addr);
 }
 
+/* For bursts (lookup.h); NULL: there is no FIB. */
+static inline const struct allowedips *fib_routes_of(const struct fib *fib)
+{
+	return fib ? &fib->routes : NULL;
+}
+
 static inline const struct fib_next_hop *fib_next_hop(const struct fib *fib, uint32_t index)
 {
 	return index < FIB_NEXT_HOPS_MAX ? &fib->next_hops[index] : NULL;

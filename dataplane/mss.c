@@ -75,13 +75,3 @@ bool mss_clamp_bytes(uint8_t *ip, uint32_t len, uint16_t mtu)
 	mss_put(tcp, at, (uint16_t)(mtu - headers));
 	return true;
 }
-
-bool mss_clamp(struct rte_mbuf *m, uint16_t mtu)
-{
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-
-	/* most packets end here: neither TCP at the usual place nor IPv6 with extensions */
-	if (m->data_len < 40 || ip[ip[0] >> 4 == 4 ? 9 : 6] == IPPROTO_UDP)
-		return false;
-	return mss_clamp_bytes((uint8_t *)(uintptr_t)ip, m->data_len, mtu);
-}

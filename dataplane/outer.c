@@ -142,8 +142,9 @@ static void outer_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *ve
 {
 	uint32_t hops[NODE_BURST_MAX];
 	struct lookups lookups;
+	bool asked = false;
 
-	lookups_init(&lookups);
+	lookups_init(&lookups, fib_routes_of(w->table->fib));
 	for (uint16_t i = 0; i < n; i++) {
 		struct packet *p = packet_of(pkts[i]);
 		const struct port *port =
@@ -157,13 +158,13 @@ static void outer_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *ve
 		} else {
 			verdicts[i] = VERDICT_OUTER;
 			hops[i] = p->next_hop;
+			asked = true;
 			lookup_add(&lookups, i, p->path.remote, p->path.family == AF_INET);
 		}
 	}
-	if (!lookups.n)
+	if (!asked)
 		return;
-	if (w->table->fib)
-		lookup_run(&lookups, &w->table->fib->routes, hops);
+	lookup_run(&lookups, hops);
 	for (uint16_t i = 0; i < n; i++)
 		if (verdicts[i] == VERDICT_OUTER)
 			verdicts[i] = encapsulate(w, pkts[i], hops[i]);

@@ -262,6 +262,8 @@ static const struct dp_tunnel *tunnel_into(const struct worker *w, const struct 
 {
 	const struct fib_next_hop *hop;
 
+	if (origin == ORIGIN_BAD)
+		return NULL;
 	if (origin == ORIGIN_TUN)
 		return p->flags & PACKET_LOCAL ? NULL : t;
 	if (origin == ORIGIN_TUNNEL && t && !t->ports_underlay)
@@ -274,51 +276,45 @@ static const struct dp_tunnel *tunnel_into(const struct worker *w, const struct 
 		       : NULL;
 }
 
-static void fib_ask(const struct worker *w, struct rte_mbuf **pkts, const enum origin *origins,
-	const struct dp_tunnel *const *from, struct answers *answers, uint16_t n)
+/* The tables' questions of a burst: the FIB first, whose answer may lead to allowed IPs. */
+struct questions {
+	struct lookups fib, peers;
+	struct answers answers;
+};
+
+static void peer_ask(const struct worker *w, struct rte_mbuf *m, enum origin origin,
+	const struct dp_tunnel *from, struct questions *q, uint16_t i)
 {
-	struct lookups lookups;
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct dp_tunnel *t = tunnel_into(w, packet_of(m), origin, from, q->answers.hop[i]);
 
-	lookups_init(&lookups);
-	for (uint16_t i = 0; i < n; i++) {
-		struct packet *p = packet_of(pkts[i]);
-		const uint8_t *ip = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
-		bool needed = origins[i] == ORIGIN_PORT ||
-			      (origins[i] == ORIGIN_TUNNEL && from[i] && from[i]->ports_underlay);
-
-		if (!needed || !w->table->fib)
-			continue;
-		if (p->flags & PACKET_ROUTED)
-			answers->hop[i] = p->next_hop;
-		else
-			lookup_add(&lookups, i, destination(ip), is_v4(ip));
-		p->flags &= (uint8_t)~PACKET_ROUTED;
+	if (!t)
+		return;
+	if (t->allowed_ips != q->peers.table) {
+		lookup_run(&q->peers, q->answers.peer);
+		lookups_init(&q->peers, t->allowed_ips);
 	}
-	if (w->table->fib)
-		lookup_run(&lookups, &w->table->fib->routes, answers->hop);
+	lookup_add(&q->peers, i, destination(ip), is_v4(ip));
 }
 
-static void peers_ask(const struct worker *w, struct rte_mbuf **pkts, const enum origin *origins,
-	const struct dp_tunnel *const *from, struct answers *answers, uint16_t n)
+/* True: the FIB is to be asked. */
+static bool hop_begin(struct rte_mbuf *m, enum origin origin, const struct dp_tunnel *from,
+	struct questions *q, uint16_t i)
 {
-	const struct dp_tunnel *into = NULL;
-	struct lookups lookups;
+	struct packet *p = packet_of(m);
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
 
-	lookups_init(&lookups);
-	for (uint16_t i = 0; i < n; i++) {
-		const uint8_t *ip = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
-		const struct dp_tunnel *t =
-			tunnel_into(w, packet_of(pkts[i]), origins[i], from[i], answers->hop[i]);
-
-		if (origins[i] == ORIGIN_BAD || !t)
-			continue;
-		if (into && t != into)
-			lookup_run(&lookups, into->allowed_ips, answers->peer);
-		into = t;
-		lookup_add(&lookups, i, destination(ip), is_v4(ip));
+	q->answers.hop[i] = FIB_NONE;
+	q->answers.peer[i] = PEER_NONE;
+	if (origin != ORIGIN_PORT && !(origin == ORIGIN_TUNNEL && from && from->ports_underlay))
+		return false;
+	if (p->flags & PACKET_ROUTED) {
+		q->answers.hop[i] = p->next_hop;
+		p->flags &= (uint8_t)~PACKET_ROUTED;
+		return false;
 	}
-	if (into)
-		lookup_run(&lookups, into->allowed_ips, answers->peer);
+	lookup_add(&q->fib, i, destination(ip), is_v4(ip));
+	return true;
 }
 
 static uint16_t route_one(struct worker *w, struct rte_mbuf *m, enum origin origin,
@@ -338,18 +334,28 @@ static void route_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *ve
 {
 	enum origin origins[NODE_BURST_MAX];
 	const struct dp_tunnel *from[NODE_BURST_MAX];
-	struct answers answers;
+	uint16_t later[NODE_BURST_MAX], n_later = 0;
+	struct questions q;
 
+	lookups_init(&q.fib, fib_routes_of(w->table->fib));
+	lookups_init(&q.peers, NULL);
 	for (uint16_t i = 0; i < n; i++) {
 		from[i] = NULL;
-		answers.hop[i] = FIB_NONE;
-		answers.peer[i] = PEER_NONE;
 		origins[i] = origin_of(w, pkts[i], &from[i]);
+		if (hop_begin(pkts[i], origins[i], from[i], &q, i))
+			later[n_later++] = i;
+		else
+			peer_ask(w, pkts[i], origins[i], from[i], &q, i);
 	}
-	fib_ask(w, pkts, origins, from, &answers, n);
-	peers_ask(w, pkts, origins, from, &answers, n);
+	lookup_run(&q.fib, q.answers.hop);
+	for (uint16_t k = 0; k < n_later; k++) {
+		uint16_t i = later[k];
+
+		peer_ask(w, pkts[i], origins[i], from[i], &q, i);
+	}
+	lookup_run(&q.peers, q.answers.peer);
 	for (uint16_t i = 0; i < n; i++) {
-		verdicts[i] = route_one(w, pkts[i], origins[i], from[i], &answers, i);
+		verdicts[i] = route_one(w, pkts[i], origins[i], from[i], &q.answers, i);
 		if (verdicts[i] == ROUTE_WG_OUTPUT)
 			peer_prefetch_output(w->id, packet_of(pkts[i])->peer, pkts[i]);
 	}

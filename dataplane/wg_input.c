@@ -322,10 +322,9 @@ static void opening_fill(struct worker *w, struct opening *opening, struct rte_m
 static void sources_find(struct worker *w, const struct opening *opening, struct rte_mbuf **pkts,
 	const uint16_t *verdicts, uint32_t *from)
 {
-	const struct dp_tunnel *tunnel = NULL;
 	struct lookups lookups;
 
-	lookups_init(&lookups);
+	lookups_init(&lookups, NULL);
 	for (uint16_t k = 0; k < opening->n; k++) {
 		uint16_t i = opening->places[k];
 		const struct dp_tunnel *t = tunnel_get(w->table, opening->keypairs[k]->tunnel);
@@ -335,13 +334,13 @@ static void sources_find(struct worker *w, const struct opening *opening, struct
 		from[k] = PEER_NONE;
 		if (verdicts[i] != VERDICT_OPEN || !t)
 			continue;
-		if (tunnel && t != tunnel)
-			lookup_run(&lookups, tunnel->allowed_ips, from);
-		tunnel = t;
+		if (t->allowed_ips != lookups.table) {
+			lookup_run(&lookups, from);
+			lookups_init(&lookups, t->allowed_ips);
+		}
 		lookup_add(&lookups, k, ip + (v4 ? 12 : 8), v4);
 	}
-	if (tunnel)
-		lookup_run(&lookups, tunnel->allowed_ips, from);
+	lookup_run(&lookups, from);
 }
 
 static void opening_finish(

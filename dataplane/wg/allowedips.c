@@ -25,7 +25,7 @@
 #include <string.h>
 
 #define LANES 8  /* walks of a burst under way at a time */
-#define CHUNK 64 /* addresses whose places are asked for before the first is looked at */
+#define CHUNK 64 /* addresses whose short-cuts are tried before the first is walked for */
 
 /* The address as two integers, first bit on top; IPv4 in the upper half of `hi`. */
 struct bits {
@@ -219,8 +219,6 @@ static void lookup_chunk4(
 	struct wanted wanted[CHUNK];
 	unsigned n_wanted = 0;
 
-	for (unsigned i = 0; hosts && i < n; i++)
-		__builtin_prefetch(&hosts->slots[hosts_place4(hosts, addrs_be[i])]);
 	for (unsigned i = 0; i < n; i++) {
 		out[i] = hosts ? hosts_find4(hosts, addrs_be[i]) : HOSTS_NONE;
 		if (out[i] == HOSTS_NONE)
@@ -249,10 +247,6 @@ static void lookup_chunk6(
 
 		addr[i][0] = bits.hi;
 		addr[i][1] = bits.lo;
-		if (hosts)
-			__builtin_prefetch(&hosts->slots[hosts_place6(hosts, addr[i])]);
-	}
-	for (unsigned i = 0; i < n; i++) {
 		out[i] = hosts ? hosts_find6(hosts, addr[i]) : HOSTS_NONE;
 		if (out[i] == HOSTS_NONE)
 			wanted[n_wanted++] = (struct wanted){{addr[i][0], addr[i][1]}, &out[i]};

@@ -10,8 +10,10 @@
  * it, never between. Freed: nodes taken out go to the `retire` function, which frees them once no
  * reader can hold one any more.
  */
+#include <endian.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "hosts.h"
 #include "tailplane/net.h"
@@ -59,8 +61,31 @@ void allowedips_each(const struct allowedips *table, uint32_t value,
 /* Readers. Addresses in network order; ALLOWEDIPS_NONE when no prefix matches. */
 uint32_t allowedips_lookup4(const struct allowedips *table, uint32_t addr_be);
 uint32_t allowedips_lookup6(const struct allowedips *table, const uint8_t addr[static 16]);
-/* The same for n addresses at once; their walks are interleaved to hide the latency of memory. */
+/* The same for n addresses at once; their walks are interleaved to hide the latency of memory. Who
+ * has told of each address before, by the next two, does not wait for the short-cut either. */
 void allowedips_lookup_burst4(
 	const struct allowedips *table, const uint32_t *addrs_be, uint32_t *out, unsigned n);
 void allowedips_lookup_burst6(
 	const struct allowedips *table, const uint8_t *const *addrs_be, uint32_t *out, unsigned n);
+
+static inline void allowedips_prefetch4(const struct allowedips *table, uint32_t addr_be)
+{
+	/* pairs with the release store in hosts.c */
+	const struct hosts4 *hosts = atomic_load_explicit(&table->hosts.v4, memory_order_acquire);
+
+	if (hosts)
+		__builtin_prefetch(&hosts->slots[hosts_place4(hosts, addr_be)]);
+}
+
+static inline void allowedips_prefetch6(
+	const struct allowedips *table, const uint8_t addr[static 16])
+{
+	/* pairs with the release store in hosts.c */
+	const struct hosts6 *hosts = atomic_load_explicit(&table->hosts.v6, memory_order_acquire);
+	uint64_t be[2];
+
+	memcpy(be, addr, sizeof(be));
+	if (hosts)
+		__builtin_prefetch(&hosts->slots[hosts_place6(
+			hosts, (uint64_t[]){be64toh(be[0]), be64toh(be[1])})]);
+}

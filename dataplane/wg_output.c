@@ -107,12 +107,16 @@ static uint32_t padding_of(uint32_t len, uint32_t mtu)
 /* Appends padding and room for the tag, prepends room for the header. */
 static bool room_make(struct rte_mbuf *m, uint32_t mtu)
 {
-	uint32_t padding = padding_of(m->data_len, mtu);
-	char *tail = rte_pktmbuf_append(m, (uint16_t)(padding + AEAD_TAG_LEN));
+	uint32_t more = padding_of(m->data_len, mtu) + AEAD_TAG_LEN;
 
-	if (!tail || !rte_pktmbuf_prepend(m, sizeof(struct message_data)))
+	if (rte_pktmbuf_tailroom(m) < more || rte_pktmbuf_headroom(m) < sizeof(struct message_data))
 		return false;
-	memset(tail, 0, padding);
+	/* padding is less than a tag, which overwrites the rest */
+	memset(rte_pktmbuf_mtod_offset(m, char *, m->data_len), 0, AEAD_TAG_LEN);
+	more += sizeof(struct message_data);
+	m->data_off -= sizeof(struct message_data);
+	m->data_len = (uint16_t)(m->data_len + more);
+	m->pkt_len += more;
 	return true;
 }
 
@@ -133,61 +137,97 @@ static uint32_t path_hop(const struct worker *w, struct peer_path *path)
 	return hop;
 }
 
-static void datagram_fill(struct worker *w, struct rte_mbuf *m, const struct dp_tunnel *t,
-	struct peer_path *path, uint8_t tos)
+/* What the packets of a run share: they go to one peer. */
+struct run {
+	const struct dp_tunnel *tunnel;
+	struct keypair *keypair;
+	const struct packet_path *path;
+	uint32_t next_hop;
+	uint8_t flags; /* PACKET_ROUTED, when next_hop is known */
+	uint16_t verdict;
+	uint32_t packets, bytes;
+	bool data;
+};
+
+/* False: packets to this peer cannot leave, and `verdict` says why. */
+static bool run_begin(struct worker *w, const struct target *target, struct run *run)
+{
+	const struct dp_tunnel *t = tunnel_get(w->table, target->keypair->seal_tunnel);
+
+	run->tunnel = t;
+	run->keypair = target->keypair;
+	run->packets = run->bytes = 0;
+	run->data = false;
+	run->verdict = VERDICT_DROP(t ? DROP_NO_ENDPOINT : DROP_NO_PEER);
+	if (!t || !target->path)
+		return false;
+	run->verdict = t->ports_underlay ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
+	run->path = &target->path->path;
+	run->flags = 0;
+	if (t->ports_underlay && w->table->fib) {
+		run->flags = PACKET_ROUTED;
+		run->next_hop = path_hop(w, target->path);
+	}
+	return true;
+}
+
+static uint16_t packet_admit(struct run *run, struct rte_mbuf *m)
 {
 	struct packet *p = packet_of(m);
+	bool data = m->data_len > 0;
+	uint8_t tos = data ? ecn_of(rte_pktmbuf_mtod(m, uint8_t *)) : 0;
 
+	if (!room_make(m, run->tunnel->mtu))
+		return VERDICT_DROP(DROP_NO_ROOM);
 	p->kind = PACKET_DATAGRAM;
-	p->path = path->path;
+	p->path = *run->path;
 	p->path.tos = tos;
-	p->path.local_port = t->listen_port;
-	p->out_port = path->path.port;
-	p->flags &= (uint8_t)~PACKET_ROUTED;
-	if (!t->ports_underlay || !w->table->fib)
-		return;
-	p->flags |= PACKET_ROUTED;
-	p->next_hop = path_hop(w, path);
+	p->path.local_port = run->tunnel->listen_port;
+	p->out_port = run->path->port;
+	p->flags = (uint8_t)((p->flags & ~PACKET_ROUTED) | run->flags);
+	p->next_hop = run->flags ? run->next_hop : p->next_hop;
+	run->data |= data;
+	run->packets++;
+	run->bytes += m->data_len;
+	return run->verdict;
+}
+
+static void run_count(struct worker *w, const struct run *run, uint32_t peer)
+{
+	struct peer_slot *slot = &peers.slots[peer];
+	struct peer_traffic *traffic = &peers.traffic[w->id][peer];
+
+	traffic->tx_packets += run->packets;
+	traffic->tx_bytes += run->bytes;
+	sent(w, slot, peer, run->data);
+	rekey_when_due(w, slot, peer, run->keypair);
 }
 
 /* A run of packets to one peer: pkts[0..n-1], whose places in the burst begin with `first`. */
 static void run_admit(struct worker *w, struct sealing *s, const struct target *target,
 	struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t first, uint16_t n)
 {
-	uint32_t peer = packet_of(pkts[0])->peer;
-	struct peer_slot *slot = &peers.slots[peer];
-	struct peer_traffic *traffic = &peers.traffic[w->id][peer];
-	struct keypair *kp = target->keypair;
-	const struct dp_tunnel *t = kp ? tunnel_get(w->table, kp->seal_tunnel) : NULL;
-	bool usable = keypair_usable(w, kp), data = false, any = false;
+	struct run run;
 
-	for (uint16_t i = 0; i < n; i++) {
-		struct rte_mbuf *m = pkts[i];
-		uint8_t tos = m->data_len ? ecn_of(rte_pktmbuf_mtod(m, uint8_t *)) : 0;
-		bool has_data = m->data_len > 0;
-
-		if (!usable) {
-			verdicts[i] = stage(w, m);
-			continue;
-		}
-		verdicts[i] = VERDICT_DROP(!t              ? DROP_NO_PEER
-					   : !target->path ? DROP_NO_ENDPOINT
-							   : DROP_NO_ROOM);
-		if (!t || !target->path || !room_make(m, t->mtu))
-			continue;
-		datagram_fill(w, m, t, target->path, tos);
-		any = true;
-		data |= has_data;
-		traffic->tx_packets++;
-		traffic->tx_bytes += m->data_len;
-		s->keypairs[s->n] = kp;
-		s->places[s->n++] = (uint16_t)(first + i);
-		verdicts[i] = t->ports_underlay ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
-	}
-	if (!any)
+	if (!keypair_usable(w, target->keypair)) {
+		for (uint16_t i = 0; i < n; i++)
+			verdicts[i] = stage(w, pkts[i]);
 		return;
-	sent(w, slot, peer, data);
-	rekey_when_due(w, slot, peer, kp);
+	}
+	if (!run_begin(w, target, &run)) {
+		for (uint16_t i = 0; i < n; i++)
+			verdicts[i] = run.verdict;
+		return;
+	}
+	for (uint16_t i = 0; i < n; i++) {
+		verdicts[i] = packet_admit(&run, pkts[i]);
+		if (VERDICT_IS_DROP(verdicts[i]))
+			continue;
+		s->keypairs[s->n] = run.keypair;
+		s->places[s->n++] = (uint16_t)(first + i);
+	}
+	if (run.packets)
+		run_count(w, &run, packet_of(pkts[0])->peer);
 }
 
 static void item_fill(
@@ -223,7 +263,19 @@ static void targets_find(struct rte_mbuf **pkts, struct target *targets, uint16_
 	}
 }
 
-static void counters_take(struct sealing *s, struct rte_mbuf **pkts)
+/* The first of n counters. Nobody but workers takes any: one that is alone saves the locked add. */
+static uint64_t counter_take(const struct worker *w, struct keypair *kp, uint64_t n)
+{
+	uint64_t counter;
+
+	if (!w->alone)
+		return atomic_fetch_add_explicit(&kp->send_counter, n, memory_order_relaxed);
+	counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
+	atomic_store_explicit(&kp->send_counter, counter + n, memory_order_relaxed);
+	return counter;
+}
+
+static void counters_take(const struct worker *w, struct sealing *s, struct rte_mbuf **pkts)
 {
 	for (uint16_t k = 0, end; k < s->n; k = end) {
 		struct keypair *kp = s->keypairs[k];
@@ -231,8 +283,7 @@ static void counters_take(struct sealing *s, struct rte_mbuf **pkts)
 
 		for (end = k + 1; end < s->n && s->keypairs[end] == kp; end++)
 			;
-		counter = atomic_fetch_add_explicit(
-			&kp->send_counter, (uint64_t)(end - k), memory_order_relaxed);
+		counter = counter_take(w, kp, (uint64_t)(end - k));
 		for (uint16_t j = k; j < end; j++)
 			item_fill(&s->items[j], pkts[s->places[j]], kp, counter++);
 	}
@@ -254,7 +305,7 @@ static void wg_output_process(
 			;
 		run_admit(w, &s, &targets[i], pkts + i, verdicts + i, i, (uint16_t)(end - i));
 	}
-	counters_take(&s, pkts);
+	counters_take(w, &s, pkts);
 	aead_seal(s.items, s.n);
 }
 

@@ -504,6 +504,7 @@ static struct worker_thread *thread_new(
 		return NULL;
 	memset(t, 0, sizeof(*t));
 	t->worker.id = id;
+	t->worker.alone = param->n == 1;
 	t->worker.pool = param->pools[id];
 	t->core = core_of(param, id);
 	t->pinned = pins(param);

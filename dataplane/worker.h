@@ -87,6 +87,7 @@ struct worker_counters {
 struct worker {
 	unsigned id;
 	unsigned lcore;               /* DPDK's number for this thread */
+	bool alone;                   /* there is no other worker */
 	uint64_t now;                 /* ns, monotonic, at the start of the round */
 	const struct dp_table *table; /* this round's */
 	struct rte_mempool *pool;     /* NUMA-local, one segment holds a largest packet */

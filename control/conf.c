@@ -39,12 +39,22 @@ static const struct setting prefixes[] = {
 	{0},
 };
 
+static const struct setting derp_server[] = {
+	{"enabled", SETTING_BOOL, 0, IN(derp.server, enabled), .def = "true",
+		.help = "Works together with the relay in this process, if plugin derp is loaded: "
+			"tells it which nodes there are, and clients where it is. Its region, "
+			"addresses and key are settings of derp."},
+	{"automatically_add_embedded_derp_region", SETTING_BOOL, 0,
+		IN(derp.server, automatically_add_embedded_derp_region), .def = "true",
+		.help = "Adds its region to the map. Without it only a map in paths sends clients "
+			"there."},
+	{0},
+};
 static const struct setting derp[] = {
 	{"urls", SETTING_STRING, SETTING_LIST, IN(derp, urls),
-		.help = "Where maps of relays are fetched from. With neither urls nor paths: "
-			"https://controlplane.tailscale.com/derpmap/default, the public one. A "
-			"client "
-			"comes up only with a relay in its map."},
+		.help = "Where maps of relays are fetched from. With neither urls nor paths, nor a "
+			"relay of our own: https://controlplane.tailscale.com/derpmap/default, the "
+			"public one. A client comes up only with a relay in its map."},
 	{"paths", SETTING_PATH, SETTING_LIST, IN(derp, paths),
 		.help = "Files with maps of relays, in JSON (Regions as the control protocol has "
 			"them); a region in a later one replaces one of the same number, null "
@@ -53,6 +63,9 @@ static const struct setting derp[] = {
 		.help = "Fetches urls and reads paths again."},
 	{"update_frequency", SETTING_DURATION, 0, IN(derp, update_frequency), .def = "3h",
 		.min = 10 * SECOND, .max = 30ll * 86400 * SECOND, .help = "How often."},
+	{"server", SETTING_GROUP, 0, IN(derp, server), .sub = derp_server,
+		.size = sizeof(((struct control_conf *)0)->derp.server),
+		.help = "The relay in this process."},
 	{0},
 };
 

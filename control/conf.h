@@ -32,6 +32,9 @@ struct control_conf {
 		struct setting_list urls, paths; /* char * */
 		bool auto_update_enabled;
 		uint64_t update_frequency;
+		struct {
+			bool enabled, automatically_add_embedded_derp_region;
+		} server;
 	} derp;
 	struct {
 		bool magic_dns;

@@ -13,8 +13,10 @@
 #include <tailplane/log.h>
 #include <tailplane/loop.h>
 #include <tailplane/plugin.h>
+#include <tailplane/relay.h>
 #include <tailplane/state.h>
 
+#include "admission.h"
 #include "dns.h"
 #include "doctor.h"
 #include "pages.h"
@@ -101,6 +103,15 @@ static void relays_changed(void *arg)
 	if (control.map && control.relays) /* not while either is being made */
 		control_map_conf();
 }
+
+/* Told by the relay in this process. */
+static void own_relay_changed(void)
+{
+	if (control.relays)
+		relays_look(control.relays);
+}
+
+static const struct relay_map_ops relay_map = {own_relay_changed};
 
 /* ---- the file with further records --------------------------------------------------------- */
 
@@ -252,6 +263,7 @@ static void parts_stop(void)
 	events_stop(&control.tailnet);
 	ops_use(NULL);
 	server_stop(&control.server);
+	admission_stop();
 	if (control.relays)
 		relays_stop(control.relays);
 	control.relays = NULL;
@@ -277,7 +289,7 @@ static int control_start(const void *settings, struct err *err)
 	if (rc)
 		return rc;
 	records_watch();
-	control.relays = relays_start(conf, relays_changed, NULL);
+	control.relays = relays_start(conf, control.server_url, relays_changed, NULL);
 	rc = map_start(err);
 	if (rc) {
 		tailnet_close(&control.tailnet);
@@ -289,6 +301,8 @@ static int control_start(const void *settings, struct err *err)
 	server_start(&control.server, core_loop());
 	ops_use(&control.tailnet);
 	events_start(&control.tailnet);
+	admission_start(&control.tailnet, conf->derp.server.enabled);
+	core_provide(RELAY_MAP_SERVICE, &relay_map);
 	transport.server_url = control.server_url;
 	rc = transport_start(&transport, &rpc_ops, err);
 	if (!rc)
@@ -334,12 +348,13 @@ static void control_apply(const void *next)
 	server = server_settings(next);
 	tailnet_configure(&control.tailnet, &tailnet);
 	server_configure(&control.server, &server);
+	admission_provide(control.conf->derp.server.enabled);
 	records_unwatch();
 	records_watch();
 	if (control.relays)
 		relays_stop(control.relays);
 	control.relays = NULL;
-	control.relays = relays_start(control.conf, relays_changed, NULL);
+	control.relays = relays_start(control.conf, control.server_url, relays_changed, NULL);
 	control_map_conf();
 }
 

@@ -7,6 +7,7 @@
 
 #include <tailplane/front.h>
 
+#include "admission.h"
 #include "json_in.h"
 #include "key_text.h"
 #include "pending.h"
@@ -61,7 +62,7 @@ static void verify(struct front_request *request, void *user)
 		front_reply_text(request, 400, err.msg);
 		return;
 	}
-	text = node_by_key(tailnet, &key) ? "{\"Allow\":true}" : "{\"Allow\":false}";
+	text = admission_allows(&key) ? "{\"Allow\":true}" : "{\"Allow\":false}";
 	front_reply(request, 200, "application/json", text, strlen(text));
 }
 

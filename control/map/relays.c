@@ -9,6 +9,8 @@
 
 #include <tailplane/log.h>
 #include <tailplane/loop.h>
+#include <tailplane/plugin.h>
+#include <tailplane/relay.h>
 #include <tailplane/state.h>
 
 #include "derp_map.h"
@@ -32,15 +34,27 @@ struct relays {
 	char *json;
 	size_t n;
 	double retry;
+	char host[256];   /* of the server */
+	bool look_queued; /* the own relay changed while a round was under way */
 	char problem[768];
 	ev_timer timer;
 };
 
 static const char *const public_urls[] = {PUBLIC_MAP};
 
+/* The relay in this process, where it belongs into the map. */
+static const struct relay_ops *own_relay(const struct relays *r)
+{
+	const struct control_conf *conf = r->conf;
+
+	if (!conf->derp.server.enabled || !conf->derp.server.automatically_add_embedded_derp_region)
+		return NULL;
+	return core_service(RELAY_SERVICE);
+}
+
 static size_t n_urls(const struct relays *r)
 {
-	if (!r->conf->derp.urls.count && !r->conf->derp.paths.count)
+	if (!r->conf->derp.urls.count && !r->conf->derp.paths.count && !own_relay(r))
 		return 1;
 	return r->conf->derp.urls.count;
 }
@@ -79,6 +93,24 @@ static void merge_file(struct relays *r, json_t *regions, const char *path)
 	free(text);
 }
 
+static void merge_own(struct relays *r, json_t *regions)
+{
+	const struct relay_ops *relay = own_relay(r);
+	struct err err = {0};
+	json_t *region = relay ? relay->region(r->host, &err) : NULL;
+	char number[24];
+
+	if (!relay)
+		return;
+	if (!region) {
+		complain(r, "our own relay", err.msg);
+		return;
+	}
+	snprintf(number, sizeof(number), "%lld",
+		(long long)json_integer_value(json_object_get(region, "RegionID")));
+	json_object_set_new(regions, number, region);
+}
+
 /* From what is known now; tells when that differs. */
 static void assemble(struct relays *r)
 {
@@ -88,6 +120,7 @@ static void assemble(struct relays *r)
 
 	for (size_t i = 0; i < r->conf->derp.paths.count; i++)
 		merge_file(r, regions, ((char **)r->conf->derp.paths.items)[i]);
+	merge_own(r, regions);
 	json = derp_map_text(regions);
 	differs = !json != !r->json || (json && strcmp(json, r->json));
 	r->n = json_object_size(regions);
@@ -133,6 +166,11 @@ static void round_over(struct relays *r)
 	}
 	r->coming = NULL;
 	assemble(r);
+	if (r->look_queued) {
+		r->look_queued = false;
+		again_in(r, 0.);
+		return;
+	}
 	if (!r->json)
 		log_warnx(
 			"relays: no relay is known: clients will wait in state \"Starting\" until "
@@ -198,7 +236,24 @@ static void cache_read(struct relays *r)
 	free(text);
 }
 
-struct relays *relays_start(const struct control_conf *conf, void (*changed)(void *arg), void *arg)
+/* What stands between "://" and the port or the path, without brackets. */
+static void host_of(char *host, size_t size, const char *url)
+{
+	const char *at = strstr(url, "://");
+	size_t len;
+
+	at = at ? at + 3 : url;
+	if (*at == '[') {
+		at++;
+		len = strcspn(at, "]");
+	} else {
+		len = strcspn(at, ":/");
+	}
+	snprintf(host, size, "%.*s", (int)len, at);
+}
+
+struct relays *relays_start(
+	const struct control_conf *conf, const char *url, void (*changed)(void *arg), void *arg)
 {
 	struct relays *r = calloc(1, sizeof(*r));
 
@@ -206,11 +261,12 @@ struct relays *relays_start(const struct control_conf *conf, void (*changed)(voi
 		return NULL;
 	*r = (struct relays){.conf = conf, .changed = changed, .arg = arg, .retry = RETRY_FIRST_S};
 	r->fetched = json_object();
+	host_of(r->host, sizeof(r->host), url);
 	ev_timer_init(&r->timer, relays_timer, 0., 0.);
 	r->timer.data = r;
 	if (n_urls(r))
 		cache_read(r);
-	if (json_object_size(r->fetched) || conf->derp.paths.count)
+	if (json_object_size(r->fetched) || conf->derp.paths.count || own_relay(r))
 		assemble(r);
 	again_in(r, 0.);
 	return r;
@@ -225,6 +281,14 @@ void relays_stop(struct relays *r)
 	json_decref(r->coming);
 	free(r->json);
 	free(r);
+}
+
+void relays_look(struct relays *r)
+{
+	if (r->coming)
+		r->look_queued = true;
+	else
+		again_in(r, 0.);
 }
 
 const char *relays_json(const struct relays *r)

@@ -9,12 +9,12 @@
 #include <stdatomic.h>
 
 #include <tailplane/io.h>
+#include <tailplane/websocket.h>
 
 #include "aead.h"
 #include "rpc.h"
 #include "transport.h"
 #include "ts2021.h"
-#include "websocket.h"
 
 #define BODY_MAX (1u << 20)   /* of one request */
 #define BODIES_MAX (4u << 20) /* of one session, at a time */

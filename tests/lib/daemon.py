@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("TAILPLANE_BUILD_DIR", ROOT / "build"))
 DAEMON = BUILD / "core" / "tailplaned"
 CLI = BUILD / "core" / "cli" / "tailplane"
-os.environ.setdefault("TAILPLANE_PLUGIN_PATH", f"{BUILD}/dataplane:{BUILD}/control:{BUILD}/plugins/gateway")
+os.environ.setdefault("TAILPLANE_PLUGIN_PATH", f"{BUILD}/dataplane:{BUILD}/control:{BUILD}/derp:{BUILD}/plugins/gateway")
 RUNTIME_DIR = "/run/tailplane"  # each machine has its own /run
 
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "websocket.h"
+#include <tailplane/websocket.h>
 
 static void test_accept(void **state)
 {

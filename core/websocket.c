@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Runs on: any thread. */
-#include "websocket.h"
+#include <tailplane/websocket.h>
 
 #include <errno.h>
 #include <openssl/evp.h>

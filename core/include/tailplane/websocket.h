@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#pragma GCC visibility push(default)
+
 #define WEBSOCKET_ACCEPT_LEN 28
 #define WEBSOCKET_HEADER_MAX 10 /* of a frame that we send */
 #define WEBSOCKET_CONTROL_MAX 125
@@ -32,3 +34,5 @@ int websocket_accept(const char *key, char accept[static WEBSOCKET_ACCEPT_LEN + 
 ssize_t websocket_read(struct websocket *ws, uint8_t *bytes, size_t n);
 /* Writes the header of one binary frame of `len` bytes right before `payload`; its length. */
 size_t websocket_header(uint8_t *payload, size_t len);
+
+#pragma GCC visibility pop

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Packets and frames for connections on other loops. Runs on: I/O loops. What a pass has for
+ * another loop goes there as one message, in which runs lie one behind the other; that loop writes
+ * straight from it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "private.h"
+
+#define BATCH_SIZE (120u << 10)
+#define CROSSING_MAX (16u << 20) /* for a loop that does not keep up */
+
+struct batch {
+	struct io_message message;
+	struct batch *next_held;
+	uint32_t used, size;
+	_Alignas(8) uint8_t data[];
+};
+
+struct record {
+	uint8_t destination[DERP_KEY_LEN];
+	uint32_t len, frames;
+	bool forwarded;
+};
+
+#define ALIGN8(n) (((n) + 7u) & ~7u)
+
+static void batch_run(struct io_message *message);
+
+static struct batch *batch_new(uint32_t need)
+{
+	uint32_t size = need > BATCH_SIZE ? need : BATCH_SIZE;
+	struct batch *batch = malloc(sizeof(*batch) + size);
+
+	if (!batch)
+		return NULL;
+	batch->message.run = batch_run;
+	batch->used = 0;
+	batch->size = size;
+	return batch;
+}
+
+static void send_batch(struct derp_loop *loop, unsigned to)
+{
+	struct batch *batch = loop->out[to];
+
+	loop->out[to] = NULL;
+	atomic_fetch_add_explicit(&server.loops[to].crossing, batch->size, memory_order_relaxed);
+	io_post(server.loops[to].io, &batch->message);
+}
+
+void cross_run(struct derp_loop *loop, unsigned to, const struct run *run)
+{
+	uint32_t need = ALIGN8((uint32_t)sizeof(struct record) + run->len);
+	struct record *record;
+
+	if (loop->out[to] && loop->out[to]->size - loop->out[to]->used < need)
+		send_batch(loop, to);
+	if (!loop->out[to] && atomic_load_explicit(&server.loops[to].crossing,
+				      memory_order_relaxed) < CROSSING_MAX)
+		loop->out[to] = batch_new(need);
+	if (!loop->out[to]) {
+		drop_frames(loop, run->bytes, run->len, DERP_DROP_QUEUE_TAIL);
+		return;
+	}
+	record = (struct record *)(loop->out[to]->data + loop->out[to]->used);
+	memcpy(record->destination, run->destination, DERP_KEY_LEN);
+	record->len = run->len;
+	record->frames = run->frames;
+	record->forwarded = run->forwarded;
+	memcpy(record + 1, run->bytes, run->len);
+	loop->out[to]->used += need;
+	COUNT(loop, packets_crossed, run->frames);
+}
+
+void cross_flush(struct derp_loop *loop)
+{
+	for (unsigned i = 0; i < server.n; i++) {
+		if (loop->out[i])
+			send_batch(loop, i);
+	}
+}
+
+static void batch_run(struct io_message *message)
+{
+	struct batch *batch = (struct batch *)message;
+	struct derp_loop *loop = derp_loop_here();
+
+	arena_room(loop, batch->used);
+	batch->next_held = loop->held;
+	loop->held = batch;
+	for (uint32_t at = 0; at < batch->used;) {
+		struct record *record = (struct record *)(batch->data + at);
+		struct run run = {
+			.destination = record->destination,
+			.bytes = (uint8_t *)(record + 1),
+			.len = record->len,
+			.frames = record->frames,
+			.forwarded = record->forwarded,
+			.crossed = true,
+		};
+
+		run.source = peer_find(loop, run.bytes + DERP_HEADER_LEN);
+		deliver_run(loop, &run);
+		at += ALIGN8((uint32_t)sizeof(*record) + record->len);
+	}
+}
+
+void cross_free_held(struct derp_loop *loop)
+{
+	struct batch *batch;
+
+	while ((batch = loop->held)) {
+		loop->held = batch->next_held;
+		atomic_fetch_sub_explicit(&loop->crossing, batch->size, memory_order_relaxed);
+		free(batch);
+	}
+}
+
+/* ---- frames of ours ---- */
+
+struct control {
+	struct io_message message;
+	uint64_t conn;
+	uint32_t len;
+	uint8_t bytes[];
+};
+
+static void control_run(struct io_message *message)
+{
+	struct control *control = (struct control *)message;
+	struct conn *conn = conn_find(derp_loop_here(), control->conn);
+
+	if (conn)
+		output_control(conn, control->bytes, control->len);
+	free(control);
+}
+
+void cross_control(
+	struct derp_loop *loop, unsigned to, uint64_t conn_id, const void *bytes, size_t len)
+{
+	struct conn *conn = to == loop->index ? conn_find(loop, conn_id) : NULL;
+	struct control *control;
+
+	if (conn)
+		output_control(conn, bytes, (uint32_t)len);
+	if (to == loop->index)
+		return;
+	control = malloc(sizeof(*control) + len);
+	if (!control)
+		abort(); /* a watcher would miss a change for good */
+	control->message.run = control_run;
+	control->conn = conn_id;
+	control->len = (uint32_t)len;
+	memcpy(control->bytes, bytes, len);
+	io_post(server.loops[to].io, &control->message);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A loop's passes: its arena, and who is written to at the end. Runs on: the I/O loop. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "private.h"
+
+/* ---- the arena ---- */
+
+uint8_t *arena_room(struct derp_loop *loop, size_t n)
+{
+	if (ARENA_SIZE - loop->arena_at < 3 * n)
+		pass_end(loop);
+	assert(ARENA_SIZE - loop->arena_at >= 3 * n);
+	return loop->arena + loop->arena_at;
+}
+
+uint8_t *arena_take(struct derp_loop *loop, size_t n)
+{
+	uint8_t *bytes = loop->arena + loop->arena_at;
+
+	assert(ARENA_SIZE - loop->arena_at >= n);
+	loop->arena_at += n;
+	return bytes;
+}
+
+/* ---- the end of a pass ---- */
+
+void pass_write(struct derp_loop *loop)
+{
+	struct conn *conn;
+
+	while ((conn = loop->dirty)) {
+		loop->dirty = conn->dirty_next;
+		if (!loop->dirty)
+			loop->dirty_tail = &loop->dirty;
+		conn->dirty = false;
+		output_flush(conn);
+	}
+	loop->n_pieces = 0;
+}
+
+void pass_end(struct derp_loop *loop)
+{
+	pass_write(loop);
+	cross_flush(loop);
+	cross_free_held(loop);
+	loop->arena_at = 0;
+}
+
+static void on_before_wait(struct ev_loop *ev, ev_prepare *watcher, int revents)
+{
+	struct derp_loop *loop = watcher->data;
+
+	(void)ev, (void)revents;
+	pass_end(loop);
+	conn_free_dead(loop);
+	peers_free_dead(loop);
+}
+
+static void on_tick(struct ev_loop *ev, ev_timer *timer, int revents)
+{
+	struct derp_loop *loop = timer->data;
+
+	(void)revents;
+	conns_tick(loop);
+	if (!drain_tick(loop, core_now()) && !loop->wheel.n)
+		ev_timer_stop(ev, timer);
+}
+
+/* ---- life ---- */
+
+static void *must(void *p)
+{
+	if (!p)
+		abort();
+	return p;
+}
+
+void loop_open(struct derp_loop *loop, struct io_loop *io, unsigned index)
+{
+	loop->io = io;
+	loop->ev = io_loop_ev(io);
+	loop->index = index;
+	loop->arena = must(malloc(ARENA_SIZE));
+	loop->pieces = must(calloc(PIECES_MAX, sizeof(*loop->pieces)));
+	loop->out = must(calloc(server.n, sizeof(struct batch *)));
+	if (!wire_init(loop))
+		abort();
+	loop->dirty_tail = &loop->dirty;
+	wheel_init(&loop->wheel, core_now());
+	ev_prepare_init(&loop->before_wait, on_before_wait);
+	ev_prepare_start(loop->ev, &loop->before_wait);
+	ev_init(&loop->tick, on_tick);
+	loop->tick.repeat = WHEEL_TICK_NS / 1e9;
+	loop->before_wait.data = loop->tick.data = loop;
+}
+
+/* Connections first; other loops may still send to this one. */
+void loop_shut(struct derp_loop *loop)
+{
+	loop->stopping = true;
+	pass_end(loop);
+	for (uint32_t i = 0; i < loop->n_slots; i++) {
+		if (loop->slots[i].conn)
+			conn_close(loop->slots[i].conn);
+	}
+}
+
+void loop_close(struct derp_loop *loop)
+{
+	pass_end(loop);
+	ev_prepare_stop(loop->ev, &loop->before_wait);
+	ev_timer_stop(loop->ev, &loop->tick);
+	conn_free_dead(loop);
+	directory_fini(loop);
+	watch_fini(loop);
+	table_fini(&loop->sightings);
+	wire_fini(loop);
+	free(loop->out);
+	free(loop->slots);
+	free(loop->pieces);
+	free(loop->arena);
+}

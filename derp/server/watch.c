@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Nodes of the mesh that watch who is here. Runs on: I/O loops. Each owner of keys tells a watcher
+ * of its own: first all that there are, then each change, in order.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "private.h"
+
+struct order {
+	struct io_message message;
+	uint16_t loop;
+	uint64_t conn;
+	bool begin;
+};
+
+static size_t put_present(uint8_t *to, const struct peer *peer, const struct claim *claim)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	struct derp_present present = {.port = claim->from.port, .flags = claim->present};
+
+	memcpy(present.key, peer->key.bytes, DERP_KEY_LEN);
+	if (claim->from.addr.family == AF_INET) {
+		memcpy(present.address, mapped, sizeof(mapped));
+		memcpy(present.address + 12, claim->from.addr.bytes, 4);
+	} else {
+		memcpy(present.address, claim->from.addr.bytes, 16);
+	}
+	return derp_peer_present_put(to, &present);
+}
+
+static void tell_all(struct derp_loop *loop, const uint8_t *frame, size_t len)
+{
+	struct watcher *next;
+
+	for (struct watcher *watcher = loop->watchers; watcher; watcher = next) {
+		next = watcher->next;
+		cross_control(loop, watcher->loop, watcher->conn, frame, len);
+	}
+}
+
+void watch_event(struct derp_loop *loop, const struct peer *peer, const struct claim *claim)
+{
+	uint8_t frame[DERP_HEADER_LEN + DERP_PEER_PRESENT_LEN];
+
+	if (loop->watchers)
+		tell_all(loop, frame, put_present(frame, peer, claim));
+}
+
+void watch_gone(struct derp_loop *loop, const struct peer *peer)
+{
+	uint8_t frame[DERP_HEADER_LEN + DERP_PEER_GONE_LEN];
+
+	if (loop->watchers)
+		tell_all(loop, frame,
+			derp_peer_gone_put(frame, peer->key.bytes, DERP_GONE_DISCONNECTED));
+}
+
+/* ---- who watches ---- */
+
+/* One for each key that has a client here. */
+static void flood(struct derp_loop *loop, const struct order *order)
+{
+	size_t one = DERP_HEADER_LEN + DERP_PEER_PRESENT_LEN, len = 0;
+	uint8_t *frames = malloc(loop->peers.n * one + 1);
+
+	if (!frames)
+		abort(); /* the other node would never know */
+	for (size_t i = 0; i < loop->peers.size; i++) {
+		const struct peer *peer = loop->peers.slots[i].item;
+
+		if (peer && peer->claims && peer->claims->route.kind == ROUTE_CLIENT)
+			len += put_present(frames + len, peer, peer->claims);
+	}
+	if (len)
+		cross_control(loop, order->loop, order->conn, frames, len);
+	free(frames);
+}
+
+static void begin(struct derp_loop *loop, const struct order *order)
+{
+	struct watcher *watcher = malloc(sizeof(*watcher));
+
+	if (!watcher)
+		abort();
+	watcher->loop = order->loop;
+	watcher->conn = order->conn;
+	watcher->next = loop->watchers;
+	loop->watchers = watcher;
+	flood(loop, order);
+}
+
+static void end(struct derp_loop *loop, const struct order *order)
+{
+	struct watcher **at = &loop->watchers, *watcher;
+
+	while ((watcher = *at) && (watcher->conn != order->conn || watcher->loop != order->loop))
+		at = &watcher->next;
+	if (!watcher)
+		return;
+	*at = watcher->next;
+	free(watcher);
+}
+
+static void order_run(struct io_message *message)
+{
+	struct order *order = (struct order *)message;
+
+	if (order->begin)
+		begin(derp_loop_here(), order);
+	else
+		end(derp_loop_here(), order);
+	free(order);
+}
+
+/* Also to this loop by message: a list of watchers that is walked does not change. */
+static void order_all(const struct conn *conn, bool begin)
+{
+	for (unsigned i = 0; i < server.n; i++) {
+		struct order *order = malloc(sizeof(*order));
+
+		if (!order)
+			abort();
+		*order = (struct order){.message.run = order_run,
+			.loop = (uint16_t)conn->loop->index,
+			.conn = conn->id,
+			.begin = begin};
+		io_post(server.loops[i].io, &order->message);
+	}
+}
+
+void watch_begin(struct conn *conn)
+{
+	conn->watching = true;
+	COUNT(conn->loop, watchers, 1);
+	order_all(conn, true);
+}
+
+void watch_end(struct conn *conn)
+{
+	conn->watching = false;
+	UNCOUNT(conn->loop, watchers, 1);
+	order_all(conn, false);
+}
+
+void watch_fini(struct derp_loop *loop)
+{
+	while (loop->watchers) {
+		struct watcher *watcher = loop->watchers;
+
+		loop->watchers = watcher->next;
+		free(watcher);
+	}
+}

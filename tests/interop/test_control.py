@@ -2,60 +2,14 @@
 """Unmodified Tailscale clients in a tailnet of ours, with the real derper as relay. See tailscale.py for
 the drawing."""
 
-import json
 import urllib.request
 
 import pytest
 
-from daemon import Tailplaned
-from machine import need_namespaces
-from tailscale import CURRENT, NET4, OLDER, Client, Derper, Internet
+from tailnet import URL, Tailnet, names_resolve
+from tailscale import CURRENT, OLDER, OLDEST
 from traffic import PingStream, ping, transfer, wait_ping
 from wait import wait_until
-
-PORT = 8080
-URL = f"http://{NET4}.2:{PORT}"
-
-
-class Tailnet:
-    def __init__(self, net, **control):
-        need_namespaces()
-        self.internet = Internet(net)
-        self.server = self.internet.machine("server", 2)
-        self.derper = Derper(self.internet.machine("relay", 3))
-        self.daemon = Tailplaned(self.server, {
-            "plugins": ["control"],
-            "core": {"http": {"listen_addr": [f"{NET4}.2:{PORT}"]}},
-            "control": {"server_url": URL, "first_key": False, "derp": {"paths": [str(self.derper.map_file())]},
-                        "dns": {"base_domain": "tail.test"}, **control},
-        })
-        self.daemon.start()
-        self.cli("users", "create", "alice")
-        self.clients = 0
-
-    def cli(self, *args, check=True):
-        return self.daemon.cli(*args, check=check)
-
-    def ask(self, *args):
-        return json.loads(self.cli("-o", "json", *args).stdout)
-
-    def key(self, *flags, user="alice"):
-        return self.cli("preauthkeys", "create", *(["-u", user] if user else []), *flags).stdout.strip()
-
-    def client(self, name, version=CURRENT):
-        self.clients += 1
-        return Client(self.internet.machine(name, 10 + self.clients), version)
-
-    def joined(self, name, *flags, version=CURRENT, key=None):
-        client = self.client(name, version)
-        client.up(URL, key or self.key(), *flags)
-        return client
-
-    def node(self, name):
-        return next(n for n in self.ask("nodes", "list") if n["givenName"] == name)
-
-    def nodes(self):
-        return sorted(n["givenName"] for n in self.ask("nodes", "list"))
 
 
 @pytest.fixture
@@ -63,12 +17,8 @@ def tailnet(net):
     return Tailnet(net)
 
 
-def names_resolve(client, name, address):
-    wait_until(lambda: address in client.machine.run("getent", "ahostsv4", f"{name}.tail.test", check=False).stdout,
-               f"{name} resolves on {client.machine.name}")
-
-
-@pytest.mark.parametrize("versions", [(CURRENT, CURRENT), (CURRENT, OLDER)], ids=["current", "older"])
+@pytest.mark.parametrize("versions", [(CURRENT, CURRENT), (CURRENT, OLDER), (CURRENT, OLDEST)],
+                         ids=["current", "older", "oldest"])
 def test_two_nodes(tailnet, versions):
     """Each sees and reaches the other by address and by name; what they say of it agrees with the server."""
     a, b = (tailnet.joined(name, version=version) for name, version in zip("ab", versions))
@@ -191,10 +141,10 @@ def test_server_restarts(tailnet):
     wait_until(lambda: a.peers()["b"]["CurAddr"], "the path is direct", 30)
     with PingStream(a.machine, b.ip4, interval=0.05):
         tailnet.daemon.restart()
-        wait_until(lambda: all(n["online"] for n in tailnet.ask("nodes", "list")), "all are online again", 60)
+        tailnet.wait_online()
     tailnet.daemon.program.kill()
     tailnet.daemon.start()
-    wait_until(lambda: all(n["online"] for n in tailnet.ask("nodes", "list")), "all are online again", 60)
+    tailnet.wait_online()
     c = tailnet.joined("c")
     for one in (a, b):
         one.wait_peer("c", Online=True)
@@ -275,7 +225,7 @@ def test_failover(tailnet):
     routers["r1"].start()
     b.wait_peer("r1", Online=True)
     tailnet.daemon.restart()
-    wait_until(lambda: all(n["online"] for n in tailnet.ask("nodes", "list")), "all are online again", 60)
+    tailnet.wait_online()
     assert tailnet.node("r2")["subnetRoutes"] == ["10.78.0.0/24"] and not tailnet.node("r1")["subnetRoutes"]
     wait_ping(b.machine, "10.78.0.2", timeout=30)
 

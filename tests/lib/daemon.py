@@ -74,12 +74,12 @@ class Tailplaned:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, machine, config, name=None):
+    def __init__(self, machine, config, name=None, environment=None):
         """`config`: groups as dict. A `private_key` or `preshared_key` in a tunnel or peer becomes
         a secret file and the setting that names it."""
         if not DAEMON.exists():
             pytest.skip(f"{DAEMON} is not built")
-        self.machine = machine
+        self.machine, self.environment = machine, environment
         self.folder = machine.net.dir / f"{name or machine.name}.{next(self._numbers)}"
         self.state_dir = self.folder / "state"
         self.state_dir.mkdir(parents=True, mode=0o700)
@@ -89,6 +89,7 @@ class Tailplaned:
 
     def configure(self, config):
         """Writes the file; a running daemon is asked to `reload` by the test."""
+        self.config = config
         core = {"state_dir": self.state_dir, "runtime_dir": RUNTIME_DIR, "user": "root",
                 "metrics": {"listen": ""}}
         config = {**config, "core": {**core, **config.get("core", {})}}
@@ -113,7 +114,7 @@ class Tailplaned:
         return out
 
     def start(self, *args, wait=True):
-        self.program = self.machine.start(DAEMON, "-c", self.config_file, *args, name="tailplaned")
+        self.program = self.machine.start(DAEMON, "-c", self.config_file, *args, name="tailplaned", env=self.environment)
         if wait:
             self.wait_up()
         return self

@@ -20,8 +20,8 @@ from pathlib import Path
 from gobuild import go_program
 from wait import wait_until
 
-CURRENT, OLDER = "1.102.4", "1.90.9"
-NEEDS_GO = {CURRENT: (1, 26, 0), OLDER: (1, 25, 3)}
+CURRENT, OLDER, OLDEST = "1.102.4", "1.90.9", "1.80.3"  # the oldest that is served
+NEEDS_GO = {CURRENT: (1, 26, 0), OLDER: (1, 25, 3), OLDEST: (1, 23, 1)}
 NET4, NET6 = "10.55.0", "2001:db8:ff:"
 
 ENVIRONMENT = {
@@ -112,8 +112,9 @@ class Derper:
 class Client:
     """tailscaled on a machine of its own."""
 
-    def __init__(self, machine, version=CURRENT):
+    def __init__(self, machine, version=CURRENT, environment=None):
         self.machine, self.version = machine, version
+        self.environment = {**ENVIRONMENT, **(environment or {})}
         self.folder = machine.net.dir / f"{machine.name}.ts"
         self.folder.mkdir()
         self.socket = self.folder / "ts.sock"
@@ -122,7 +123,7 @@ class Client:
     def start(self):
         self.program = self.machine.start(
             program("tailscaled", self.version), f"--statedir={self.folder}", f"--socket={self.socket}",
-            "--port=41641", "--tun=tailscale0", "--no-logs-no-support", name="tailscaled", env=ENVIRONMENT)
+            "--port=41641", "--tun=tailscale0", "--no-logs-no-support", name="tailscaled", env=self.environment)
         wait_until(self.socket.exists, "tailscaled has its socket")
 
     def run(self, *args, check=True, timeout=90):

@@ -28,6 +28,7 @@ from typing import Callable, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests/lib"))
 
+from daemon import libconfig  # noqa: E402
 from gobuild import go_program  # noqa: E402
 from wait import wait_until  # noqa: E402
 
@@ -143,6 +144,25 @@ class Derper(Relay):
         return {"GOMAXPROCS": str(len(self.cores))}
 
 
+class Tailplane(Relay):
+    """Its STUN, where the build has it, is on the port that it is told."""
+
+    def command(self):
+        tls = {}
+        if self.tls:
+            key, cert = certificate(self.folder)
+            key.chmod(0o600)
+            tls = {"tls_cert_path": cert, "tls_key_path": key, "plain_listen_addr": [f"{ADDRESS}:{free_port()}"]}
+        core = {"state_dir": self.folder, "runtime_dir": self.folder, "user": "root", "metrics": {"listen": ""},
+                "io_loops": len(self.cores), "http": {"listen_addr": [f"{ADDRESS}:{self.port}"], **tls}}
+        conf = self.folder / "conf"
+        conf.write_text("".join(f"{k} = {libconfig(v)};\n" for k, v in {"plugins": ["derp"], "core": core}.items()))
+        return [ROOT / "build/core/tailplaned", "-c", conf]
+
+    def environment(self):
+        return {"TAILPLANE_PLUGIN_PATH": ROOT / "build/derp"}
+
+
 class Ideal(Relay):
     """Carries and does nothing else (perf/derp/ideal.h): what the generator and the kernel leave."""
 
@@ -163,7 +183,7 @@ class Echo(Ideal):
         return [LOAD, "echo", self.stun_port]
 
 
-RELAYS = {"derper": Derper, "ideal": Ideal}
+RELAYS = {"derper": Derper, "tailplane": Tailplane, "ideal": Ideal}
 
 
 def relayed(relay, seconds, *options):

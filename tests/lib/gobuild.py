@@ -3,10 +3,12 @@
 
 import fcntl
 import functools
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,18 @@ def lacks(what, needs_go):
     return None
 
 
+def _build(path, command, **run):
+    """`path` made by `command`, by one of all who ask for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.parent / f".{path.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            environment = {**os.environ, "GOBIN": str(path.parent), "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, **run)
+            assert done.returncode == 0, done.stderr
+    return path
+
+
 @functools.cache
 def go_program(package, version, needs_go, folder, binary=None, ldflags="-s -w"):
     """The path of `package@version`; skips the test where it can't be built. `folder`: in the cache."""
@@ -37,15 +51,22 @@ def go_program(package, version, needs_go, folder, binary=None, ldflags="-s -w")
         return path
     if why := lacks(f"{package} {version}", needs_go):
         pytest.skip(why)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.parent / f".{path.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists():
-            return path
-        done = subprocess.run(
-            ["go", "install", "-trimpath", f"-ldflags={ldflags}", f"{package}@{version}"],
-            env={**os.environ, "GOBIN": str(path.parent), "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
-            capture_output=True, text=True,
-        )
-        assert done.returncode == 0, done.stderr
-    return path
+    return _build(path, ["go", "install", "-trimpath", f"-ldflags={ldflags}", f"{package}@{version}"])
+
+
+@functools.cache
+def go_source(folder, needs_go, tags=""):
+    """The program in a folder of ours (go.mod says which modules it is built with); skips the test where it
+    can't be built."""
+    files = {name: (Path(folder) / name).read_bytes() for name in ("go.mod", "main.go")}
+    version = hashlib.sha256(b"".join(files.values()) + tags.encode()).hexdigest()[:16]
+    path = CACHE / f"{Path(folder).name}-{version}" / Path(folder).name
+    if path.exists():
+        return path
+    if why := lacks(path.name, needs_go):
+        pytest.skip(why)
+    with tempfile.TemporaryDirectory() as source:
+        for name, text in files.items():
+            (Path(source) / name).write_bytes(text)
+        return _build(path, ["go", "build", "-mod=mod", "-trimpath", f"-tags={tags}", "-ldflags=-s -w", "-o", path, "."],
+                      cwd=source)

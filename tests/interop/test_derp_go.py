@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Tailscale's own client library (derp_go/main.go) on Tailscale's relay and on ours: its clients must see
+the same. derper is the specification; what its clients see is looked at too, so that a program that sees
+nothing is not content with it.
+
+    relay: tailplaned or derper, and derp_go, all on one machine's loopback
+"""
+
+import hashlib
+import json
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from daemon import BUILD, Tailplaned
+from gobuild import go_source
+from tailscale import CURRENT, NEEDS_GO, program
+from wait import wait_until
+
+ADDRESS, TLS_PORT, PLAIN_PORT = "127.0.0.1", 443, 80
+SOURCE = Path(__file__).parent / "derp_go"
+
+# What a WebSocket client of the library can do: it has no mesh key, and derper closes it at 32 KiB.
+WEBSOCKET = "exchange,ping,nobody,gone,duplicates,not allowed: forward,not allowed: close"
+
+
+@pytest.fixture
+def machine(net):
+    return net.machine("relay")
+
+
+@pytest.fixture
+def certificate(machine):
+    folder = machine.net.dir
+    key, cert = folder / f"{ADDRESS}.key", folder / f"{ADDRESS}.crt"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                    "30", "-subj", f"/CN={ADDRESS}", "-addext", f"subjectAltName=IP:{ADDRESS}", "-keyout", key, "-out",
+                    cert], check=True, capture_output=True)
+    key.chmod(0o600)
+    return key, cert
+
+
+def listens(machine, port):
+    wait_until(lambda: machine.run("sh", "-c", f"ss -ltn | grep -q :{port}", check=False).returncode == 0,
+               f"the relay listens at {port}")
+
+
+class Drive:
+    """derp_go on that machine."""
+
+    def __init__(self, machine, certificate):
+        self.machine = machine
+        self.pin = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate[1].read_text())).hexdigest()
+
+    def __call__(self, *options, tls=True, websocket=False):
+        pin = ["-pin", self.pin] if tls else []
+        env = ["env", "TS_DEBUG_DERP_WS_CLIENT=1"] if websocket else []
+        done = self.machine.run(*env, go_source(SOURCE, NEEDS_GO[CURRENT], "ts_debug_websockets"), *pin, *options,
+                                f"{ADDRESS}:{TLS_PORT if tls else PLAIN_PORT}", timeout=200)
+        seen = json.loads(done.stdout)
+        assert seen
+        return seen
+
+
+@pytest.fixture
+def drive(machine, certificate):
+    return Drive(machine, certificate)
+
+
+@pytest.fixture
+def derper(machine, certificate):
+    """Starts it; `relay` stops it before ours comes."""
+    def start(tls=True):
+        folder = machine.net.dir
+        how = ["-a", f"{ADDRESS}:{TLS_PORT}", "-certmode", "manual", "-certdir", folder] if tls else [
+            "-a", f"{ADDRESS}:{PLAIN_PORT}"]
+        relay = machine.start(program("derper"), "-c", folder / "derper.json", "-http-port", "-1", "-stun=false",
+                              "-hostname", ADDRESS, *how, name="derper")
+        listens(machine, TLS_PORT if tls else PLAIN_PORT)
+        return relay
+
+    return start
+
+
+@pytest.fixture
+def ours(machine, certificate):
+    def start(tls=True):
+        if not (BUILD / "derp/derp.so").exists():
+            pytest.skip("the plugin derp is not built")
+        key, cert = certificate
+        http = {"listen_addr": [f"{ADDRESS}:{TLS_PORT}"], "tls_cert_path": cert, "tls_key_path": key} if tls else {
+            "listen_addr": [f"{ADDRESS}:{PLAIN_PORT}"]}
+        daemon = Tailplaned(machine, {"plugins": ["derp"], "core": {"http": http}})
+        daemon.start()
+        listens(machine, TLS_PORT if tls else PLAIN_PORT)
+        return daemon.program
+
+    return start
+
+
+def both_see(derper, ours, look, **how):
+    relay = derper(**how)
+    theirs = look()
+    relay.stop()
+    relay = ours(**how)
+    mine = look()
+    relay.stop()
+    assert not [line for lines in theirs.values() for line in lines if line.startswith("FAILED")], theirs
+    assert mine == theirs
+    return theirs
+
+
+def test_tls(derper, ours, drive):
+    seen = both_see(derper, ours, drive)
+    assert len(seen) == 10 and seen["exchange"][0] == "b: packet from a: 3 bytes one"
+    assert "b: packet from a: 65536 bytes d809b75df5a9b674" in seen["sizes"]
+    assert seen["tells its key"] == [
+        "TLS 304, last certificate: its key true, serial 2, Ed25519, valid now true, basic constraints true"]
+
+
+def test_plain(derper, ours, drive):
+    both_see(derper, ours, lambda: drive("-only", "exchange,sizes,ping", tls=False), tls=False)
+
+
+def test_websocket(derper, ours, drive):
+    seen = both_see(derper, ours, lambda: drive("-only", WEBSOCKET, tls=False, websocket=True), tls=False)
+    assert len(seen) == 7 and seen["ping"][0] == "a: pong 0001020304050607"

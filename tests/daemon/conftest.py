@@ -101,6 +101,10 @@ class Daemon:
     def fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def memory(self):
+        """Resident bytes."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
     def set_limit(self, files):
         """Of open files, as if the daemon had been started with it."""
         resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (files, files))

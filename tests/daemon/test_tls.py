@@ -11,7 +11,8 @@ import subprocess
 
 import pytest
 
-from test_front import ask, configure, exchange_rest, metric, read_exactly, read_head, serve
+from daemon import BUILD
+from test_front import aborts_leave_nothing, ask, configure, exchange_rest, metric, read_exactly, read_head, serve
 from test_http import free_port
 from wait import wait_until
 
@@ -221,6 +222,26 @@ def test_half_of_a_hello_costs_no_tls_state(secure):
     for s in held:
         s.close()
     wait_until(lambda: in_state(secure, "hello") == in_state(secure, "handshake") == 0, "all are gone")
+
+
+def test_a_stranger_costs_little(secure):
+    """A struct and what he sent: 200 000 of them fit into 100 MB."""
+    if "san" in str(BUILD):
+        pytest.skip("a sanitizer's memory is not the program's")
+    hello, before, held = client_hello(), secure.memory(), []
+    for _ in range(400):
+        held.append(socket.create_connection(("127.0.0.1", secure.port), timeout=10))
+        held[-1].sendall(hello[:-1])
+    wait_until(lambda: in_state(secure, "hello") == len(held), "all wait for the rest")
+    assert secure.memory() - before < 400 * 512 + (128 << 10), "what the allocator takes at a time"
+    for s in held:
+        s.close()
+
+
+def test_handshakes_that_end_anywhere_leave_nothing(secure):
+    hello = client_hello()
+    aborts_leave_nothing(secure, [hello[:1], hello[:50], hello, hello + b"\x16\x03\x03\x00\x05", b"\x00", b"GET / HTTP/1.1\r\n\r\n"])
+    assert subject(secure, "one.test") == "one"
 
 
 def test_half_a_handshake_does_not_keep_the_cpu_busy(secure):

@@ -179,10 +179,38 @@ static void test_rejected_and_late(void **state)
 	assert_non_null(strstr(c->reply, "AuthURL"));
 	assert_null(strstr(c->reply, url));
 	client_free(c);
-	/* bounded: the oldest leave */
-	for (unsigned i = 10; i < 40; i++)
-		client_free(client_register(i, i, "flood", ""));
-	assert_int_equal(world_tailnet.n_pending, 8);
+}
+
+/* Bounded, the oldest leave: those who came last are let in, and who asks again gets a new page. */
+static void test_ten_thousand_pending(void **state)
+{
+	const unsigned n = 10000, kept = world_tailnet_conf().pending_max;
+	int64_t alice = world_user("alice");
+	struct world_outcome out = {0};
+	char first[200], last[200], member[300];
+	struct client *c;
+
+	(void)state;
+	for (unsigned i = 1; i <= n; i++) {
+		c = client_register(i, i, "flood", "");
+		if (i == 1)
+			sscanf(strstr(c->reply, "AuthURL"), "AuthURL\":\"%199[^\"]", first);
+		if (i == n)
+			sscanf(strstr(c->reply, "AuthURL"), "AuthURL\":\"%199[^\"]", last);
+		client_free(c);
+		assert_true(world_tailnet.n_pending <= kept);
+	}
+	assert_int_equal(world_tailnet.n_pending, kept);
+	assert_null(pending_by_id(&world_tailnet, first + 29));
+	snprintf(member, sizeof(member), ",\"Followup\":\"%s\"", first);
+	c = client_register(1, 1, "flood", member);
+	assert_non_null(strstr(c->reply, "AuthURL"));
+	assert_null(strstr(c->reply, first));
+	client_free(c);
+	pending_register(&world_tailnet, last + 29, alice, world_note, &out);
+	world_settle();
+	assert_int_equal(out.error, 0);
+	assert_string_equal(only_node(n)->user->d.name, "alice");
 }
 
 static void test_expiry(void **state)
@@ -518,6 +546,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_spent_once, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_person, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_rejected_and_late, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_ten_thousand_pending, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_expiry, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_logout, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_ephemeral, world_start, world_stop),

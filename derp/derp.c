@@ -4,11 +4,13 @@
 #include <string.h>
 #include <tailplane/plugin.h>
 
+#include "mesh.h"
 #include "server.h"
 #include "x25519.h"
 
 struct derp_conf {
 	char *private_key_file;
+	struct derp_mesh_conf mesh;
 };
 
 static const struct setting derp_settings[] = {
@@ -17,6 +19,10 @@ static const struct setting derp_settings[] = {
 		.offset = offsetof(struct derp_conf, private_key_file),
 		.def = "derp.key",
 		.help = "The relay's key; made at the first start."},
+	{"mesh", SETTING_GROUP, 0, offsetof(struct derp_conf, mesh), .sub = derp_mesh_settings,
+		.size = sizeof(struct derp_mesh_conf),
+		.help = "The nodes of the region: each passes on what is for clients of the "
+			"others."},
 	{0},
 };
 
@@ -40,10 +46,35 @@ static int derp_start(const void *settings, struct err *err)
 	struct derp_server_conf server = {0};
 	int rc = key_load(&server.key, conf->private_key_file, err);
 
+	if (!rc && conf->mesh.psk_file) {
+		rc = derp_mesh_key_load(&server.mesh_key, conf->mesh.psk_file, err);
+		server.has_mesh_key = !rc;
+	}
 	if (!rc)
 		rc = derp_server_start(&server, err);
+	if (!rc) {
+		rc = derp_mesh_start(&conf->mesh, &server.key, &server.mesh_key, err);
+		if (rc)
+			derp_server_stop();
+	}
 	secret_zero(&server, sizeof(server));
 	return rc;
+}
+
+static void derp_stop(void)
+{
+	derp_mesh_stop();
+	derp_server_stop();
+}
+
+static void derp_validate(const void *settings, struct setting_errors *errs)
+{
+	derp_mesh_validate(&((const struct derp_conf *)settings)->mesh, errs);
+}
+
+static void derp_status(json_t *status)
+{
+	json_object_set_new(status, "mesh", derp_mesh_status());
 }
 
 __attribute__((visibility("default"))) const struct plugin tailplane_plugin = {
@@ -55,5 +86,8 @@ __attribute__((visibility("default"))) const struct plugin tailplane_plugin = {
 	.settings = derp_settings,
 	.settings_size = sizeof(struct derp_conf),
 	.start = derp_start,
-	.stop = derp_server_stop,
+	.stop = derp_stop,
+	.validate = derp_validate,
+	.status = derp_status,
+	.collect = derp_mesh_collect,
 };

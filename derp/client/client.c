@@ -126,6 +126,7 @@ static void on_dialled(
 
 	client->dial = NULL;
 	if (!dialled) {
+		secret_zero(&info, sizeof(info));
 		failed(client, error, why->msg);
 		return;
 	}
@@ -133,6 +134,7 @@ static void on_dialled(
 	client->session = derp_session_open(&conf);
 	if (!client->session)
 		abort();
+	secret_zero(&info, sizeof(info));
 }
 
 static void try_now(struct ev_loop *loop, ev_timer *watcher, int revents)

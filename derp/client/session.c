@@ -33,6 +33,7 @@ struct derp_session {
 	struct io_stream *stream;
 	struct public_key server;
 	struct symmetric_key box;
+	struct derp_client_info client_info; /* until it is sent */
 	struct derp_server_info info;
 	struct bytes in, out;
 	size_t in_at; /* taken of `in` */
@@ -279,7 +280,8 @@ static bool put_client_info(struct derp_session *session)
 	x25519_public(&own, key);
 	bytes_reserve(&session->out, DERP_INFO_FRAME_MAX);
 	n = derp_client_info_seal(session->out.data + session->out.len, DERP_INFO_FRAME_MAX,
-		session->conf.info, &own, &session->box);
+		&session->client_info, &own, &session->box);
+	secret_zero(&session->client_info, sizeof(session->client_info));
 	if (n < 0)
 		return false;
 	session->out.len += (size_t)n;
@@ -441,6 +443,7 @@ struct derp_session *derp_session_open(const struct derp_session_conf *conf)
 	if (!session)
 		return NULL;
 	session->conf = *conf;
+	session->client_info = *conf->info;
 	session->stream = conf->dialled->stream;
 	init_watchers(session);
 	ev_io_start(conf->loop, &session->reads);

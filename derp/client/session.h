@@ -28,8 +28,8 @@ struct derp_session_ops {
 struct derp_session_conf {
 	struct ev_loop *loop;
 	const struct derp_dialled *dialled;
-	const struct private_key *key;       /* until it is up */
-	const struct derp_client_info *info; /* the same */
+	const struct private_key *key;       /* stays the caller's, until it is up */
+	const struct derp_client_info *info; /* copied; the caller zeroes its own */
 	const struct derp_session_ops *ops;
 	void *user;
 	uint64_t greet_timeout_ns; /* until it is up */

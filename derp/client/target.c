@@ -19,12 +19,12 @@ bool derp_target_address(struct derp_target *target, const struct net_addr *addr
 	return true;
 }
 
-static bool host_valid(const char *host)
+bool derp_host_valid(const char *host)
 {
 	size_t n =
 		strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:");
 
-	return n && !host[n];
+	return n && n <= DERP_HOST_MAX && !host[n];
 }
 
 bool derp_cert_name_valid(const char *cert_name)
@@ -32,8 +32,7 @@ bool derp_cert_name_valid(const char *cert_name)
 	size_t pin = strlen(DERP_CERT_PIN);
 
 	if (strncmp(cert_name, DERP_CERT_PIN, pin) != 0)
-		return strlen(cert_name) <= DERP_HOST_MAX && host_valid(cert_name) &&
-		       !strchr(cert_name, ':');
+		return derp_host_valid(cert_name) && !strchr(cert_name, ':');
 	return strlen(cert_name) == pin + PIN_HEX_LEN &&
 	       strspn(cert_name + pin, "0123456789abcdef") == PIN_HEX_LEN;
 }
@@ -96,7 +95,7 @@ int derp_target_parse(struct derp_target *target, const char *url, struct err *e
 	path = at + len;
 	if (strcmp(path, "") != 0 && strcmp(path, "/") != 0 && strcmp(path, "/derp") != 0)
 		return err_set(err, -EINVAL, "%s: the path of a relay is /derp", url);
-	if (!take_host(target, at, len) || !host_valid(target->host))
+	if (!take_host(target, at, len) || !derp_host_valid(target->host))
 		return err_set(err, -EINVAL, "%s: not a host and port", url);
 	if (net_addr_parse(&addr, target->host) == 0)
 		derp_target_address(target, &addr);

@@ -36,5 +36,7 @@ struct derp_target {
 int derp_target_parse(struct derp_target *target, const char *url, struct err *err);
 /* Adds one; false: there are enough already. `addr` with the target's port. */
 bool derp_target_address(struct derp_target *target, const struct net_addr *addr);
+/* Characters of names and addresses, at most DERP_HOST_MAX. */
+bool derp_host_valid(const char *host);
 /* Whether cert_name is something that a certificate can be held against. */
 bool derp_cert_name_valid(const char *cert_name);

@@ -82,8 +82,8 @@ class Derper:
 
     def __init__(self, machine, version=CURRENT, authority=None, args=(), env=None):
         """`authority` (certificates.Authority) signs its certificate; without one it signs itself."""
-        self.machine = machine
-        folder = machine.net.dir / f"{machine.name}.derper"
+        self.machine, self.version, self.args, self.env = machine, version, args, env
+        self.folder = folder = machine.net.dir / f"{machine.name}.derper"
         folder.mkdir()
         address = machine.outside
         if authority:
@@ -94,9 +94,14 @@ class Derper:
                         "-keyout", folder / f"{address}.key", "-out", folder / f"{address}.crt")
         der = ssl.PEM_cert_to_DER_cert((folder / f"{address}.crt").read_text())
         self.pin = hashlib.sha256(der).hexdigest()
+        self.start()
+
+    def start(self):
+        machine = self.machine
         self.program = machine.start(
-            program("derper", version), "-c", folder / "derper.key", "-a", ":443", "-http-port", "-1", "-certmode",
-            "manual", "-certdir", folder, "-hostname", address, "-stun", *args, name="derper", env=env)
+            program("derper", self.version), "-c", self.folder / "derper.key", "-a", ":443", "-http-port", "-1",
+            "-certmode", "manual", "-certdir", self.folder, "-hostname", machine.outside, "-stun", *self.args,
+            name="derper", env=self.env)
         wait_until(lambda: machine.run("sh", "-c", "ss -ltn | grep -q :443", check=False).returncode == 0,
                    "derper listens")
 

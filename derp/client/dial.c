@@ -21,6 +21,9 @@
 #define NEXT_ADDRESS_S 0.25
 #define USER_TIMEOUT_MS 15000
 #define NOTSENT_LOWAT (128 << 10)
+/* A relay that is gone without a word is noticed in 30 s, though nothing is sent. */
+#define KEEP_IDLE_S 15
+#define KEEP_EVERY_S 5
 
 struct attempt {
 	ev_io io;
@@ -280,9 +283,12 @@ static void on_connected(struct ev_loop *loop, ev_io *watcher, int revents)
 static void socket_options(int fd)
 {
 	const int one = 1, timeout = USER_TIMEOUT_MS, lowat = NOTSENT_LOWAT;
+	const int idle = KEEP_IDLE_S, every = KEEP_EVERY_S;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
 	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof(lowat));
 }
@@ -359,6 +365,7 @@ struct derp_dial *derp_dial_start(const struct derp_dial_conf *conf)
 
 	if (!dial)
 		return NULL;
+	ev_now_update(conf->loop); /* timers count from the loop's idea of now */
 	dial->conf = *conf;
 	dial->target = *conf->target;
 	dial->since = now_ns();

@@ -39,9 +39,9 @@ struct derp_probe {
 	struct derp_probe_conf conf;
 	struct derp_target target;
 	SSL_CTX *tls;
-	struct relay_client *clients[2];
+	struct relay_client *clients[2]; /* FAR is NULL where there is one key */
 	struct public_key keys[2];
-	unsigned n_up;
+	unsigned n_clients, n_up;
 	unsigned round;
 	uint64_t rtt_ns[ROUNDS], sent_at, ping_ns;
 	uint8_t packet[PACKET_LEN];
@@ -286,7 +286,7 @@ static void on_up(void *user, const struct public_key *server)
 	struct derp_probe *probe = user;
 
 	(void)server;
-	if (++probe->n_up < 2)
+	if (++probe->n_up < probe->n_clients)
 		return;
 	facts_result(probe);
 	secret_random(probe->packet, sizeof(probe->packet));
@@ -382,12 +382,16 @@ static void client_start(struct derp_probe *probe, enum side side)
 		.ops = &ops[side],
 		.user = probe};
 
-	x25519_generate(&conf.key);
+	if (probe->conf.key)
+		conf.key = *probe->conf.key;
+	else
+		x25519_generate(&conf.key);
 	x25519_public(&probe->keys[side], &conf.key);
 	probe->clients[side] = relay_client_new(&conf);
 	secret_zero(&conf, sizeof(conf));
 	if (!probe->clients[side])
 		abort();
+	probe->n_clients++;
 }
 
 static void init_timers(struct derp_probe *probe)
@@ -409,7 +413,11 @@ struct derp_probe *derp_probe_start(const struct derp_probe_conf *conf)
 		return NULL;
 	probe->conf = *conf;
 	probe->target = *conf->target;
-	probe->tls = derp_tls_ctx_new(NULL);
+	probe->tls = conf->tls;
+	if (probe->tls)
+		SSL_CTX_up_ref(probe->tls);
+	else
+		probe->tls = derp_tls_ctx_new(NULL);
 	probe->result = json_object();
 	if (!probe->tls || !probe->result)
 		abort();
@@ -417,7 +425,11 @@ struct derp_probe *derp_probe_start(const struct derp_probe_conf *conf)
 	for (unsigned i = 0; i < DERP_ADDRESSES_MAX; i++)
 		probe->stun[i].fd = -1;
 	client_start(probe, NEAR);
-	client_start(probe, FAR);
+	if (conf->key)
+		probe->keys[FAR] = probe->keys[NEAR];
+	else
+		client_start(probe, FAR);
+	probe->conf.key = NULL; /* the caller's */
 	for (unsigned i = 0; conf->stun_port && i < probe->target.n_addresses; i++)
 		stun_start(probe, i);
 	if (conf->stun_port)

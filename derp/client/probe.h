@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * What a relay is like from here: two clients with keys of the moment connect to it, send each
- * other packets through it, and ask its STUN. Thread of the loop.
+ * What a relay is like from here: two clients connect to it, send each other packets through it,
+ * and ask its STUN. Thread of the loop.
  */
 #include <ev.h>
 #include <jansson.h>
 
+#include "secret.h"
 #include "target.h"
 
 struct derp_probe;
@@ -17,6 +18,10 @@ struct derp_probe_conf {
 	const struct derp_target *target; /* with addresses; copied */
 	uint16_t stun_port;               /* 0: not asked */
 	uint64_t timeout_ns;              /* of the whole; 0: 15 s */
+	/* NULL: two keys of the moment. Else this one, for a relay that admits it alone, of one
+	 * client that sends to itself. */
+	const struct private_key *key;
+	struct ssl_ctx_st *tls; /* one reference is taken; NULL: of derp_tls_ctx_new */
 	/* Once, not from within derp_probe_start; `result` is an object, and the callee's. Without
 	 * "problem" in it the relay is well. */
 	void (*done)(void *user, json_t *result);

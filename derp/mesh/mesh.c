@@ -29,7 +29,7 @@ static const char *const state_names[NODE_STATES] = {"waiting", "connecting", "u
 
 struct mesh_node {
 	unsigned index;
-	char name[DERP_HOST_MAX + 16]; /* as people see it */
+	char name[DERP_HOST_MAX + 32]; /* as people see it */
 	enum node_state state;
 	time_t since;              /* of the state `up`, or of its end */
 	struct derp_target target; /* addresses that are a name's are not in it */
@@ -210,12 +210,12 @@ static void set_name(struct mesh_node *node)
 {
 	const struct derp_target *target = &node->target;
 	bool v6 = strchr(target->host, ':') != NULL;
+	char port[8] = "";
 
-	if (target->port == (target->plain ? 80 : 443))
-		snprintf(node->name, sizeof(node->name), "%s", target->host);
-	else
-		snprintf(node->name, sizeof(node->name), v6 ? "[%s]:%u" : "%s:%u", target->host,
-			target->port);
+	if (target->port != (target->plain ? 80 : 443))
+		snprintf(port, sizeof(port), ":%u", target->port);
+	snprintf(node->name, sizeof(node->name), "%s%s%s%s%s", target->plain ? "http://" : "",
+		v6 ? "[" : "", target->host, v6 ? "]" : "", port);
 }
 
 /* -ENOENT: there is no such node. */

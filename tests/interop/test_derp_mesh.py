@@ -7,7 +7,9 @@
               +- client .11
 """
 
+import hashlib
 import secrets
+import ssl
 import time
 
 import pytest
@@ -25,19 +27,19 @@ MESH_KEY = secrets.token_hex(32)
 class Ours:
     """Our relay with TLS; `others`: addresses of the other nodes."""
 
-    def __init__(self, machine, authority, others=(), mesh_key=MESH_KEY, peers=()):
-        self.machine, self.url = machine, f"https://{machine.outside}"
+    def __init__(self, machine, authority, others=(), mesh_key=MESH_KEY, peers=(), names=(), env="authority",
+                 tls=True):
+        self.machine, self.url = machine, f"{'https' if tls else 'http'}://{machine.outside}"
         folder = machine.net.dir
         cert, key = folder / f"{machine.name}.crt", folder / f"{machine.name}.key"
-        authority.issue(cert, key, machine.outside)
-        mesh = {"mesh": {"psk_file": "mesh.key", "with": list(others), "peers": tuple(peers)}} if mesh_key else {}
-        if mesh and not peers:
-            del mesh["mesh"]["peers"]
+        authority.issue(cert, key, *(names or [machine.outside]))
+        self.pin = hashlib.sha256(ssl.PEM_cert_to_DER_cert(cert.read_text())).hexdigest()
+        mesh = {"psk_file": "mesh.key", **({"with": list(others)} if others else {}),
+                **({"peers": list(peers)} if peers else {})}
+        http = {"listen_addr": [":443"], "tls_cert_path": cert, "tls_key_path": key} if tls else {"listen_addr": [":80"]}
         self.daemon = Tailplaned(machine, {
-            "plugins": ["derp"],
-            "core": {"http": {"listen_addr": [":443"], "tls_cert_path": cert, "tls_key_path": key}},
-            "derp": mesh,
-        }, environment=authority.env)
+            "plugins": ["derp"], "core": {"http": http}, "derp": {"mesh": mesh} if mesh_key else {},
+        }, environment=authority.env if env == "authority" else env)
         if mesh_key:
             path = self.daemon.state_dir / "mesh.key"
             path.touch(mode=0o600)
@@ -73,8 +75,8 @@ class World:
         self.authority = Authority(net.dir)
         self.clients = self.internet.machine("clients", 11)
 
-    def talker(self, *relays, args=()):
-        return Talker(self.clients, *args, *(r.url for r in relays), env=self.authority.env)
+    def talker(self, *relays, args=(), env=None):
+        return Talker(self.clients, *args, *(r.url for r in relays), env=env or self.authority.env)
 
 
 @pytest.fixture
@@ -166,6 +168,31 @@ def test_killed(region):
             print(f"after node {dying} died: {took:.2f} s")
         region.nodes[dying].start()
         region.wait_up()
+
+
+def test_peers(world):
+    """Nodes that `with` cannot describe: a certificate that is pinned, one for another name, a name that leads
+    elsewhere, no TLS."""
+    one, two, three = (world.internet.machine(f"ours{n}", 2 + n) for n in (1, 2, 3))
+    for machine in (one, two, three):
+        with open(machine.path("/etc/hosts"), "a") as file:
+            file.write("10.55.0.3 one.test\n10.55.0.4 two.test\n10.55.0.5 three.test\n")
+    stranger = Authority(world.net.dir / "stranger")
+    pinned = Ours(one, stranger, names=["one.test"], env=None, peers=[{"url": "http://three.test"}])
+    named = Ours(two, world.authority, names=["two.test"], peers=[
+        {"url": "https://one.test", "cert_name": f"sha256-raw:{pinned.pin}"},
+        {"url": "http://unknown.test", "address": "three.test"}])
+    plain = Ours(three, world.authority, tls=False, peers=[
+        {"url": "https://10.55.0.4", "cert_name": "two.test"},
+        {"url": "https://two.test"},
+        {"url": "https://one.test"}])
+    pinned.wait_up("http://three.test")
+    named.wait_up("one.test", "http://unknown.test")
+    plain.wait_up("10.55.0.4", "two.test")
+    wait_until(lambda: "TLS: " in plain.mesh()["one.test"]["problem"], "its authority is not trusted")
+    with world.talker(plain) as a, world.talker(named, args=["--cert", "two.test"]) as b:
+        a.wait("up"), b.wait("up")
+        exchange(a, b)
 
 
 def test_wrong_key(world):

@@ -13,6 +13,7 @@ def openssl(*args):
 
 class Authority:
     def __init__(self, folder):
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.certificate, self.key = folder / "authority.crt", folder / "authority.key"
         openssl("req", "-x509", *KEY, "-days", 2, "-subj", "/CN=Test authority", "-keyout", self.key, "-out",

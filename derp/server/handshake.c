@@ -120,7 +120,8 @@ bool handshake_take(struct conn *conn, uint8_t *payload, uint32_t len)
 	struct derp_client_info info;
 	bool good;
 
-	conn->handshake = calloc(1, sizeof(*conn->handshake));
+	/* the key wants more alignment than malloc has */
+	conn->handshake = aligned_alloc(_Alignof(struct handshake), sizeof(*conn->handshake));
 	good = conn->handshake && derp_client_info_open(&info, &conn->key, &conn->handshake->key,
 					  &conn->loop->conf.key, payload, len) == 0;
 	if (!good) {

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "private.h"
+#include "relay.h"
 
 #define SLOT_BITS 24
 #define USER_TIMEOUT_MS 15000

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "relay.h"
 
 #define BATCH_SIZE (120u << 10)
 #define CROSSING_MAX (16u << 20) /* for a loop that does not keep up */

@@ -2,7 +2,7 @@
 /* From a run of frames for one key to whoever gets them. Runs on: an I/O loop. */
 #include <string.h>
 
-#include "private.h"
+#include "relay.h"
 
 static uint32_t frame_len(const uint8_t *frame)
 {

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "relay.h"
 
 /* Keys are the clients' to choose: the seed keeps them from choosing a place. */
 static uint64_t hash_key(const uint8_t key[static 32])

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "relay.h"
 
 #define HOME_MOVES_AFTER (5 * SECOND)
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "relay.h"
 
 #define NOT_HERE_BURST 3
 #define CONN_COST 1024 /* what a connection holds by itself */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "relay.h"
 
 /* A link is a connection whose frames go to who opened it. */
 struct derp_link {

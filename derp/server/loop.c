@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "relay.h"
 
 /* ---- the arena ---- */
 

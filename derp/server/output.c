@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "private.h"
+#include "relay.h"
 
 #define IOV_MAX_N 128
 #define CONTROL_MAX (256u << 10)      /* of a client that takes nothing */

@@ -6,7 +6,7 @@
  */
 #include <stdlib.h>
 
-#include "private.h"
+#include "relay.h"
 
 static uint64_t hash_pair(const struct peer *source, const struct conn *conn)
 {

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <tailplane/websocket.h>
 
-#include "private.h"
+#include "relay.h"
 
 #define DAY (24 * 3600)
 #define HEAD_MAX 512
@@ -26,8 +26,8 @@ static bool wants_fast_start(const struct front_request *request)
 	return field && strcmp(field, "1") == 0;
 }
 
-/* The ServerKey, behind a head that may be empty: they share a segment. */
-static void greet(struct conn *conn, const char *head)
+/* They share a segment. */
+void upgrade_greet(struct conn *conn, const char *head)
 {
 	uint8_t bytes[HEAD_MAX + DERP_HEADER_LEN + DERP_SERVER_KEY_LEN];
 	size_t len = strlen(head);
@@ -81,7 +81,7 @@ static void serve_derp(struct front_request *request, void *user)
 		DERP_VERSION, key);
 	if (fast)
 		COUNT(conn->loop, accepts_fast, 1);
-	greet(conn, fast ? "" : head);
+	upgrade_greet(conn, fast ? "" : head);
 }
 
 static void serve_websocket(struct front_request *request, void *user)
@@ -112,7 +112,7 @@ static void serve_websocket(struct front_request *request, void *user)
 		conn_close(conn);
 		return;
 	}
-	greet(conn, "");
+	upgrade_greet(conn, "");
 }
 
 static void refuse(struct front_request *request, void *user)

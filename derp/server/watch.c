@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "private.h"
+#include "relay.h"
 
 struct order {
 	struct io_message message;

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <tailplane/websocket.h>
 
-#include "private.h"
+#include "relay.h"
 
 #define RECORD_MAX 16384
 #define RECORD_OVERHEAD 256

@@ -432,4 +432,6 @@ bool drain_tick(struct derp_loop *loop, uint64_t now);
 /* ---- upgrade.c ---- */
 
 int upgrade_routes(struct err *err);
+/* The first bytes to a client: an answer to its request ("" if there is none), then ServerKey. */
+void upgrade_greet(struct conn *conn, const char *head);
 int meta_certificate(struct err *err);

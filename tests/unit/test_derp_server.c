@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The relay's connections: handshakes, packets, queues, duplicates, who is told what, limits. */
+#include "derp_world.h"
+
+#define DISCO "TS\xf0\x9f\x92\xac"
+
+static uint8_t big[DERP_PACKET_MAX];
+
+static int start(void **state)
+{
+	(void)state;
+	world_start();
+	for (size_t i = 0; i < sizeof(big); i++)
+		big[i] = (uint8_t)(i * 7 + i / 251);
+	return 0;
+}
+
+static int stop(void **state)
+{
+	struct derp_figures at_end;
+
+	(void)state;
+	world_settle();
+	derp_server_figures(&at_end);
+	derp_server_stop();
+	return 0;
+}
+
+/* ---- handshake ---- */
+
+static void test_bad_handshakes_are_closed(void **state)
+{
+	struct client client;
+	uint8_t junk[200] = {1, 2, 3};
+
+	(void)state;
+	client_key(&client);
+	client_dial(&client, 0);
+	send_frame(&client, DERP_CLIENT_INFO, junk, sizeof(junk)); /* a box of nothing */
+	expect_closed(&client);
+	client_close(&client);
+
+	client_dial(&client, 1);
+	memset(junk, 0, sizeof(junk)); /* the key of all zeroes */
+	send_frame(&client, DERP_CLIENT_INFO, junk, sizeof(junk));
+	expect_closed(&client);
+	client_close(&client);
+
+	client_dial(&client, 0);
+	send_frame(&client, DERP_CLIENT_INFO, junk, 55); /* too short */
+	expect_closed(&client);
+	client_close(&client);
+
+	client_dial(&client, 0);
+	send_all(&client, "\x02\x00\x04\x00\x01", 5); /* longer than any */
+	expect_closed(&client);
+	client_close(&client);
+
+	client_dial(&client, 0);
+	send_packet(&client, &client, "early", 5);
+	expect_closed(&client);
+	client_close(&client);
+	world_settle();
+	assert_int_equal(figures().handshakes_failed, 3);
+	assert_int_equal(figures().connections, 0);
+	assert_int_equal(figures().memory_bytes, 0);
+}
+
+/* Another's key in front of a box that this one sealed. */
+static void test_nobody_claims_anothers_key(void **state)
+{
+	struct client honest, thief;
+
+	(void)state;
+	client_new(&honest, 0);
+	client_key(&thief);
+	client_dial(&thief, 0);
+	thief.key = honest.key;
+	client_info(&thief, NULL);
+	expect_closed(&thief);
+	client_close(&thief);
+	client_close(&honest);
+}
+
+/* ---- packets ---- */
+
+static void relay_sizes(const struct client *a, const struct client *b)
+{
+	static const size_t sizes[] = {0, 1, 61, 62, 1400, 16384, 65535, 65536};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		send_packet(a, b, big, sizes[i]);
+		expect_packet(b, a, big, sizes[i]);
+		send_packet(b, a, big, sizes[i]);
+		expect_packet(a, b, big, sizes[i]);
+	}
+}
+
+static void test_packets_are_relayed(void **state)
+{
+	struct client a, b, c;
+
+	(void)state;
+	client_new(&a, 0);
+	client_new(&b, 0);
+	client_new(&c, 1);
+	relay_sizes(&a, &b);
+	relay_sizes(&a, &c); /* between loops */
+	send_packet(&a, &a, "self", 4);
+	expect_packet(&a, &a, "self", 4);
+	assert_true(figures().packets_crossed >= 16);
+	client_close(&a);
+	client_close(&b);
+	client_close(&c);
+}
+
+/* A frame may come in any pieces; runs for different keys lie in one read. */
+static void test_frames_come_in_pieces(void **state)
+{
+	struct client a, b, c;
+	uint8_t frames[6 * (DERP_HEADER_LEN + DERP_KEY_LEN + 10)], *at = frames;
+	const struct client *to[6] = {NULL};
+
+	(void)state;
+	client_new(&a, 0);
+	client_new(&b, 0);
+	client_new(&c, 1);
+	to[0] = to[1] = to[3] = &b;
+	to[2] = to[4] = to[5] = &c;
+	for (unsigned i = 0; i < 6; i++) {
+		derp_header_put(at, DERP_SEND_PACKET, DERP_KEY_LEN + 10);
+		memcpy(at + DERP_HEADER_LEN, to[i]->key.bytes, DERP_KEY_LEN);
+		memset(at + DERP_HEADER_LEN + DERP_KEY_LEN, (int)i, 10);
+		at += DERP_HEADER_LEN + DERP_KEY_LEN + 10;
+	}
+	for (size_t step = 1; step <= sizeof(frames); step += 40) {
+		for (size_t i = 0; i < sizeof(frames); i += step)
+			send_all(&a, frames + i,
+				sizeof(frames) - i < step ? sizeof(frames) - i : step);
+		for (unsigned i = 0; i < 6; i++) {
+			uint8_t packet[10];
+
+			memset(packet, (int)i, sizeof(packet));
+			expect_packet(to[i], &a, packet, sizeof(packet));
+		}
+	}
+	client_close(&a);
+	client_close(&b);
+	client_close(&c);
+}
+
+static void test_bad_frames_close(void **state)
+{
+	static const struct {
+		uint8_t type;
+		size_t len;
+	} bad[] = {
+		{DERP_SEND_PACKET, 31},
+		{DERP_SEND_PACKET, DERP_KEY_LEN + DERP_PACKET_MAX + 1},
+		{DERP_PING, 7},
+		{DERP_PING, 1001},
+		{DERP_NOTE_PREFERRED, 0},
+		{DERP_NOTE_PREFERRED, 2},
+		/* these without the mesh key */
+		{DERP_WATCH_CONNS, 0},
+		{DERP_CLOSE_PEER, 32},
+		{DERP_FORWARD_PACKET, 80},
+	};
+	static uint8_t zeroes[DERP_KEY_LEN + DERP_PACKET_MAX + 1];
+	struct client client;
+
+	(void)state;
+	client_key(&client);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		client_join(&client, i % WORLD_LOOPS, NULL);
+		send_frame(&client, bad[i].type, zeroes, bad[i].len);
+		expect_closed(&client);
+		client_close(&client);
+	}
+	client_join(&client, 0, NULL);
+	send_all(&client, "\x77\x00\x10\x00\x01", 5); /* unknown, and longer than a frame may be */
+	expect_closed(&client);
+	client_close(&client);
+	assert_int_equal(figures().protocol_errors, 10);
+}
+
+static void test_unknown_frames_are_skipped(void **state)
+{
+	struct client client;
+
+	(void)state;
+	client_new(&client, 0);
+	send_frame(&client, 0x77, big, sizeof(big));
+	send_frame(&client, 0x77, NULL, 0);
+	send_frame(&client, DERP_PONG, "12345678", 8);
+	ping(&client);
+	assert_int_equal(figures().unknown_frames, 3);
+	client_close(&client);
+}
+
+/* ---- who is told ---- */
+
+static void test_not_here_is_for_disco(void **state)
+{
+	struct client a, nobody;
+	uint8_t disco[62] = DISCO;
+	unsigned told = 0;
+	uint32_t len;
+
+	(void)state;
+	client_new(&a, 0);
+	client_key(&nobody);
+	send_packet(&a, &nobody, big, 100);
+	send_packet(&a, &nobody, disco, 61); /* too short for one */
+	ping(&a);
+	for (unsigned i = 0; i < 10; i++)
+		send_packet(&a, &nobody, disco, sizeof(disco));
+	send_frame(&a, DERP_PING, "12345678", 8);
+	while (next_frame(&a, &len) == DERP_PEER_GONE) {
+		assert_memory_equal(world_payload, nobody.key.bytes, DERP_KEY_LEN);
+		assert_int_equal(world_payload[DERP_KEY_LEN], DERP_GONE_NOT_HERE);
+		told++;
+	}
+	assert_true(told >= 3 && told < 10); /* one more for each second that this took */
+	assert_int_equal(figures().dropped_packets[DERP_DROP_UNKNOWN_DEST][DERP_KIND_DISCO], 10);
+	assert_int_equal(figures().dropped_packets[DERP_DROP_UNKNOWN_DEST][DERP_KIND_OTHER], 2);
+	client_close(&a);
+}
+
+/* Of those who go, they hear who got packets of them. */
+static void test_gone_is_for_receivers(void **state)
+{
+	struct client leaver, sender, near, far;
+
+	(void)state;
+	client_new(&leaver, 0);
+	client_new(&sender, 0);
+	client_new(&near, 0);
+	client_new(&far, 1);
+	send_packet(&sender, &leaver, "x", 1);
+	expect_packet(&leaver, &sender, "x", 1);
+	send_packet(&leaver, &near, "y", 1);
+	send_packet(&leaver, &far, "z", 1);
+	expect_packet(&near, &leaver, "y", 1);
+	expect_packet(&far, &leaver, "z", 1);
+	client_close(&leaver);
+	expect_gone(&near, &leaver.key, DERP_GONE_DISCONNECTED);
+	expect_gone(&far, &leaver.key, DERP_GONE_DISCONNECTED);
+	ping(&sender);
+	assert_int_equal(figures().peer_gone_disconnected_frames, 2);
+	client_close(&sender);
+	client_close(&near);
+	client_close(&far);
+}
+
+/* ---- duplicates ---- */
+
+static void duplicates(unsigned first_loop, unsigned second_loop)
+{
+	struct client one, two, other;
+
+	client_new(&one, first_loop);
+	client_new(&other, 0);
+	client_again(&two, &one, second_loop);
+	world_settle();
+	send_packet(&other, &one, "1", 1);
+	expect_packet(&two, &other, "1", 1); /* the newest */
+	ping(&one);
+	world_settle();
+	send_packet(&other, &one, "2", 1);
+	expect_packet(&one, &other, "2", 1); /* who spoke last */
+	ping(&two);
+	world_settle();
+	send_packet(&other, &one, "3", 1);
+	expect_packet(&two, &other, "3", 1);
+	send_packet(&two, &other, "4", 1);
+	expect_packet(&other, &two, "4", 1);
+	assert_int_equal(figures().dup_client_keys, 1);
+	assert_int_equal(figures().dup_client_connections, 2);
+	client_close(&two);
+	do /* until the relay has seen it */
+		world_settle();
+	while (figures().dup_client_keys);
+	send_packet(&other, &one, "5", 1);
+	expect_packet(&one, &other, "5", 1); /* who is left */
+	client_close(&one);
+	expect_gone(&other, &one.key, DERP_GONE_DISCONNECTED); /* once */
+	ping(&other);
+	client_close(&other);
+}
+
+static void test_duplicates(void **state)
+{
+	(void)state;
+	duplicates(0, 0);
+	duplicates(0, 1);
+	duplicates(1, 0);
+	duplicates(1, 1);
+}
+
+/* ---- queues ---- */
+
+/* A reader that stalls has the newest of each kind, and nobody else waits. */
+static void test_a_queue_keeps_the_newest(void **state)
+{
+	struct client stalled, sender, other;
+	uint32_t len, others = 0, discos = 0, last_other = 0, last_disco = 0;
+	uint8_t packet[1400] = DISCO;
+	int small = 4096;
+
+	(void)state;
+	world_conf.write_timeout = 60 * SECOND;
+	world_configure();
+	client_new(&stalled, 0);
+	client_new(&sender, 0);
+	client_new(&other, 0);
+	setsockopt(stalled.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	for (uint32_t i = 1; i <= 2000; i++) {
+		packet[0] = i % 8 ? 'x' : 'T';
+		derp_be32_put(packet + 100, i);
+		send_packet(&sender, &stalled, packet, sizeof(packet));
+	}
+	send_packet(&sender, &other, "quick", 5);
+	expect_packet(&other, &sender, "quick", 5);
+	assert_int_equal(figures().queued_packets, 64);
+	assert_true(figures().memory_bytes > 64 * sizeof(packet));
+	while (last_other < 1999 || last_disco < 2000) {
+		uint32_t number;
+
+		assert_int_equal(next_frame(&stalled, &len), DERP_RECV_PACKET);
+		assert_int_equal(len, DERP_KEY_LEN + sizeof(packet));
+		number = derp_be32_get(world_payload + DERP_KEY_LEN + 100);
+		if (number % 8) {
+			assert_true(number > last_other);
+			last_other = number;
+			others++;
+		} else {
+			assert_true(number > last_disco);
+			last_disco = number;
+			discos++;
+		}
+	}
+	assert_true(others >= 32 && discos >= 32);
+	assert_int_equal(others + discos +
+				 figures().dropped_packets[DERP_DROP_QUEUE_HEAD][DERP_KIND_OTHER] +
+				 figures().dropped_packets[DERP_DROP_QUEUE_HEAD][DERP_KIND_DISCO],
+		2000);
+	ping(&stalled);
+	assert_int_equal(figures().queued_packets, 0);
+	client_close(&stalled);
+	client_close(&sender);
+	client_close(&other);
+}
+
+static void test_a_stalled_reader_is_closed(void **state)
+{
+	struct client stalled, sender;
+
+	(void)state;
+	world_conf.write_timeout = 100 * MILLISECOND;
+	world_configure();
+	client_new(&stalled, 1);
+	client_new(&sender, 0);
+	send_packet(&stalled, &sender, "hello", 5);
+	expect_packet(&sender, &stalled, "hello", 5);
+	for (unsigned i = 0; i < 20; i++)
+		send_packet(&sender, &stalled, big, sizeof(big));
+	expect_gone(&sender, &stalled.key, DERP_GONE_DISCONNECTED);
+	assert_int_equal(figures().write_timeouts, 1);
+	client_close(&stalled);
+	client_close(&sender);
+	world_settle();
+	assert_int_equal(figures().queued_packets, 0);
+}
+
+/* ---- admission, limits, orders ---- */
+
+static struct derp_question *asked;
+static struct public_key asked_for;
+static _Atomic bool was_asked;
+
+static void ask(void *user, const struct public_key *client, const struct net_addr *from,
+	struct derp_question *question)
+{
+	(void)user;
+	assert_int_equal(from->bytes[0], 192);
+	asked_for = *client;
+	asked = question;
+	was_asked = true;
+}
+
+static bool is_asked(void *arg)
+{
+	(void)arg;
+	return was_asked;
+}
+
+static const struct derp_admission admission = {.ask = ask};
+
+static void test_admission_may_take_time(void **state)
+{
+	struct client a, b;
+
+	(void)state;
+	client_new(&b, 0);
+	world_conf.admission = &admission;
+	world_configure();
+	client_key(&a);
+	for (unsigned loop = 0; loop < WORLD_LOOPS; loop++) {
+		was_asked = false;
+		client_dial(&a, loop);
+		client_info(&a, NULL);
+		send_packet(&a, &b, "behind", 6); /* clients don't wait */
+		world_until(is_asked, NULL);
+		assert_memory_equal(&asked_for, &a.key, sizeof(a.key));
+		derp_answer(asked, true);
+		expect_server_info(&a);
+		expect_packet(&b, &a, "behind", 6);
+		client_close(&a);
+		expect_gone(&b, &a.key, DERP_GONE_DISCONNECTED);
+	}
+	was_asked = false;
+	client_dial(&a, 0);
+	client_info(&a, NULL);
+	world_until(is_asked, NULL);
+	derp_answer(asked, false);
+	expect_closed(&a);
+	client_close(&a);
+	assert_int_equal(figures().handshakes_denied, 1);
+	was_asked = false; /* gone before the answer */
+	client_dial(&a, 0);
+	client_info(&a, NULL);
+	world_until(is_asked, NULL);
+	client_close(&a);
+	derp_answer(asked, true);
+	client_close(&b);
+}
+
+static void test_a_key_is_closed(void **state)
+{
+	struct client one, two, other;
+
+	(void)state;
+	client_new(&one, 0);
+	client_again(&two, &one, 1);
+	client_new(&other, 0);
+	derp_server_close_key(&one.key);
+	expect_closed(&one);
+	expect_closed(&two);
+	ping(&other);
+	client_close(&one);
+	client_close(&two);
+	client_close(&other);
+}
+
+static void test_a_fast_sender_waits(void **state)
+{
+	struct client a, b;
+
+	(void)state;
+	world_conf.client_rate = 4u << 20;
+	world_configure();
+	client_new(&a, 0);
+	client_new(&b, 1);
+	for (unsigned i = 0; i < 20; i++) {
+		send_packet(&a, &b, big, 60000);
+		expect_packet(&b, &a, big, 60000);
+	}
+	assert_true(figures().rate_limit_waits > 0);
+	client_close(&a);
+	client_close(&b);
+}
+
+static struct net_addr address(uint8_t last)
+{
+	return (struct net_addr){AF_INET6, {0x20, 1, [7] = last, [15] = last}};
+}
+
+static const char *welcome;
+
+static void ask_limits(void *arg)
+{
+	if (io_loop_index(io_loop_here()) == 0)
+		welcome = limit_connection(derp_loop_here(), arg);
+}
+
+static bool is_welcome(struct net_addr from)
+{
+	io_on_each(ask_limits, &from);
+	return !welcome;
+}
+
+static void test_connections_are_limited(void **state)
+{
+	struct net_addr one = address(1), two = address(2), neighbour = address(1);
+
+	(void)state;
+	neighbour.bytes[15] = 99; /* of the same /64 */
+	world_conf.connections_address = 2;
+	world_configure();
+	assert_true(is_welcome(one));
+	assert_true(is_welcome(neighbour));
+	assert_false(is_welcome(one));
+	assert_true(is_welcome(two));
+	limit_disconnected(&one);
+	assert_true(is_welcome(neighbour));
+	assert_int_equal(figures().refused_address, 1);
+	world_conf.connections_address = 0;
+	world_conf.accept_rate = 1;
+	world_conf.accept_burst = 3;
+	world_configure();
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(is_welcome(one));
+	assert_false(is_welcome(one));
+	assert_int_equal(figures().refused_rate, 1);
+	world_conf.accept_rate = 0;
+	world_conf.memory_max = 1000;
+	world_configure();
+	assert_false(is_welcome(one));
+	assert_int_equal(figures().refused_full, 1);
+}
+
+static void count_list(void *user, const struct derp_client *clients, size_t n)
+{
+	struct client *client = user;
+
+	assert_int_equal(n, 2);
+	for (size_t i = 0; i < n; i++) {
+		if (memcmp(&clients[i].key, &client->key, sizeof(client->key)) != 0)
+			continue;
+		assert_int_equal(clients[i].packets_in, 1);
+		assert_int_equal(clients[i].loop, 1);
+		assert_true(clients[i].active && clients[i].home && clients[i].can_ack_pings);
+		client->fd = -client->fd;
+	}
+}
+
+static bool is_counted(void *arg)
+{
+	return ((struct client *)arg)->fd < 0;
+}
+
+static void test_clients_are_listed(void **state)
+{
+	struct client a, b;
+
+	(void)state;
+	client_new(&a, 0);
+	client_new(&b, 1);
+	send_frame(&b, DERP_NOTE_PREFERRED, "\x01", 1);
+	send_packet(&b, &a, "x", 1);
+	expect_packet(&a, &b, "x", 1);
+	assert_int_equal(figures().home_connections, 1);
+	derp_server_clients(count_list, &b);
+	world_until(is_counted, &b);
+	b.fd = -b.fd;
+	client_close(&a);
+	client_close(&b);
+}
+
+static bool is_set(void *arg)
+{
+	return *(bool *)arg;
+}
+
+static void set(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static void test_all_are_sent_away(void **state)
+{
+	struct client clients[20];
+	bool done = false;
+	uint32_t len;
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++)
+		client_new(&clients[i], i % WORLD_LOOPS);
+	derp_server_health("the disk is full");
+	for (unsigned i = 0; i < 20; i++) {
+		expect_frame(&clients[i], DERP_HEALTH, 16);
+		assert_memory_equal(world_payload, "the disk is full", 16);
+	}
+	derp_server_drain(SECOND, set, &done);
+	world_until(is_set, &done);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(next_frame(&clients[i], &len), DERP_RESTARTING);
+		expect_closed(&clients[i]);
+		client_close(&clients[i]);
+	}
+	assert_false(is_welcome(address(1)));
+	assert_int_equal(figures().connections, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+	const struct CMUnitTest tests[] = {
+		TEST(test_bad_handshakes_are_closed),
+		TEST(test_nobody_claims_anothers_key),
+		TEST(test_packets_are_relayed),
+		TEST(test_frames_come_in_pieces),
+		TEST(test_bad_frames_close),
+		TEST(test_unknown_frames_are_skipped),
+		TEST(test_not_here_is_for_disco),
+		TEST(test_gone_is_for_receivers),
+		TEST(test_duplicates),
+		TEST(test_a_queue_keeps_the_newest),
+		TEST(test_a_stalled_reader_is_closed),
+		TEST(test_admission_may_take_time),
+		TEST(test_a_key_is_closed),
+		TEST(test_a_fast_sender_waits),
+		TEST(test_connections_are_limited),
+		TEST(test_clients_are_listed),
+		TEST(test_all_are_sent_away),
+	};
+
+	return cmocka_run_group_tests(tests, world_setup, world_teardown);
+}

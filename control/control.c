@@ -21,6 +21,7 @@
 #include "doctor.h"
 #include "pages.h"
 #include "pending.h"
+#include "policy.h"
 #include "relays.h"
 #include "transport.h"
 
@@ -288,6 +289,8 @@ static int control_start(const void *settings, struct err *err)
 		rc = tailnet_open(&control.tailnet, &tailnet, err);
 	if (rc)
 		return rc;
+	if (core_service(POLICY_SERVICE))
+		control.tailnet.policy = core_service(POLICY_SERVICE);
 	records_watch();
 	control.relays = relays_start(conf, control.server_url, relays_changed, NULL);
 	rc = map_start(err);

@@ -11,10 +11,15 @@
 #include <stdint.h>
 
 #include <tailplane/net.h>
+#include <tailplane/op.h>
+
+#define POLICY_SERVICE "policy"
 
 struct node;
 struct user;
 struct tailnet;
+
+enum policy_command { POLICY_GET, POLICY_SET, POLICY_CHECK };
 
 struct policy_ops {
 	/* The view of a node: a small number that means something until policy_changed. */
@@ -35,6 +40,9 @@ struct policy_ops {
 	bool (*tag_permitted)(const struct user *user, const struct node *of, const char *tag);
 	/* Is the route approved without an administrator? */
 	bool (*route_approved)(const struct node *node, const struct net_prefix *route);
+	/* `policy get`, `set` and `check`: the text of the last two comes as the call's descriptor.
+	 * Answers the call. NULL: it has no text. */
+	void (*command)(struct op_call *call, const json_t *args, enum policy_command command);
 };
 
 extern const struct policy_ops policy_allow_all;

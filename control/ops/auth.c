@@ -9,7 +9,8 @@
 
 static struct pending *chosen(struct op_call *call, const json_t *args)
 {
-	const char *id = arg_text(args, "auth-id");
+	const char *given = arg_text(args, "auth-id");
+	const char *id = given ? given : arg_text(args, "key"); /* `nodes register` */
 	struct pending *pending;
 
 	if (!id || !auth_id_valid(id)) {

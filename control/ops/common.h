@@ -85,4 +85,8 @@ void run_auth_approve(struct op_call *call, const json_t *args);
 void run_auth_reject(struct op_call *call, const json_t *args);
 void run_auth_list(struct op_call *call, const json_t *args);
 
+void run_policy_get(struct op_call *call, const json_t *args);
+void run_policy_set(struct op_call *call, const json_t *args);
+void run_policy_check(struct op_call *call, const json_t *args);
+
 void run_events_watch(struct op_call *call, const json_t *args);

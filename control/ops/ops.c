@@ -246,6 +246,22 @@ static const struct op_arg auth_register_args[] = {
 	{NULL},
 };
 static const struct op_arg auth_args[] = {ARG_AUTH_ID, {NULL}};
+/* As it was called before; pages of that time said it. */
+static const struct op_arg nodes_register_args[] = {
+	{.name = "key",
+		.letter = 'k',
+		.type = SETTING_STRING,
+		.flags = OP_ARG_REQUIRED,
+		.complete = "auth list:authId",
+		.help = "What the registration's page shows."},
+	{.name = "user",
+		.letter = 'u',
+		.type = SETTING_STRING,
+		.flags = OP_ARG_REQUIRED,
+		.complete = "users list:name",
+		.help = "Whose the node is: name or number."},
+	{NULL},
+};
 static const struct op_column auth_columns[] = {
 	{"authId", "id", OP_TEXT},
 	{"hostname", "machine", OP_TEXT},
@@ -260,6 +276,27 @@ static const struct op_column events_columns[] = {
 	{"node", "node", OP_TEXT},
 	{"user", "user", OP_TEXT},
 	{"what", "what", OP_TEXT},
+	{NULL},
+};
+
+/* ---- policy ---- */
+
+#define ARG_BYPASS(name_)                                                                      \
+	{                                                                                      \
+		.name = name_, .type = SETTING_BOOL,                                           \
+		.help = "Accepted for scripts that give it: the daemon is asked all the same." \
+	}
+#define ARG_POLICY_FILE                                                                      \
+	{                                                                                    \
+		.name = "file", .letter = 'f', .type = SETTING_PATH,                         \
+		.flags = OP_ARG_REQUIRED | OP_ARG_FILE | OP_ARG_INPUT, .help = "The policy." \
+	}
+
+static const struct op_arg policy_get_args[] = {
+	ARG_BYPASS("bypass-server-and-access-database-directly"), {NULL}};
+static const struct op_arg policy_file_args[] = {
+	ARG_POLICY_FILE,
+	ARG_BYPASS("bypass-server-and-access-database-directly"),
 	{NULL},
 };
 
@@ -358,6 +395,12 @@ const struct op control_ops[] = {
 		.args = nodes_list_args,
 		.columns = nodes_columns,
 		.run = run_nodes_list},
+	{.name = "nodes register",
+		.help = "The same as `auth register`, with the flags that scripts may have.",
+		.scope = OP_WRITE,
+		.args = nodes_register_args,
+		.columns = nodes_columns,
+		.run = run_auth_register},
 	{.name = "nodes list-routes",
 		.aliases = "- lsr|routes",
 		.help = "Show which routes nodes advertise, which are approved, and who serves "
@@ -438,6 +481,22 @@ const struct op control_ops[] = {
 		.help = "Show the machines that wait to be registered.",
 		.columns = auth_columns,
 		.run = run_auth_list},
+
+	{.name = "policy get",
+		.aliases = "- show|view|fetch",
+		.help = "Show the policy, as the engine that is loaded has it.",
+		.args = policy_get_args,
+		.run = run_policy_get},
+	{.name = "policy set",
+		.aliases = "- put|update",
+		.help = "Put a policy in force, if it is right.",
+		.scope = OP_WRITE,
+		.args = policy_file_args,
+		.run = run_policy_set},
+	{.name = "policy check",
+		.help = "Check a policy without putting it in force.",
+		.args = policy_file_args,
+		.run = run_policy_check},
 
 	{.name = "doctor",
 		.help = "Look at the server as clients would, from here, through relays and "

@@ -164,7 +164,7 @@ def test_registrations(nodes):
     assert "there is no user" in refused(nodes, f"auth register --auth-id {waits} -u x")
     assert "takes what the page" in refused(nodes, "auth register --auth-id x -u alice")
     assert "whose it is" in refused(nodes, f"auth approve --auth-id {waits}")
-    node = ask(nodes, f"auth register --auth-id {waits} -u alice")
+    node = ask(nodes, f"nodes register -k {waits} -u alice")  # as it was called before
     assert node["name"] == "three" and node["registerMethod"] == "REGISTER_METHOD_CLI" and node["preAuthKey"] is None
     assert ask(nodes, "auth list") == []
     refused(nodes, f"auth register --auth-id {waits} -u alice")
@@ -197,6 +197,17 @@ def _readable(stream):
 ])
 def test_fields_are_headscales(nodes, name, key, line):
     within(shape(ask(nodes, line)[0]), shape(recorded(name)[key][0]))
+
+
+def test_policy(tailnet):
+    file = tailnet.folder / "policy.hujson"
+    file.write_text("{}")
+    for line in ("policy get", "policy show", f"policy set -f {file}", f"policy check --file {file}"):
+        assert "no policy engine is loaded: all nodes see and reach each other" in refused(tailnet, line)
+    run(tailnet, "engine")
+    assert run(tailnet, "policy fetch").stdout == "get \n"
+    assert run(tailnet, f"policy put -f {file}").stdout == "set {}\n"
+    assert run(tailnet, f"policy check -f {file} --bypass-server-and-access-database-directly").stdout == "check {}\n"
 
 
 def test_a_result_that_is_a_failure(tailnet):

@@ -2,12 +2,13 @@
 """Unmodified Tailscale clients in a tailnet of ours, with the real derper as relay. See tailscale.py for
 the drawing."""
 
+import json
 import urllib.request
 
 import pytest
 
 from tailnet import URL, Tailnet, names_resolve
-from tailscale import CURRENT, OLDER, OLDEST
+from tailscale import CURRENT, OLDER, OLDEST, program
 from traffic import PingStream, ping, transfer, wait_ping
 from wait import wait_until
 
@@ -241,6 +242,36 @@ def test_taildrop(tailnet):
     inbox.mkdir()
     b.run("file", "get", "--wait", inbox)
     assert (inbox / "letter").read_text() == text
+
+
+def test_what_is_not_there(tailnet):
+    """What this server has not, clients are told at once, in words; what needs nothing of it works."""
+    a, b = tailnet.joined("a", "--ssh"), tailnet.joined("b")
+    a.wait_peer("b", Online=True)
+    b.wait_peer("a", Online=True)
+
+    def said(client, *command, wip=False):
+        done = client.machine.run("env", *(["TAILSCALE_USE_WIP_CODE=1"] if wip else []), program("tailscale"),
+                                  f"--socket={client.socket}", *command, check=False, timeout=30)
+        return done.stdout + done.stderr
+
+    lock = said(a, "lock")
+    assert "NOT enabled" in lock
+    key = next(word for word in lock.split() if word.startswith("tlpub:"))
+    assert "not supported" in said(a, "lock", "init", "--confirm", "--gen-disablements", "1", key)
+    assert "not active" in said(a, "lock", "sign", "nodekey:" + "11" * 32)
+    assert "501 Not Implemented: id-token: this control server issues no" in said(a, "id-token", "https://a.test", wip=True)
+    assert "does not support getting TLS certs" in said(a, "cert", "a.tail.test")
+    assert "HTTPS certificates need a public DNS zone" in said(a, "serve", "--bg", "--https=443", "3000")
+    assert "http://a.tail.test/" in said(a, "serve", "--bg", "--http=80", "3000")
+    assert "Funnel needs public ingress servers" in said(a, "funnel", "--bg", "3000")
+    assert "policy does not permit you to SSH" in said(b, "ssh", "root@a", "true")
+    assert "no exit nodes" in said(a, "exit-node", "list") and "alice" in said(a, "switch", "--list")
+    assert "alice" in said(a, "whois", b.ip4)
+    said(a, "set", "--hostname=other", "--auto-update", "--report-posture", "--advertise-connector")
+    b.wait_peer("other", Online=True)
+    report = json.loads(a.run("netcheck", "--format=json").stdout)
+    assert report["PreferredDERP"] == 900 and report["UDP"] and not report["CaptivePortal"]
 
 
 def test_approval(net):

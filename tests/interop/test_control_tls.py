@@ -10,7 +10,7 @@ import pytest
 
 from machine import need_namespaces
 from tailnet import Tailnet
-from tailscale import NET4, OLDER
+from tailscale import NET4, OLDER, program
 from traffic import wait_ping
 from wait import wait_until
 
@@ -95,14 +95,23 @@ def test_https(net, authority):
     """Join over TLS with port 80 beside it; a new certificate is taken and no stream notices."""
     cert, key = authority.issue("first")
     tailnet = secure(net, authority, {"listen_addr": [f"{NET4}.2:443"], "tls_cert_path": cert, "tls_key_path": key})
-    a, b = tailnet.joined("a"), tailnet.joined("b", version=OLDER)
+    a, b = tailnet.joined("a"), tailnet.client("b", OLDER)
+    b.machine.run("nft", "add table inet wall; add chain inet wall out { type filter hook output priority 0; }; "
+                  "add rule inet wall out tcp dport 80 reject with tcp reset")
+    b.up(tailnet.url, tailnet.key())
     a.wait_peer("b", Online=True)
     wait_ping(a.machine, b.ip4)
+    streams = [port for port in (80, 443) if tailnet.server.run("ss", "-Htn", f"sport = :{port}").stdout]
+    assert streams == [80, 443], "one comes in plain, as clients like it, the other by TLS alone"
     checks = tailnet.doctor()
     assert not [row for row in checks.values() if row["state"] == "failed"], checks
     assert checks["TLS"]["state"] == checks["port 80"]["state"] == checks["server_url"]["state"] == "ok"
     assert "as one at 10.55.0.1" in checks["from outside"]["found"], "a client was asked, and came"
-    assert "trying bootstrapDNS" not in a.log() + b.log(), "port 80 answers: nobody doubts the name"
+    assert "trying bootstrapDNS" not in a.log() and "trying bootstrapDNS" in b.log(), "a closed port 80 makes doubts"
+
+    done = a.machine.run("env", f"SSL_CERT_FILE={authority.cert}", program("tailscale"), f"--socket={a.socket}", "debug",
+                         "ts2021", f"--host={NAME}")
+    assert "did noise handshake" in done.stdout and "whoami response" in done.stdout, done.stdout
 
     assert served(tailnet) == "first"
     upgraded, failed = (metric(tailnet.daemon, f"tailplane_http_{name}_total") for name in ("upgraded", "tls_failed"))

@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <tailplane/plugin.h>
 
 #include "ops.h"
 #include "pending.h"
+#include "policy.h"
 #include "registration.h"
 
 static struct tailnet tailnet;
@@ -91,8 +93,32 @@ static const struct op_arg machine_args[] = {
 	{NULL},
 };
 
+/* A policy engine that has one policy, for `policy get` and its like. */
+static void engine_command(struct op_call *call, const json_t *args, enum policy_command command)
+{
+	static const char *const words[] = {"get", "set", "check"};
+	char text[64] = "";
+	int fd = op_take_fd(call);
+	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : 0;
+
+	(void)args;
+	if (fd >= 0)
+		close(fd);
+	op_reply(call, json_sprintf("%s %.*s", words[command], (int)(n > 0 ? n : 0), text));
+}
+
+static void run_engine(struct op_call *call, const json_t *args)
+{
+	static const struct policy_ops engine = {.command = engine_command};
+
+	(void)args;
+	core_provide(POLICY_SERVICE, &engine);
+	op_reply(call, NULL);
+}
+
 static const struct op ours[] = {
 	{.name = "join", .help = "Joins.", .args = machine_args, .run = run_join},
+	{.name = "engine", .help = "Loads a policy engine.", .run = run_engine},
 	{.name = "ask", .help = "Asks.", .args = machine_args, .run = run_ask},
 	{NULL},
 };

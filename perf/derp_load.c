@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "crowd.h"
@@ -151,14 +152,14 @@ static json_t *pass(struct options *o)
 	struct timespec start, end;
 	double relay, own;
 
-	crowd_pass(&o->target, 10);
+	crowd_pass(&o->target, 32);
 	o->target.resumed = 0;
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	relay = process_cpu_seconds(o->plan.relay);
-	own = clock_thread_seconds();
+	own = process_cpu_seconds(getpid());
 	crowd_pass(&o->target, o->connections);
 	relay = process_cpu_seconds(o->plan.relay) - relay;
-	own = clock_thread_seconds() - own;
+	own = process_cpu_seconds(getpid()) - own;
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	return json_pack("{s:i, s:i, s:f, s:f, s:f}", "connections", (int)o->connections, "resumed",
 		(int)o->target.resumed, "relay_cpu_s", relay, "own_cpu_s", own, "seconds",

@@ -2,20 +2,46 @@
 #include "crowd.h"
 
 #include <err.h>
+#include <pthread.h>
 #include <sys/resource.h>
+
+#define THREADS 16
+
+struct passer {
+	pthread_t thread;
+	struct target target; /* a ticket of its own */
+	unsigned n;
+};
+
+static void *pass(void *arg)
+{
+	struct passer *passer = arg;
+	uint8_t buf[RECORD_BYTES];
+	struct peer p;
+
+	for (unsigned i = 0; i < passer->n; i++) {
+		peer_open(&p, &passer->target);
+		if (p.tls)
+			peer_read(&p, buf, sizeof(buf)); /* tickets come behind the handshake */
+		peer_close(&p);
+	}
+	return NULL;
+}
 
 void crowd_pass(struct target *target, unsigned n)
 {
-	struct peer p;
+	struct passer passers[THREADS];
 
-	for (unsigned i = 0; i < n; i++) {
-		peer_open(&p, target);
-		if (target->resume && p.tls) { /* tickets come behind the handshake */
-			uint8_t buf[RECORD_BYTES];
-
-			peer_read(&p, buf, sizeof(buf));
-		}
-		peer_close(&p);
+	for (unsigned i = 0; i < THREADS; i++) {
+		passers[i] =
+			(struct passer){.target = *target, .n = n / THREADS + (i < n % THREADS)};
+		if (pthread_create(&passers[i].thread, NULL, pass, &passers[i]) != 0)
+			errx(1, "a thread");
+	}
+	for (unsigned i = 0; i < THREADS; i++) {
+		pthread_join(passers[i].thread, NULL);
+		target->resumed += passers[i].target.resumed;
+		SSL_SESSION_free(passers[i].target.ticket);
 	}
 }
 

@@ -4,7 +4,7 @@
 
 #include "peer.h"
 
-/* Opened and closed, one after the other. */
+/* Opened and closed, by many threads at a time, so that the relay is never without work. */
 void crowd_pass(struct target *target, unsigned n);
 /* Opened; they live until the process ends. With TLS, nothing of what the relay sends later is
  * understood. */

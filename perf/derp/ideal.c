@@ -91,6 +91,8 @@ static void client_serve(struct client *c)
 		got = peer_read(&c->peer, buf + c->rest_bytes, READ_BYTES);
 		if (got < 0) {
 			peer_close(&c->peer);
+			free(c->rest);
+			c->rest = NULL;
 			return;
 		}
 		n = c->rest_bytes + (size_t)got;

@@ -251,8 +251,10 @@ void peer_accept(struct peer *p, int fd, SSL_CTX *tls, const struct peer *relay)
 
 void peer_forget_tls(struct peer *p)
 {
-	if (p->tls)
-		SSL_set_quiet_shutdown(p->tls, 1);
+	if (!p->tls)
+		return;
+	SSL_set_quiet_shutdown(p->tls, 1);
+	SSL_shutdown(p->tls); /* says nothing, but its ticket stays good */
 	SSL_free(p->tls);
 	p->tls = NULL;
 }

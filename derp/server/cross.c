@@ -2,7 +2,8 @@
 /*
  * Packets and frames for connections on other loops. Runs on: I/O loops. What a pass has for
  * another loop goes there as one message, in which runs lie one behind the other; that loop writes
- * straight from it.
+ * straight from it, and gives it back to be filled again: fresh memory would cost more than the
+ * packets do.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,13 @@
 #include "relay.h"
 
 #define BATCH_SIZE (120u << 10)
+#define SPARE_MAX 16
 #define CROSSING_MAX (16u << 20) /* for a loop that does not keep up */
 
 struct batch {
 	struct io_message message;
-	struct batch *next_held;
+	struct batch *next; /* held, spare or on its way back */
+	unsigned home;      /* the loop that fills it */
 	uint32_t used, size;
 	_Alignas(8) uint8_t data[];
 };
@@ -29,17 +32,62 @@ struct record {
 
 static void batch_run(struct io_message *message);
 
-static struct batch *batch_new(uint32_t need)
+/* What came back becomes spare; more than a few are let go. */
+static void collect_spares(struct derp_loop *loop)
+{
+	/* acquire: pairs with the release in give_back */
+	struct batch *batch = atomic_exchange_explicit(&loop->back, NULL, memory_order_acquire);
+
+	while (batch) {
+		struct batch *next = batch->next;
+
+		if (loop->n_spare < SPARE_MAX) {
+			batch->next = loop->spare;
+			loop->spare = batch;
+			loop->n_spare++;
+		} else {
+			free(batch);
+		}
+		batch = next;
+	}
+}
+
+static struct batch *batch_new(struct derp_loop *loop, uint32_t need)
 {
 	uint32_t size = need > BATCH_SIZE ? need : BATCH_SIZE;
-	struct batch *batch = malloc(sizeof(*batch) + size);
+	struct batch *batch;
 
+	if (!loop->spare)
+		collect_spares(loop);
+	batch = size == BATCH_SIZE ? loop->spare : NULL;
+	if (batch) {
+		loop->spare = batch->next;
+		loop->n_spare--;
+	} else {
+		batch = malloc(sizeof(*batch) + size);
+	}
 	if (!batch)
 		return NULL;
 	batch->message.run = batch_run;
+	batch->home = loop->index;
 	batch->used = 0;
 	batch->size = size;
 	return batch;
+}
+
+static void give_back(struct batch *batch)
+{
+	_Atomic(struct batch *) *back = &server.loops[batch->home].back;
+	struct batch *head = atomic_load_explicit(back, memory_order_relaxed);
+
+	if (batch->size != BATCH_SIZE) {
+		free(batch);
+		return;
+	}
+	do
+		batch->next = head;
+	while (!atomic_compare_exchange_weak_explicit(
+		back, &head, batch, memory_order_release, memory_order_relaxed));
 }
 
 static void send_batch(struct derp_loop *loop, unsigned to)
@@ -60,7 +108,7 @@ void cross_run(struct derp_loop *loop, unsigned to, const struct run *run)
 		send_batch(loop, to);
 	if (!loop->out[to] && atomic_load_explicit(&server.loops[to].crossing,
 				      memory_order_relaxed) < CROSSING_MAX)
-		loop->out[to] = batch_new(need);
+		loop->out[to] = batch_new(loop, need);
 	if (!loop->out[to]) {
 		drop_frames(loop, run->bytes, run->len, DERP_DROP_QUEUE_TAIL);
 		return;
@@ -89,7 +137,7 @@ static void batch_run(struct io_message *message)
 	struct derp_loop *loop = derp_loop_here();
 
 	arena_room(loop, batch->used);
-	batch->next_held = loop->held;
+	batch->next = loop->held;
 	loop->held = batch;
 	for (uint32_t at = 0; at < batch->used;) {
 		struct record *record = (struct record *)(batch->data + at);
@@ -113,8 +161,19 @@ void cross_free_held(struct derp_loop *loop)
 	struct batch *batch;
 
 	while ((batch = loop->held)) {
-		loop->held = batch->next_held;
+		loop->held = batch->next;
 		atomic_fetch_sub_explicit(&loop->crossing, batch->size, memory_order_relaxed);
+		give_back(batch);
+	}
+}
+
+void cross_fini(struct derp_loop *loop)
+{
+	struct batch *batch;
+
+	collect_spares(loop);
+	while ((batch = loop->spare)) {
+		loop->spare = batch->next;
 		free(batch);
 	}
 }

@@ -212,6 +212,7 @@ struct slot {
 
 struct derp_loop {
 	_Alignas(64) _Atomic uint64_t crossing; /* bytes on their way here; written by all */
+	_Atomic(struct batch *) back;           /* batches that come home; pushed by all */
 	_Alignas(64) struct io_loop *io;
 	struct ev_loop *ev;
 	unsigned index;
@@ -225,6 +226,8 @@ struct derp_loop {
 	struct conn *dirty, **dirty_tail;
 	struct batch **out; /* per loop: what goes there at the end of the pass */
 	struct batch *held; /* what came from others in this pass */
+	struct batch *spare;
+	unsigned n_spare;
 
 	struct slot *slots;
 	uint32_t n_slots, free_slot;
@@ -404,6 +407,7 @@ void cross_flush(struct derp_loop *loop);
 void cross_control(
 	struct derp_loop *loop, unsigned to, uint64_t conn_id, const void *bytes, size_t len);
 void cross_free_held(struct derp_loop *loop);
+void cross_fini(struct derp_loop *loop);
 
 /* ---- limits.c ---- */
 

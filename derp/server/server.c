@@ -102,6 +102,8 @@ void derp_server_stop(void)
 	io_flush(); /* what loops told each other of it */
 	io_flush(); /* and what came of that */
 	io_on_each(close_here, NULL);
+	for (unsigned i = 0; i < server.n; i++)
+		cross_fini(&server.loops[i]);
 	limits_fini();
 	free(server.loops);
 	secret_zero(&server, sizeof(server));

@@ -20,6 +20,7 @@ from tailscale import CURRENT, NEEDS_GO, program
 from wait import wait_until
 
 ADDRESS, TLS_PORT, PLAIN_PORT = "127.0.0.1", 443, 80
+MESH_KEY = "5a" * 32
 SOURCE = Path(__file__).parent / "derp_go"
 
 # What a WebSocket client of the library can do: it has no mesh key, and derper closes it at 32 KiB.
@@ -40,6 +41,13 @@ def certificate(machine):
                     cert], check=True, capture_output=True)
     key.chmod(0o600)
     return key, cert
+
+
+def mesh_key(machine):
+    path = machine.net.dir / "mesh"
+    path.touch(mode=0o600)
+    path.write_text(MESH_KEY + "\n")
+    return path
 
 
 def listens(machine, port):
@@ -77,7 +85,7 @@ def derper(machine, certificate):
         how = ["-a", f"{ADDRESS}:{TLS_PORT}", "-certmode", "manual", "-certdir", folder] if tls else [
             "-a", f"{ADDRESS}:{PLAIN_PORT}"]
         relay = machine.start(program("derper"), "-c", folder / "derper.json", "-http-port", "-1", "-stun=false",
-                              "-hostname", ADDRESS, *how, name="derper")
+                              "-hostname", ADDRESS, "-mesh-psk-file", mesh_key(machine), *how, name="derper")
         listens(machine, TLS_PORT if tls else PLAIN_PORT)
         return relay
 
@@ -92,7 +100,8 @@ def ours(machine, certificate):
         key, cert = certificate
         http = {"listen_addr": [f"{ADDRESS}:{TLS_PORT}"], "tls_cert_path": cert, "tls_key_path": key} if tls else {
             "listen_addr": [f"{ADDRESS}:{PLAIN_PORT}"]}
-        daemon = Tailplaned(machine, {"plugins": ["derp"], "core": {"http": http}})
+        daemon = Tailplaned(machine, {"plugins": ["derp"], "core": {"http": http},
+                                      "derp": {"mesh": {"psk_file": mesh_key(machine)}}})
         daemon.start()
         listens(machine, TLS_PORT if tls else PLAIN_PORT)
         return daemon.program
@@ -113,8 +122,9 @@ def both_see(derper, ours, look, **how):
 
 
 def test_tls(derper, ours, drive):
-    seen = both_see(derper, ours, drive)
-    assert len(seen) == 10 and seen["exchange"][0] == "b: packet from a: 3 bytes one"
+    seen = both_see(derper, ours, lambda: drive("-mesh", MESH_KEY))
+    assert len(seen) == 15 and seen["exchange"][0] == "b: packet from a: 3 bytes one"
+    assert "mesh: not ideal is present from 127.0.0.1, port true, flags 8" in seen["watch"]
     assert "b: packet from a: 65536 bytes d809b75df5a9b674" in seen["sizes"]
     assert seen["tells its key"] == [
         "TLS 304, last certificate: its key true, serial 2, Ed25519, valid now true, basic constraints true"]

@@ -63,7 +63,7 @@ void rpc_reply(struct rpc *rpc, int status, const char *type, const void *body, 
 /* Further header fields before rpc_reply, such as Retry-After: names in lower case. */
 void rpc_header(struct rpc *rpc, const char *name, const char *value);
 
-/* Starts a 200 answer without a length: HEADERS go out at once. */
+/* Starts a 200 answer without a length: HEADERS go out at once. The request's body is gone then. */
 void rpc_stream(struct rpc *rpc);
 /*
  * One map message: the transport puts the length (u32 little-endian, of all blobs together) before
@@ -72,6 +72,10 @@ void rpc_stream(struct rpc *rpc);
  * keep their order.
  */
 void rpc_send(struct rpc *rpc, struct blob *const *blobs, unsigned n);
+/* The same message to up to RPC_MANY_MAX: one message between the threads, and sealed together.
+ * Takes one reference of each blob. */
+#define RPC_MANY_MAX 256
+void rpc_send_many(struct rpc *const *rpcs, unsigned n_rpcs, struct blob *const *blobs, unsigned n);
 /* What was sent down and has not reached the socket: bytes, and for how long the oldest has waited
  * (ns, 0 when nothing waits). */
 struct rpc_backlog {

@@ -6,6 +6,7 @@
 #include "json_out.h"
 #include "map.h"
 #include "policy.h"
+#include "rpc.h"
 #include "view.h"
 
 #define WHEEL_SLOTS 64
@@ -49,6 +50,13 @@ struct map_stream {
 TAILQ_HEAD(filling_list, map_stream);
 TAILQ_HEAD(wheel_list, map_stream);
 
+/* Streams that get the same frame, not sent yet. */
+struct map_batch {
+	struct blob *frame; /* NULL: empty */
+	struct rpc *rpcs[RPC_MANY_MAX];
+	unsigned n;
+};
+
 enum map_phase { MAP_IDLE, MAP_FANOUT };
 
 struct map {
@@ -67,8 +75,10 @@ struct map {
 	enum map_phase phase;
 	struct view *fan;            /* whose streams are served now */
 	struct map_stream *cursor;   /* the next of them */
+	struct map_batch batch;      /* empty but within a slice of the fan-out */
 	struct blob *global;         /* for all streams, this tick; NULL: nothing */
 	struct json_out global_text; /* members gathered for it */
+	uint64_t dirty_since;        /* when the first change came for the next tick; 0: none */
 	uint64_t tick_at;            /* not earlier */
 	uint64_t tick_cost;          /* of the tick under way, ns */
 	struct map_stats stats;
@@ -83,6 +93,9 @@ struct view *map_view(struct map *map, const struct node *node);
 void stream_move(struct map_stream *stream, struct stream_list *list, enum stream_state state);
 /* Sends and forgets about the references; restarts its keep-alive. */
 void stream_send(struct map_stream *stream, struct blob *const *frames, unsigned n);
+/* The same with one frame that others get too; batch_end sends what is left. */
+void stream_batch(struct map_stream *stream, struct blob *frame);
+void batch_end(struct map *map);
 void stream_free(struct map_stream *stream); /* with rpc_done */
 /* Its own record changed, or its view. */
 void stream_self(struct map_stream *stream);

@@ -20,6 +20,8 @@
 #define TICK_REST 2
 #define TICK_MIN_NS (5 * 1000000ull)
 #define TICK_MAX_NS (500 * 1000000ull)
+/* How long a tick waits for changes that are under way already. */
+#define GATHER_NS (10 * 1000000ull)
 /* When full maps wait for others to be sent. */
 #define FILL_LOOK_NS (5 * 1000000ull)
 
@@ -251,6 +253,7 @@ static void fan_at(struct map *map, struct view *view)
 static void tick_begin(struct map *map)
 {
 	map->tick_cost = 0;
+	map->dirty_since = 0;
 	while (map->dirty) {
 		struct map_node *mn = map->dirty;
 
@@ -276,7 +279,9 @@ static void serve(struct map *map, struct map_stream *s)
 		stream_send(s, &global, 1);
 	}
 	n = s->view->delta ? delta_frames(s->view->delta, s->node, frames) : 0;
-	if (n > 0)
+	if (n == 1)
+		stream_batch(s, frames[0]);
+	else if (n > 0)
 		stream_send(s, frames, (unsigned)n);
 	else if (n < 0) /* what it misses now comes with a full map */
 		stream_move(s, &map->waiting, STREAM_WAITING);
@@ -299,7 +304,7 @@ static void tick_end(struct map *map, uint64_t now)
 }
 
 /* True when all have been served. */
-static bool fan_out(struct map *map, uint64_t until)
+static bool fan_slice(struct map *map, uint64_t until)
 {
 	unsigned n = 0;
 
@@ -317,9 +322,28 @@ static bool fan_out(struct map *map, uint64_t until)
 	return true;
 }
 
+static bool fan_out(struct map *map, uint64_t until)
+{
+	bool over = fan_slice(map, until);
+
+	batch_end(map);
+	return over;
+}
+
 static bool tick_wanted(const struct map *map)
 {
 	return map->dirty || map->gathered || map->global_text.len;
+}
+
+/* Changes that came together are written together, but for the first: the others are about to be
+ * told. */
+static uint64_t tick_wish(const struct map *map)
+{
+	uint64_t at = map->tick_at ? map->tick_at : 1;
+
+	if (map->t->lanes.by_machine.n && map->dirty_since + GATHER_NS > at)
+		at = map->dirty_since + GATHER_NS;
+	return at;
 }
 
 /* Begins a tick, or goes on with it. True when none is under way. */
@@ -328,7 +352,9 @@ static bool tick(struct map *map, uint64_t until)
 	uint64_t since = tailnet_clock(map->t), now;
 	bool over;
 
-	if (map->phase == MAP_IDLE && (!tick_wanted(map) || map->tick_at > since))
+	if (map->phase == MAP_IDLE && tick_wanted(map) && !map->dirty_since)
+		map->dirty_since = since;
+	if (map->phase == MAP_IDLE && (!tick_wanted(map) || tick_wish(map) > since))
 		return true;
 	if (map->phase == MAP_IDLE)
 		tick_begin(map);
@@ -361,8 +387,8 @@ uint64_t map_due(const struct map *map)
 			return 1;
 		at = tailnet_clock(map->t) + FILL_LOOK_NS;
 	}
-	if (tick_wanted(map) && (!at || map->tick_at < at))
-		at = map->tick_at ? map->tick_at : 1;
+	if (tick_wanted(map) && (!at || tick_wish(map) < at))
+		at = tick_wish(map);
 	return at;
 }
 

@@ -111,6 +111,29 @@ void stream_send(struct map_stream *s, struct blob *const *frames, unsigned n)
 	s->last_sent = tailnet_clock(s->map->t);
 }
 
+void batch_end(struct map *map)
+{
+	struct map_batch *batch = &map->batch;
+
+	if (batch->n)
+		rpc_send_many(batch->rpcs, batch->n, &batch->frame, 1);
+	batch->frame = NULL;
+	batch->n = 0;
+}
+
+void stream_batch(struct map_stream *s, struct blob *frame)
+{
+	struct map_batch *batch = &s->map->batch;
+
+	if (batch->frame != frame || batch->n == RPC_MANY_MAX)
+		batch_end(s->map);
+	if (batch->n)
+		blob_put(frame); /* one reference does for all */
+	batch->frame = frame;
+	batch->rpcs[batch->n++] = s->rpc;
+	s->last_sent = tailnet_clock(s->map->t);
+}
+
 bool stream_may(struct map_stream *s)
 {
 	if (rpc_backlog(s->rpc).bytes <= s->full_bytes + s->map->conf.backlog_max)

@@ -29,7 +29,10 @@ void piece_free(struct piece *piece)
 	for (unsigned i = 0; i < piece->n_blobs; i++)
 		blob_put(piece->blobs[i]);
 	free(piece->fields);
-	free(piece);
+	if (piece->call && (uint8_t *)piece == piece->call->own)
+		piece->call->own_used = false;
+	else
+		free(piece);
 }
 
 /* ---- up: I/O loop, then control loop ---- */
@@ -231,29 +234,127 @@ void rpc_reply(struct rpc *rpc, int status, const char *type, const void *body, 
 
 void rpc_stream(struct rpc *rpc)
 {
-	struct piece *piece = piece_new(call_of(rpc), PIECE_STREAM, 0);
+	struct call *call = call_of(rpc);
+	struct piece *piece = piece_new(call, PIECE_STREAM, 0);
 
+	/* it lasts: the I/O loop is done with the request, and the service says so */
+	free(call->body);
+	call->body = NULL;
+	rpc->body = (const uint8_t *)"";
+	rpc->body_len = 0;
 	piece->status = 200;
-	give_fields(call_of(rpc), piece);
+	give_fields(call, piece);
 	piece_send(piece);
+}
+
+/* The length of a message, before it; that of both together. */
+static uint32_t put_prefix(uint8_t *prefix, struct blob *const *blobs, unsigned n)
+{
+	uint32_t len = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		len += blobs[i]->len;
+	for (unsigned i = 0; i < PREFIX_LEN; i++)
+		prefix[i] = (uint8_t)(len >> 8 * i);
+	return len + PREFIX_LEN;
 }
 
 void rpc_send(struct rpc *rpc, struct blob *const *blobs, unsigned n)
 {
 	struct piece *piece = piece_new(call_of(rpc), PIECE_MESSAGE, n);
-	uint32_t len = 0;
 
-	for (unsigned i = 0; i < n; i++) {
-		piece->blobs[i] = blobs[i];
-		len += blobs[i]->len;
-	}
+	memcpy(piece->blobs, blobs, n * sizeof(piece->blobs[0]));
 	piece->n_blobs = n;
 	piece->prefix_len = PREFIX_LEN;
-	for (unsigned i = 0; i < PREFIX_LEN; i++)
-		piece->prefix[i] = (uint8_t)(len >> 8 * i);
-	piece->len = len + PREFIX_LEN;
+	piece->len = put_prefix(piece->prefix, blobs, n);
 	transport_count(&transport.counts.messages, 1);
 	piece_send(piece);
+}
+
+/* ---- one message to many ---- */
+
+/* Per I/O loop. The calls outlive it: what frees them comes behind. */
+struct letter {
+	struct io_message message;
+	uint64_t since;
+	uint32_t len;
+	uint8_t prefix[PREFIX_LEN];
+	unsigned n_calls, n_blobs;
+	struct call *calls[RPC_MANY_MAX];
+	struct blob *blobs[];
+};
+
+static struct piece *letter_piece(const struct letter *letter, struct call *call)
+{
+	struct piece *own = (struct piece *)call->own;
+
+	if (letter->n_blobs > 1 || call->own_used)
+		return piece_new(call, PIECE_MESSAGE, letter->n_blobs);
+	call->own_used = true;
+	*own = (struct piece){.call = call, .kind = PIECE_MESSAGE};
+	return own;
+}
+
+static void letter_deliver(const struct letter *letter, struct call *call)
+{
+	struct piece *piece = letter_piece(letter, call);
+
+	piece->since = letter->since;
+	piece->len = letter->len;
+	piece->prefix_len = PREFIX_LEN;
+	memcpy(piece->prefix, letter->prefix, PREFIX_LEN);
+	piece->n_blobs = letter->n_blobs;
+	for (unsigned i = 0; i < letter->n_blobs; i++)
+		piece->blobs[i] = blob_get(letter->blobs[i]);
+	h2_take_piece(call, piece);
+}
+
+static void letter_arrive(struct io_message *message)
+{
+	struct letter *letter = (struct letter *)message;
+
+	for (unsigned i = 0; i < letter->n_calls; i++)
+		if (letter->calls[i]->session)
+			letter_deliver(letter, letter->calls[i]);
+	for (unsigned i = 0; i < letter->n_blobs; i++)
+		blob_put(letter->blobs[i]);
+	free(letter);
+}
+
+static struct letter *letter_new(struct blob *const *blobs, unsigned n)
+{
+	struct letter *letter = must(malloc(sizeof(*letter) + n * sizeof(letter->blobs[0])));
+
+	letter->message.run = letter_arrive;
+	letter->since = core_now();
+	letter->n_calls = 0;
+	letter->n_blobs = n;
+	for (unsigned i = 0; i < n; i++)
+		letter->blobs[i] = blob_get(blobs[i]);
+	letter->len = put_prefix(letter->prefix, blobs, n);
+	return letter;
+}
+
+static void letter_address(struct letter *letter, struct call *call)
+{
+	if (atomic_fetch_add(&call->waiting, letter->len) == 0)
+		call->busy_since = letter->since;
+	letter->calls[letter->n_calls++] = call;
+}
+
+void rpc_send_many(struct rpc *const *rpcs, unsigned n_rpcs, struct blob *const *blobs, unsigned n)
+{
+	for (unsigned i = 0; i < io_loop_count(); i++) {
+		struct letter *letter = letter_new(blobs, n);
+
+		for (unsigned j = 0; j < n_rpcs; j++)
+			if (call_of(rpcs[j])->loop->io == io_loop_at(i))
+				letter_address(letter, call_of(rpcs[j]));
+		io_post(io_loop_at(i), &letter->message);
+	}
+	for (unsigned i = 0; i < n; i++)
+		blob_put(blobs[i]);
+	transport_count(&transport.counts.messages, n_rpcs);
 }
 
 struct rpc_backlog rpc_backlog(const struct rpc *rpc)

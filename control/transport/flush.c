@@ -126,31 +126,34 @@ static struct aead_segment next_bytes(const struct piece *piece)
 	return (struct aead_segment){NULL, 0};
 }
 
-/* One record with `own` bytes that are in it already and `len` of the piece. Where those lie
- * together they are read while sealing; else they are copied beside the others. */
+/* One record with `own` bytes that are in it already and `len` of the piece. Where those are all
+ * and lie together they are read while sealing; else they are copied beside the others, for the
+ * vector kernels take texts in one part. */
 static void data_record(struct flush *flush, struct piece *piece, uint32_t own, size_t len)
 {
 	uint8_t *record = flush->arena + flush->arena_at;
 	uint8_t *text = record + TS2021_HEADER_LEN;
-	struct aead_item item = {.src[0] = {text, own}};
-	uint32_t text_len = own + (uint32_t)len;
+	struct aead_segment segment = next_bytes(piece);
+	struct aead_item item = {.src[0] = {text, own + (uint32_t)len}};
+	uint8_t *at = text + own;
 
-	flush->arena_at += text_len + TS2021_RECORD_OVERHEAD;
-	while (len) {
-		struct aead_segment segment = next_bytes(piece);
-
-		if (segment.len >= len) {
-			item.src[item.src[0].len != 0] =
-				(struct aead_segment){segment.data, (uint32_t)len};
-			piece->at += (uint32_t)len;
-			break;
-		}
-		memcpy(text + item.src[0].len, segment.data, segment.len);
-		item.src[0].len += segment.len;
-		piece->at += segment.len;
-		len -= segment.len;
+	flush->arena_at += own + len + TS2021_RECORD_OVERHEAD;
+	if (!own && segment.len >= len) {
+		item.src[0].data = segment.data;
+		piece->at += (uint32_t)len;
+		len = 0;
 	}
-	add_item(flush, &item, record, text_len);
+	while (len) {
+		uint32_t part;
+
+		segment = next_bytes(piece);
+		part = segment.len < len ? segment.len : (uint32_t)len;
+		memcpy(at, segment.data, part);
+		piece->at += part;
+		at += part;
+		len -= part;
+	}
+	add_item(flush, &item, record, item.src[0].len);
 }
 
 void flush_data(struct flush *flush, const uint8_t header[static DATA_HEADER_LEN],

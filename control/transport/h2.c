@@ -432,7 +432,8 @@ int h2_open(struct session *session)
 
 	if (!callbacks)
 		return -ENOMEM;
-	rc = nghttp2_session_server_new(&session->h2, callbacks, session);
+	rc = nghttp2_session_server_new3(
+		&session->h2, callbacks, session, NULL, &session->loop->h2_memory.functions);
 	nghttp2_session_callbacks_del(callbacks);
 	if (rc == 0)
 		rc = nghttp2_submit_settings(session->h2, NGHTTP2_FLAG_NONE, settings,

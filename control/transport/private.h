@@ -80,6 +80,9 @@ struct call {
 	_Atomic uint64_t oldest; /* when the oldest was sent down, as the I/O loop knows */
 	_Atomic bool want_drained;
 	struct io_message drained; /* posted by who takes want_drained back */
+	/* For a message of one blob: most streams have one at a time. The I/O loop's. */
+	bool own_used;
+	_Alignas(struct piece) uint8_t own[sizeof(struct piece) + sizeof(struct blob *)];
 };
 
 struct call *call_new(struct session *session, int32_t stream);
@@ -135,6 +138,17 @@ bool session_is_blocked(const struct session *session);
 void sessions_walk(struct transport_loop *loop);
 
 /* ---- h2.c ---- */
+
+/* Of one loop. */
+struct h2_memory {
+	uint8_t *base;   /* NULL: there is no pool */
+	unsigned n, max; /* slots that were ever taken, that there are */
+	void *free;      /* each begins with the next */
+	nghttp2_mem functions;
+};
+
+void h2_memory_init(struct h2_memory *memory);
+void h2_memory_fini(struct h2_memory *memory);
 
 int h2_open(struct session *session);
 /* Plaintext that arrived; negative: the session is broken. */
@@ -193,6 +207,7 @@ struct transport_loop {
 	struct session *machines[MACHINE_BUCKETS];
 	struct session *due, **due_tail; /* none is in it twice */
 	struct flush flush;
+	struct h2_memory h2_memory;
 	struct handshake *handshakes, **handshakes_tail;
 	unsigned n_handshakes;
 	uint8_t *scratch; /* READ_MAX */

@@ -112,6 +112,7 @@ static void open_here(void *arg)
 	loop->scratch = malloc(READ_MAX);
 	if (!loop->scratch || flush_init(&loop->flush) != 0)
 		abort();
+	h2_memory_init(&loop->h2_memory);
 	ev_prepare_init(&loop->before_wait, on_before_wait);
 	ev_prepare_start(ev, &loop->before_wait);
 	ev_idle_init(&loop->busy, on_busy);
@@ -137,6 +138,7 @@ static void close_here(void *arg)
 	ev_idle_stop(ev, &loop->busy);
 	ev_timer_stop(ev, &loop->walk);
 	flush_fini(&loop->flush);
+	h2_memory_fini(&loop->h2_memory);
 	free(loop->scratch);
 }
 

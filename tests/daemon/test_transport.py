@@ -146,14 +146,15 @@ def test_many_streams_at_once(rpcs, clients):
     assert sorted(e["stream"] for e in ends) == waiting and all(e["text"] == "late" for e in ends)
 
 
-def test_messages(rpcs, clients):
+@pytest.mark.parametrize("together", [False, True], ids=["each", "together"])
+def test_messages(rpcs, clients, together):
     client, other = clients(), clients()
     streams = client.begin("POST", "/machine/map", 10), other.begin("POST", "/machine/map", 10)
     assert client.hear("status")["status"] == other.hear("status")["status"] == 200
     facts(rpcs, held=2)
     before = client.facts(), other.facts()
     for length, times in ((0, 1), (5, 3), (3_955, 1), (3_956, 1), (16_300, 1), (1_000_000, 2), (65_536, 1)):
-        rpcs.call("rpc send", len=length, times=times)
+        rpcs.call("rpc send", len=length, times=times, together=together)
     total = sum(times * (4 + 109 + length) for length, times in ((0, 1), (5, 3), (3_955, 1), (3_956, 1), (16_300, 1), (1_000_000, 2), (65_536, 1)))
     told = [wait_until(lambda c=c, s=s: (t := c.tell(s))["bytes"] == total and t, "all has come") for c, s in
             zip((client, other), streams)]

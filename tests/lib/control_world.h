@@ -235,6 +235,17 @@ void rpc_send(struct rpc *rpc, struct blob *const *blobs, unsigned n)
 	json_decref(message);
 }
 
+void rpc_send_many(struct rpc *const *rpcs, unsigned n_rpcs, struct blob *const *blobs, unsigned n)
+{
+	for (unsigned i = 0; i < n_rpcs; i++) {
+		for (unsigned j = 0; j < n; j++)
+			blob_get(blobs[j]);
+		rpc_send(rpcs[i], blobs, n);
+	}
+	for (unsigned j = 0; j < n; j++)
+		blob_put(blobs[j]);
+}
+
 void rpc_reply(struct rpc *rpc, int status, const char *type, const void *body, size_t len)
 {
 	struct client *c = client_of(rpc);

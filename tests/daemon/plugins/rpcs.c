@@ -105,21 +105,57 @@ static struct blob *make_blob(size_t len, unsigned seed)
 }
 
 /* One message of three blobs to every stream; the middle one is shared. */
+static json_int_t send_each(struct blob *shared)
+{
+	json_int_t n = 0;
+
+	for (struct held *held = all; held; held = held->next) {
+		struct blob *blobs[] = {make_blob(100, 1), blob_get(shared), make_blob(9, 3)};
+
+		if (!held->stream) {
+			for (unsigned i = 0; i < 3; i++)
+				blob_put(blobs[i]);
+			continue;
+		}
+		rpc_send(held->rpc, blobs, 3);
+		n++;
+	}
+	return n;
+}
+
+/* The same to all together; `one`: the three in one blob. */
+static json_int_t send_together(struct blob *shared, bool one)
+{
+	struct blob *blobs[] = {make_blob(100, 1), blob_get(shared), make_blob(9, 3)}, *whole;
+	struct rpc *rpcs[RPC_MANY_MAX];
+	unsigned n = 0;
+
+	for (struct held *held = all; held && n < RPC_MANY_MAX; held = held->next)
+		if (held->stream)
+			rpcs[n++] = held->rpc;
+	if (!one) {
+		rpc_send_many(rpcs, n, blobs, 3);
+		return n;
+	}
+	whole = blob_new((size_t)shared->len + 109);
+	memcpy(whole->data, blobs[0]->data, 100);
+	memcpy(whole->data + 100, shared->data, shared->len);
+	memcpy(whole->data + 100 + shared->len, blobs[2]->data, 9);
+	for (unsigned i = 0; i < 3; i++)
+		blob_put(blobs[i]);
+	rpc_send_many(rpcs, n, &whole, 1);
+	return n;
+}
+
 static void run_send(struct op_call *call, const json_t *args)
 {
 	size_t len = (size_t)json_integer_value(json_object_get(args, "len"));
 	json_int_t times = json_integer_value(json_object_get(args, "times")), n = 0;
+	bool together = json_is_true(json_object_get(args, "together"));
 	struct blob *shared = make_blob(len, 2);
 
-	for (struct held *held = all; held; held = held->next) {
-		for (json_int_t i = 0; held->stream && i < times; i++) {
-			struct blob *blobs[] = {
-				make_blob(100, 1), blob_get(shared), make_blob(9, 3)};
-
-			rpc_send(held->rpc, blobs, 3);
-			n++;
-		}
-	}
+	for (json_int_t i = 0; i < times; i++)
+		n += together ? send_together(shared, i % 2) : send_each(shared);
 	blob_put(shared);
 	op_reply(call, json_integer(n));
 }
@@ -177,6 +213,7 @@ static void run_close(struct op_call *call, const json_t *args)
 static const struct op_arg send_args[] = {
 	{.name = "len", .type = SETTING_INT, .flags = OP_ARG_REQUIRED},
 	{.name = "times", .type = SETTING_INT, .flags = OP_ARG_REQUIRED},
+	{.name = "together", .type = SETTING_BOOL},
 	{NULL},
 };
 static const struct op_arg end_args[] = {{.name = "discard", .type = SETTING_BOOL}, {NULL}};

@@ -10,6 +10,7 @@
 void run_nodes_list(struct op_call *call, const json_t *args)
 {
 	const struct user *user = NULL;
+	bool waiting = arg_is(args, "waiting");
 	json_t *rows;
 	struct node **nodes;
 	size_t n;
@@ -19,7 +20,7 @@ void run_nodes_list(struct op_call *call, const json_t *args)
 	rows = json_array();
 	nodes = nodes_list(ops_tailnet, &n);
 	for (size_t i = 0; i < n; i++) {
-		if (!user || nodes[i]->user == user)
+		if ((!user || nodes[i]->user == user) && (!waiting || !nodes[i]->d.approved))
 			json_array_append_new(rows, node_json(nodes[i]));
 	}
 	free(nodes);

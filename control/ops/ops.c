@@ -139,6 +139,7 @@ static const struct op_arg nodes_list_args[] = {
 		.type = SETTING_STRING,
 		.complete = "users list:name",
 		.help = "Only this user's."},
+	{.name = "waiting", .type = SETTING_BOOL, .help = "Only those that wait for approval."},
 	{NULL},
 };
 static const struct op_arg node_args[] = {ARG_NODE, ARG_FORCE, {NULL}};

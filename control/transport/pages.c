@@ -92,7 +92,7 @@ static void serve_204(struct front_request *request, void *user)
 
 /* ---- how to join ---- */
 
-static void print_escaped(FILE *out, const char *text)
+void print_escaped(FILE *out, const char *text)
 {
 	for (; *text; text++) {
 		if (strchr("<>&\"'", *text))
@@ -109,10 +109,11 @@ struct page {
 static const struct page apple_page = {"Apple devices",
 	"<h2>macOS</h2><p>In a terminal:</p><pre>tailscale login --login-server ",
 	"</pre><p>or hold Option, click the Tailscale icon, and choose Debug, Custom Login "
-	"Server.</p>"
+	"Server; or install a profile: <a href=\"/apple/macos-app-store\">for the App Store's "
+	"app</a>, <a href=\"/apple/macos-standalone\">for the standalone one</a>.</p>"
 	"<h2>iOS, tvOS</h2><p>Install Tailscale, open its settings from the account icon, choose "
 	"Log in, then the menu at the top right, Use custom coordination server, and enter the "
-	"address above.</p>"};
+	"address above. Or install <a href=\"/apple/ios\">a profile</a>.</p>"};
 
 static const struct page windows_page = {"Windows",
 	"<p>Install Tailscale, then in a terminal:</p><pre>tailscale login --login-server ",
@@ -167,6 +168,7 @@ int pages_add(struct err *err)
 		{"GET", "/", NULL, 0, 0, serve_blank, &transport},
 		{"GET", "/generate_204", NULL, FRONT_PLAIN, 0, serve_204, &transport},
 		{"GET", "/apple", NULL, 0, 0, serve_apple, &transport},
+		{"GET", "/apple/", NULL, FRONT_PREFIX, 0, serve_profile, &transport},
 		{"GET", "/windows", NULL, 0, 0, serve_windows, &transport},
 	};
 	int rc = 0;

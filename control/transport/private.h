@@ -7,6 +7,7 @@
  */
 #include <nghttp2/nghttp2.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include <tailplane/io.h>
 #include <tailplane/websocket.h>
@@ -254,6 +255,12 @@ static inline void transport_count(_Atomic uint64_t *counter, uint64_t n)
 /* ---- pages.c ---- */
 
 int pages_add(struct err *err);
+/* For HTML and XML. */
+void print_escaped(FILE *out, const char *text);
+
+/* ---- profile.c ---- */
+
+void serve_profile(struct front_request *request, void *user);
 
 /* ---- key_file.c ---- */
 

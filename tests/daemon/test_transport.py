@@ -4,6 +4,7 @@
 import base64
 import json
 import os
+import plistlib
 import queue
 import random
 import re
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+import uuid
 
 import pytest
 
@@ -382,6 +384,15 @@ def test_pages(rpcs):
     assert json.loads(ask(rpcs, "/version").body)["version"]
     assert b"Disallow: /" in ask(rpcs, "/robots.txt").body
     assert b"http://a.test:8080" in ask(rpcs, "/apple").body and b"http://a.test:8080" in ask(rpcs, "/windows").body
+    for platform, domain in (("ios", "ios"), ("macos-app-store", "macos"), ("macos-standalone", "macsys")):
+        answer = ask(rpcs, f"/apple/{platform}")
+        profile = plistlib.loads(answer.body)
+        payload = profile["PayloadContent"][0]
+        assert payload["ControlURL"] == "http://a.test:8080" and payload["PayloadType"] == f"io.tailscale.ipn.{domain}"
+        assert {uuid.UUID(one["PayloadUUID"]).version for one in (profile, payload)} == {8}
+        assert answer.headers["Content-Type"].startswith("application/x-apple-aspen-config")
+        assert ask(rpcs, f"/apple/{platform}").body == answer.body
+    assert ask(rpcs, "/apple/windows").status == 404
     assert ask(rpcs, "/").status == 200 and ask(rpcs, "/key").status == 400
     portal = ask(rpcs, "/generate_204", headers={"X-Tailscale-Challenge": "ts_a.test"})
     assert portal.status == 204 and portal.headers["X-Tailscale-Response"] == "response ts_a.test"

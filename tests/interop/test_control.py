@@ -3,6 +3,7 @@
 the drawing."""
 
 import json
+import signal
 import urllib.request
 
 import pytest
@@ -152,6 +153,37 @@ def test_server_restarts(tailnet):
         wait_ping(one.machine, c.ip4)
 
 
+def test_full_disk(net):
+    """What cannot be kept is refused in words; who is connected notices nothing; room makes it well again."""
+    tailnet = Tailnet(net, disk="4m")
+    a, b = tailnet.joined("a"), tailnet.joined("b")
+    a.wait_peer("b", Online=True)
+    late = tailnet.key()
+    wait_ping(a.machine, b.ip4)
+    with PingStream(a.machine, b.ip4, interval=0.05):
+        tailnet.server.run("dd", "if=/dev/zero", f"of={tailnet.daemon.state_dir}/filler", "bs=4k", check=False)
+
+        def refused():
+            done = tailnet.cli("users", "create", "bob", check=False)
+            if done.returncode == 0:  # into what was left of the last page
+                tailnet.cli("users", "destroy", "bob", check=False)
+            return done.returncode and done.stderr
+
+        assert "make room" in wait_until(refused, "the store is full")
+        assert tailnet.cli("health", check=False).returncode == 1
+        assert tailnet.doctor()["store"]["state"] == "failed"
+        assert all(node["online"] for node in tailnet.ask("nodes", "list"))
+        c = tailnet.client("c")
+        assert c.up(tailnet.url, late, check=False, timeout=5).returncode != 0 and tailnet.nodes() == ["a", "b"]
+        tailnet.server.run("rm", f"{tailnet.daemon.state_dir}/filler")
+        c.wait_state("Running")
+        b.wait_peer("c", Online=True)
+    assert tailnet.cli("health").returncode == 0
+    tailnet.daemon.program.kill()
+    tailnet.daemon.start()
+    assert tailnet.nodes() == ["a", "b", "c"]
+
+
 def test_relayed(tailnet):
     """With UDP blocked everything goes through the relay of the map."""
     a, b = tailnet.client("a"), tailnet.client("b")
@@ -229,6 +261,13 @@ def test_failover(tailnet):
     tailnet.wait_online()
     assert tailnet.node("r2")["subnetRoutes"] == ["10.78.0.0/24"] and not tailnet.node("r1")["subnetRoutes"]
     wait_ping(b.machine, "10.78.0.2", timeout=30)
+    # one that says nothing any more, its connection open, is found by asking
+    routers["r2"].program.signal(signal.SIGSTOP)
+    try:
+        b.wait_peer("r1", timeout=25, PrimaryRoutes=["10.78.0.0/24"])
+        wait_ping(b.machine, "10.78.0.2", timeout=30)
+    finally:
+        routers["r2"].program.signal(signal.SIGCONT)
 
 
 def test_taildrop(tailnet):
@@ -280,6 +319,7 @@ def test_approval(net):
     for client in (a, b):
         assert client.up(URL, tailnet.key(), check=False, timeout=3).returncode != 0
         client.wait_state("NeedsMachineAuth")
+    assert [node["name"] for node in tailnet.ask("nodes", "list", "--waiting")] == ["a", "b"]
     tailnet.cli("nodes", "approve", "-i", "a")
     a.wait_state("Running")
     assert "b" not in a.peers()

@@ -13,8 +13,8 @@ URL = f"http://{NET4}.2:{PORT}"
 
 
 class Tailnet:
-    def __init__(self, net, *, url=URL, http=None, hosts=None, environment=None, **control):
-        """`http`: settings of the front door; `hosts`: names that all machines know; `environment`: of the
+    def __init__(self, net, *, url=URL, http=None, hosts=None, environment=None, disk=None, **control):
+        """`disk`: the state's file system is of its own, and of this size; `http`: settings of the front door; `hosts`: names that all machines know; `environment`: of the
         server and of clients."""
         need_namespaces()
         self.url, self.hosts, self.environment = url, hosts or {}, environment or {}
@@ -27,6 +27,8 @@ class Tailnet:
             "control": {"server_url": url, "first_key": False, "derp": {"paths": [str(self.derper.map_file())]},
                         "dns": {"base_domain": "tail.test"}, **control},
         }, environment=self.environment)
+        if disk:
+            self.server.run("mount", "-t", "tmpfs", "-o", f"size={disk},mode=700", "tmpfs", self.daemon.state_dir)
         self.daemon.start()
         self.cli("users", "create", "alice")
         self.clients = 0

@@ -8,8 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "utf8.h"
+#include <tailplane/utf8.h>
 
 struct setting_mark {
 	uintptr_t at;

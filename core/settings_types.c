@@ -11,10 +11,10 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tailplane/utf8.h>
 
 #include "nearest.h"
 #include "settings_parse.h"
-#include "utf8.h"
 
 #define HOST_NAME_LEN_MAX 253
 #define HOST_LABEL_LEN_MAX 63

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Pure: runs on any thread. */
-#include "utf8.h"
+#include <tailplane/utf8.h>
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,9 +21,11 @@ static const struct {
 	{0xf4, 0xf4, 0x80, 0x8f, 4},
 };
 
-/* The length of the character at `at`, 0 when it is none. The text's NUL ends a cut one. */
-static unsigned character(const uint8_t *at)
+/* The text's NUL ends a cut one. */
+unsigned utf8_character(const char *text)
 {
+	const uint8_t *at = (const uint8_t *)text;
+
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
 		if (at[0] < forms[i].first_min || at[0] > forms[i].first_max)
 			continue;
@@ -41,14 +43,12 @@ static unsigned character(const uint8_t *at)
 
 bool utf8_valid(const char *text)
 {
-	const uint8_t *at = (const uint8_t *)text;
-
-	while (*at) {
-		unsigned len = character(at);
+	while (*text) {
+		unsigned len = utf8_character(text);
 
 		if (!len)
 			return false;
-		at += len;
+		text += len;
 	}
 	return true;
 }

@@ -6,6 +6,8 @@
 
 #include <sodium.h>
 
+#include <tailplane/utf8.h>
+
 #include "key_text.h"
 #include "times.h"
 
@@ -34,38 +36,6 @@ char *json_out_room(struct json_out *out, size_t len)
 	out->text = text;
 	out->size = size;
 	return out->text + out->len;
-}
-
-/* The length of the UTF-8 sequence at `text`, 0 if it is none. */
-static size_t sequence(const unsigned char *text)
-{
-	static const struct {
-		unsigned char first_min, first_max, second_min, second_max, len;
-	} forms[] = {
-		{0x00, 0x7f, 0, 0xff, 1},
-		{0xc2, 0xdf, 0x80, 0xbf, 2},
-		{0xe0, 0xe0, 0xa0, 0xbf, 3},
-		{0xe1, 0xec, 0x80, 0xbf, 3},
-		{0xed, 0xed, 0x80, 0x9f, 3},
-		{0xee, 0xef, 0x80, 0xbf, 3},
-		{0xf0, 0xf0, 0x90, 0xbf, 4},
-		{0xf1, 0xf3, 0x80, 0xbf, 4},
-		{0xf4, 0xf4, 0x80, 0x8f, 4},
-	};
-
-	for (size_t i = 0; i < sizeof(forms) / sizeof(*forms); i++) {
-		if (text[0] < forms[i].first_min || text[0] > forms[i].first_max)
-			continue;
-		if (forms[i].len == 1)
-			return 1;
-		if (text[1] < forms[i].second_min || text[1] > forms[i].second_max)
-			return 0;
-		for (size_t k = 2; k < forms[i].len; k++)
-			if ((text[k] & 0xc0) != 0x80)
-				return 0;
-		return forms[i].len;
-	}
-	return 0;
 }
 
 static void escaped(struct json_out *out, unsigned char c)
@@ -99,7 +69,7 @@ void json_out_string(struct json_out *out, const char *text)
 			escaped(out, *at++);
 			continue;
 		}
-		len = sequence(at);
+		len = utf8_character((const char *)at);
 		if (len)
 			json_out_raw(out, (const char *)at, len);
 		else

@@ -13,10 +13,10 @@
 #include <strings.h>
 
 #include <tailplane/settings.h>
+#include <tailplane/utf8.h>
 
 #include "nearest.h"
 #include "text.h"
-#include "utf8.h"
 
 #define NAME_MAX_BYTES 63 /* what the data plane keeps of a peer's name */
 

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <tailplane/utf8.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,7 +18,6 @@
 #include "rich_table.h"
 #include "settings_parse.h"
 #include "settings_private.h"
-#include "utf8.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

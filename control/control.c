@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <tailplane/front.h>
 #include <tailplane/log.h>
@@ -170,28 +168,6 @@ static void records_unwatch(void)
 
 /* ---- the server's address ------------------------------------------------------------------ */
 
-/* This machine's address towards the internet: nothing is sent. */
-static bool default_address(struct net_addr *addr)
-{
-	struct sockaddr_in to = {.sin_family = AF_INET,
-		.sin_port = htons(9),
-		.sin_addr.s_addr = htonl(0xc6336401)}; /* 198.51.100.1, of the documentation */
-	struct sockaddr_storage own;
-	socklen_t len = sizeof(own);
-	struct net_endpoint ep;
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool found;
-
-	found = fd >= 0 && !connect(fd, (struct sockaddr *)&to, sizeof(to)) &&
-		!getsockname(fd, (struct sockaddr *)&own, &len) &&
-		!net_endpoint_from_sockaddr(&ep, (struct sockaddr *)&own);
-	if (fd >= 0)
-		close(fd);
-	if (found)
-		*addr = ep.addr;
-	return found;
-}
-
 static int server_url_make(const struct control_conf *conf, struct err *err)
 {
 	char host[NET_ADDR_STRLEN] = "127.0.0.1", *url;
@@ -211,7 +187,7 @@ static int server_url_make(const struct control_conf *conf, struct err *err)
 		return err_set(err, -EINVAL,
 			"the control server needs core.http.listen_addr, as in [\"0.0.0.0:8080\"], "
 			"or control.server_url");
-	if (default_address(&addr))
+	if (net_default_address(&addr, AF_INET))
 		net_addr_format(&addr, host);
 	else
 		log_warnx("control: no route to the internet, so clients are told 127.0.0.1: set "

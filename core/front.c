@@ -192,12 +192,17 @@ void front_commit(void)
 	io_on_each(give_port_here, &port);
 }
 
-uint16_t front_port(bool *tls)
+struct net_endpoint front_where(bool *tls)
 {
 	const struct listener *first = front_listeners_first();
 
 	*tls = first && first->tls;
-	return first ? front_listener_port(first) : 0;
+	return first ? front_listener_where(first) : (struct net_endpoint){0};
+}
+
+uint16_t front_port(bool *tls)
+{
+	return front_where(tls).port;
 }
 
 /* ---- certificates that change ---- */

@@ -490,7 +490,7 @@ struct listener *front_listener_open(
 	return NULL;
 }
 
-uint16_t front_listener_port(const struct listener *listener)
+struct net_endpoint front_listener_where(const struct listener *listener)
 {
 	struct sockaddr_storage ss;
 	struct net_endpoint ep;
@@ -498,6 +498,6 @@ uint16_t front_listener_port(const struct listener *listener)
 
 	if (getsockname(listener->fd, (struct sockaddr *)&ss, &len) != 0 ||
 		net_endpoint_from_sockaddr(&ep, (struct sockaddr *)&ss) != 0)
-		return 0;
-	return ep.port;
+		return (struct net_endpoint){0};
+	return ep;
 }

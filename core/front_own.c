@@ -161,7 +161,7 @@ void front_own_close(struct front_own *own)
 	own_free(own);
 }
 
-uint16_t front_own_port(const struct front_own *own)
+struct net_endpoint front_own_where(const struct front_own *own)
 {
-	return own->listeners ? front_listener_port(own->listeners) : 0;
+	return own->listeners ? front_listener_where(own->listeners) : (struct net_endpoint){0};
 }

@@ -183,4 +183,4 @@ void front_listener_free(struct listener *listener);
 /* Accept connections or not: on the first I/O loop. */
 void front_listener_begin(struct listener *listener);
 void front_listener_end(struct listener *listener);
-uint16_t front_listener_port(const struct listener *listener);
+struct net_endpoint front_listener_where(const struct listener *listener);

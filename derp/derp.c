@@ -1,80 +1,234 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The relay as a plugin. Control loop. */
+/* The relay as a plugin: its parts are put together here. Control loop. */
 #include <errno.h>
 #include <string.h>
+
 #include <tailplane/plugin.h>
+#include <tailplane/relay.h>
 
+#include "derp_conf.h"
+#include "health.h"
+#include "key_file.h"
 #include "mesh.h"
+#include "metrics.h"
+#include "ops.h"
+#include "pages.h"
+#include "place.h"
+#include "probe_op.h"
 #include "server.h"
-#include "x25519.h"
+#include "stun_server.h"
+#include "verify.h"
 
-struct derp_conf {
-	char *private_key_file;
-	struct derp_mesh_conf mesh;
-};
+/* ---- what the control server in this process wants, and gets told ---- */
 
-static const struct setting derp_settings[] = {
-	{.name = "private_key_file",
-		.type = SETTING_SECRET_FILE,
-		.offset = offsetof(struct derp_conf, private_key_file),
-		.def = "derp.key",
-		.help = "The relay's key; made at the first start."},
-	{"mesh", SETTING_GROUP, 0, offsetof(struct derp_conf, mesh), .sub = derp_mesh_settings,
-		.size = sizeof(struct derp_mesh_conf),
-		.help = "The nodes of the region: each passes on what is for clients of the "
-			"others."},
-	{0},
-};
-
-static int key_load(struct private_key *key, const char *path, struct err *err)
+static void dismiss(const uint8_t key[static 32])
 {
-	struct err why = {0};
-	ssize_t n = state_read_secret(path, key->bytes, sizeof(key->bytes), &why);
+	struct public_key gone;
 
-	if (n == -ENOENT) {
-		x25519_generate(key);
-		return state_write(path, key->bytes, sizeof(key->bytes), 0600, err);
+	memcpy(gone.bytes, key, sizeof(gone.bytes));
+	verify_again(&gone);
+}
+
+static const struct relay_ops relay_ops = {place_region, dismiss};
+
+static void tell_control(void)
+{
+	const struct relay_map_ops *map = core_service(RELAY_MAP_SERVICE);
+
+	if (map)
+		map->changed();
+}
+
+/* ---- settings into parts ---- */
+
+/* As the server has it; with the key, which stays while it runs. */
+static struct derp_server_conf server_conf;
+
+static void server_settings(const struct derp_conf *conf)
+{
+	struct derp_server_conf *server = &server_conf;
+
+	server->admission = verify_admission();
+	server->client_rate = conf->limits.client_rate / 8;
+	server->client_burst = conf->limits.client_burst;
+	server->accept_rate = (unsigned)conf->limits.accept_rate;
+	server->accept_burst = (unsigned)conf->limits.accept_burst;
+	server->connections_max = (unsigned)conf->limits.connections;
+	server->connections_address = (unsigned)conf->limits.connections_per_address;
+	server->memory_max = conf->limits.memory;
+	server->write_timeout = conf->limits.write_timeout;
+}
+
+static void note_control(void *arg, const char *name, const char *dir)
+{
+	(void)dir;
+	*(bool *)arg |= !strcmp(name, "control");
+}
+
+/* ---- life ---- */
+
+static int stun_begin(const struct derp_conf *conf, struct err *err)
+{
+	char *addresses[] = {conf->stun_listen_addr};
+	struct setting_list list = {addresses, *conf->stun_listen_addr != '\0'};
+
+	return stun_start(&list, err);
+}
+
+static int health_begin(const struct derp_conf *conf, struct err *err)
+{
+	(void)conf;
+	return health_start(err);
+}
+
+static int place_begin(const struct derp_conf *conf, struct err *err)
+{
+	return place_start(conf, tell_control, err);
+}
+
+static int pages_begin(const struct derp_conf *conf, struct err *err)
+{
+	bool beside_control = false;
+
+	core_each_plugin(note_control, &beside_control);
+	return derp_pages_start(conf, !beside_control, err);
+}
+
+static int others_begin(const struct derp_conf *conf, struct err *err)
+{
+	(void)err;
+	derp_ops_use(conf);
+	core_provide(RELAY_SERVICE, &relay_ops);
+	tell_control();
+	return 0;
+}
+
+static void others_end(void)
+{
+	core_provide(RELAY_SERVICE, NULL);
+	probe_stop();
+	tell_control();
+}
+
+/* Questions are answered before the server stops, and asked after it started. */
+static void server_end(void)
+{
+	verify_stop();
+	derp_server_stop();
+	secret_zero(&server_conf, sizeof(server_conf));
+}
+
+static int server_begin(const struct derp_conf *conf, struct err *err)
+{
+	int rc = derp_key_load(&server_conf.key, conf->private_key_path, err);
+
+	if (!rc && conf->mesh.psk_file) {
+		rc = derp_mesh_key_load(&server_conf.mesh_key, conf->mesh.psk_file, err);
+		server_conf.has_mesh_key = !rc;
 	}
-	if (n < 0)
-		return err_set(err, (int)n, "%s", why.msg);
-	return n == sizeof(key->bytes) ? 0 : err_set(err, -EINVAL, "%s is no relay's key", path);
+	if (!rc)
+		rc = verify_start(conf, err);
+	if (rc)
+		return rc;
+	server_settings(conf);
+	rc = derp_server_start(&server_conf, err);
+	if (rc)
+		verify_stop();
+	return rc;
+}
+
+static int mesh_begin(const struct derp_conf *conf, struct err *err)
+{
+	return derp_mesh_start(&conf->mesh, &server_conf.key, &server_conf.mesh_key, err);
+}
+
+/* Each step with its opposite, in order. */
+static const struct part {
+	int (*start)(const struct derp_conf *conf, struct err *err);
+	void (*stop)(void);
+} parts[] = {
+	{stun_begin, stun_stop},
+	{place_begin, place_stop},
+	{server_begin, server_end},
+	{mesh_begin, derp_mesh_stop},
+	{pages_begin, derp_pages_stop},
+	{health_begin, health_stop},
+	{others_begin, others_end},
+};
+
+static unsigned n_started;
+
+static void derp_stop(void)
+{
+	while (n_started)
+		parts[--n_started].stop();
 }
 
 static int derp_start(const void *settings, struct err *err)
 {
-	const struct derp_conf *conf = settings;
-	struct derp_server_conf server = {0};
-	int rc = key_load(&server.key, conf->private_key_file, err);
+	while (n_started < sizeof(parts) / sizeof(*parts)) {
+		int rc = parts[n_started].start(settings, err);
 
-	if (!rc && conf->mesh.psk_file) {
-		rc = derp_mesh_key_load(&server.mesh_key, conf->mesh.psk_file, err);
-		server.has_mesh_key = !rc;
+		if (rc) {
+			derp_stop();
+			return rc;
+		}
+		n_started++;
 	}
-	if (!rc)
-		rc = derp_server_start(&server, err);
-	if (!rc) {
-		rc = derp_mesh_start(&conf->mesh, &server.key, &server.mesh_key, err);
-		if (rc)
-			derp_server_stop();
-	}
-	secret_zero(&server, sizeof(server));
-	return rc;
+	return 0;
 }
 
-static void derp_stop(void)
+static bool same(const char *a, const char *b)
 {
-	derp_mesh_stop();
-	derp_server_stop();
+	return a == b || (a && b && !strcmp(a, b));
 }
 
-static void derp_validate(const void *settings, struct setting_errors *errs)
+static bool same_list(const struct setting_list *a, const struct setting_list *b)
 {
-	derp_mesh_validate(&((const struct derp_conf *)settings)->mesh, errs);
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!same(((char **)a->items)[i], ((char **)b->items)[i]))
+			return false;
+	return true;
 }
 
-static void derp_status(json_t *status)
+static bool same_mesh(const struct derp_mesh_conf *a, const struct derp_mesh_conf *b)
 {
-	json_object_set_new(status, "mesh", derp_mesh_status());
+	const struct derp_mesh_peer *p = a->peers.items, *q = b->peers.items;
+	bool is_same = same(a->psk_file, b->psk_file) && same_list(&a->with, &b->with) &&
+		       a->peers.count == b->peers.count;
+
+	for (size_t i = 0; is_same && i < a->peers.count; i++)
+		is_same = same(p[i].url, q[i].url) && same(p[i].address, q[i].address) &&
+			  same(p[i].cert_name, q[i].cert_name);
+	return is_same;
+}
+
+/* What is bound to sockets and to the key takes a restart of the plugin: clients come back. */
+static enum plugin_reload derp_check(const void *running, const void *next, struct err *err)
+{
+	const struct derp_conf *a = running, *b = next;
+
+	(void)err;
+	if (same(a->private_key_path, b->private_key_path) &&
+		same(a->stun_listen_addr, b->stun_listen_addr) &&
+		same_list(&a->tls_listen_addr, &b->tls_listen_addr) &&
+		same_mesh(&a->mesh, &b->mesh))
+		return PLUGIN_ABSORB;
+	return PLUGIN_RESTART;
+}
+
+static void derp_apply(const void *next)
+{
+	const struct derp_conf *conf = next;
+
+	server_settings(conf);
+	derp_server_configure(&server_conf);
+	derp_ops_use(conf);
+	derp_pages_apply(conf);
+	verify_apply(conf);
+	place_apply(conf);
 }
 
 __attribute__((visibility("default"))) const struct plugin tailplane_plugin = {
@@ -82,12 +236,15 @@ __attribute__((visibility("default"))) const struct plugin tailplane_plugin = {
 	.size = sizeof(struct plugin),
 	.name = "derp",
 	.version = TAILPLANE_VERSION,
-	.summary = "The DERP relay that Tailscale clients fall back on",
+	.summary = "The DERP relay that Tailscale clients fall back on, and STUN",
 	.settings = derp_settings,
 	.settings_size = sizeof(struct derp_conf),
+	.ops = derp_ops,
+	.validate = derp_validate,
 	.start = derp_start,
 	.stop = derp_stop,
-	.validate = derp_validate,
-	.status = derp_status,
-	.collect = derp_mesh_collect,
+	.check = derp_check,
+	.apply = derp_apply,
+	.collect = derp_metrics_collect,
+	.status = derp_status_fill,
 };

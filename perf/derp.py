@@ -162,8 +162,10 @@ class Tailplane(Relay):
             tls = {"tls_cert_path": cert, "tls_key_path": key, "plain_listen_addr": [f"{ADDRESS}:{free_port()}"]}
         core = {"state_dir": self.folder, "runtime_dir": self.folder, "user": "root", "metrics": {"listen": ""},
                 "io_loops": len(self.cores), "http": {"listen_addr": [f"{ADDRESS}:{self.port}"], **tls}}
+        derp = {"stun_listen_addr": f"{ADDRESS}:{self.stun_port}"}
         conf = self.folder / "conf"
-        conf.write_text("".join(f"{k} = {libconfig(v)};\n" for k, v in {"plugins": ["derp"], "core": core}.items()))
+        settings = {"plugins": ["derp"], "core": core, "derp": derp}
+        conf.write_text("".join(f"{k} = {libconfig(v)};\n" for k, v in settings.items()))
         return [ROOT / "build/core/tailplaned", "-c", conf]
 
     def environment(self):

@@ -90,14 +90,16 @@ static EVP_PKEY *read_key(const char *path)
 	return key;
 }
 
-static bool read_pair(const char *cert_path, const char *key_path, const char *host, time_t now,
+bool certificate_read(const char *cert_path, const char *key_path, const char *host, time_t now,
 	struct certificate *cert)
 {
 	X509 *x509 = read_certificate(cert_path);
 	EVP_PKEY *key = x509 ? read_key(key_path) : NULL;
-	bool good = key && X509_check_private_key(x509, key) == 1 && is_for(x509, host) &&
-		    lasts(x509, now, &cert->ends) && pin_of(x509, cert->pin);
+	bool good;
 
+	*cert = (struct certificate){.made = false};
+	good = key && X509_check_private_key(x509, key) == 1 && (!host || is_for(x509, host)) &&
+	       lasts(x509, now, &cert->ends) && pin_of(x509, cert->pin);
 	X509_free(x509);
 	EVP_PKEY_free(key);
 	ERR_clear_error();
@@ -194,10 +196,9 @@ static int make_pair(const char *cert_path, const char *key_path, const char *ho
 int certificate_ensure(const char *cert_path, const char *key_path, const char *host, time_t now,
 	struct certificate *cert, struct err *err)
 {
-	*cert = (struct certificate){.made = false};
 	if (!certificate_host_valid(host))
 		return err_set(err, -EINVAL, "\"%s\" is neither a name nor an address", host);
-	if (read_pair(cert_path, key_path, host, now, cert))
+	if (certificate_read(cert_path, key_path, host, now, cert))
 		return 0;
 	return make_pair(cert_path, key_path, host, now, cert, err);
 }

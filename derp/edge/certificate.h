@@ -22,9 +22,13 @@ struct certificate {
 /* A name or an address that a certificate can be for. */
 bool certificate_host_valid(const char *host);
 
+/* The pair as it is in the files (absolute paths): false if it is missing, broken, not for `host`
+ * (NULL: any), or ends within the next 30 days. `now`: unix time. */
+bool certificate_read(const char *cert_path, const char *key_path, const char *host, time_t now,
+	struct certificate *cert);
+
 /*
- * Reads the pair of files (absolute paths), and makes it anew where it is missing, broken, for
- * another host, or ends within the next 30 days. `now`: unix time.
+ * Reads the pair, and makes it anew where that fails.
  */
 int certificate_ensure(const char *cert_path, const char *key_path, const char *host, time_t now,
 	struct certificate *cert, struct err *err);

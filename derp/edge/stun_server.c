@@ -419,29 +419,40 @@ uint64_t stun_answers(void)
 	return sum(offsetof(struct counts, outcomes[ANSWERED]));
 }
 
+static void add_outcomes(struct metric_sink *sink, const struct metric *metric)
+{
+	static const char *const outcomes[OUTCOMES] = {
+		"success", "not_stun", "read_error", "write_error", "silent"};
+
+	for (unsigned i = 0; i < OUTCOMES; i++) {
+		struct metric_label label = {"disposition", outcomes[i]};
+
+		metric_add(sink, metric, &label, 1,
+			(double)sum(offsetof(struct counts, outcomes) + i * sizeof(uint64_t)));
+	}
+}
+
+static void add_families(struct metric_sink *sink, const struct metric *metric)
+{
+	struct metric_label ipv4 = {"family", "ipv4"}, ipv6 = {"family", "ipv6"};
+
+	metric_add(sink, metric, &ipv4, 1, (double)sum(offsetof(struct counts, ipv4)));
+	metric_add(sink, metric, &ipv6, 1, (double)sum(offsetof(struct counts, ipv6)));
+}
+
 void stun_collect(struct metric_sink *sink)
 {
 	static const struct metric requests = {"tailplane_stun_requests_total", METRIC_COUNTER,
 		"Datagrams to the STUN sockets, by what became of them."};
 	static const struct metric families = {
 		"tailplane_stun_families_total", METRIC_COUNTER, "STUN requests by IP version."};
-	static const char *const outcomes[OUTCOMES] = {
-		"success", "not_stun", "read_error", "write_error", "silent"};
-	static const struct {
-		const char *name;
-		size_t offset;
-	} family[] = {
-		{"ipv4", offsetof(struct counts, ipv4)}, {"ipv6", offsetof(struct counts, ipv6)}};
+	static const struct metric derpers_requests = {
+		"stun_requests", METRIC_COUNTER, "derper's name of tailplane_stun_requests_total."};
+	static const struct metric derpers_families = {"stun_addrfamily", METRIC_COUNTER,
+		"derper's name of tailplane_stun_families_total."};
 
-	for (unsigned i = 0; i < OUTCOMES; i++) {
-		struct metric_label label = {"disposition", outcomes[i]};
-
-		metric_add(sink, &requests, &label, 1,
-			(double)sum(offsetof(struct counts, outcomes) + i * sizeof(uint64_t)));
-	}
-	for (unsigned i = 0; i < 2; i++) {
-		struct metric_label label = {"family", family[i].name};
-
-		metric_add(sink, &families, &label, 1, (double)sum(family[i].offset));
-	}
+	add_outcomes(sink, &requests);
+	add_families(sink, &families);
+	add_outcomes(sink, &derpers_requests);
+	add_families(sink, &derpers_families);
 }

@@ -99,10 +99,12 @@ int front_own_open(struct front_own **own, char *const *addresses, size_t n, con
 void front_own_close(struct front_own *own);
 /* The files were written anew: those who come from now on get the new certificate. */
 int front_own_renew(struct front_own *own, struct err *err);
-uint16_t front_own_port(const struct front_own *own); /* of the first */
+/* Where the first of them is. */
+struct net_endpoint front_own_where(const struct front_own *own);
 
-/* The port of the first public listener, 0 when there is none, and whether it speaks TLS: for the
+/* Where the first public listener is, port 0 when there is none, and whether it speaks TLS: for the
  * addresses that plugins print. */
+struct net_endpoint front_where(bool *tls);
 uint16_t front_port(bool *tls);
 
 #pragma GCC visibility pop

@@ -52,6 +52,10 @@ bool net_prefix_equal(const struct net_prefix *a, const struct net_prefix *b);
 bool net_prefix_contains(const struct net_prefix *prefix, const struct net_addr *addr);
 struct net_prefix net_prefix_masked(const struct net_prefix *prefix); /* host bits cleared */
 
+/* This machine's address towards the internet, by the kernel's routes: nothing is sent. False: it
+ * has none. */
+bool net_default_address(struct net_addr *addr, int family);
+
 socklen_t net_endpoint_to_sockaddr(const struct net_endpoint *ep, struct sockaddr_storage *ss);
 int net_endpoint_from_sockaddr(struct net_endpoint *ep, const struct sockaddr *sa);
 

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Control loop. */
+#include "probe_op.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <tailplane/jobs.h>
+#include <tailplane/loop.h>
+
+#include "health.h"
+#include "lookup.h"
+#include "place.h"
+#include "probe.h"
+#include "stun.h"
+#include "stun_server.h"
+
+/* One command: a look-up if the URL has a name, then the probe. */
+struct asked {
+	struct derp_lookup lookup;
+	struct asked *next, **prev;
+	struct op_call *call; /* NULL: nobody waits any more */
+	struct derp_probe *probe;
+	bool own;
+};
+
+static struct asked *asked_all;
+
+static void asked_free(struct asked *asked)
+{
+	*asked->prev = asked->next;
+	if (asked->next)
+		asked->next->prev = asked->prev;
+	if (asked->probe)
+		derp_probe_cancel(asked->probe);
+	free(asked);
+}
+
+static void fail(struct asked *asked, const char *why)
+{
+	if (asked->call)
+		op_fail(asked->call, "%s", why);
+	asked_free(asked);
+}
+
+static void probed(void *user, json_t *result)
+{
+	struct asked *asked = user;
+
+	asked->probe = NULL;
+	if (asked->call)
+		op_reply(asked->call, result);
+	else
+		json_decref(result);
+	asked_free(asked);
+}
+
+static void probe_start(struct asked *asked)
+{
+	struct derp_probe_conf conf = {.loop = core_loop(),
+		.target = &asked->lookup.target,
+		.stun_port = asked->own ? stun_port() : STUN_PORT,
+		.key = asked->own ? health_probe_key() : NULL,
+		.tls = asked->own ? health_tls() : NULL,
+		.done = probed,
+		.user = asked};
+
+	asked->probe = derp_probe_start(&conf);
+	if (!asked->probe)
+		fail(asked, "out of memory");
+}
+
+static void looked_up(struct derp_lookup *lookup)
+{
+	struct asked *asked = lookup->user;
+
+	if (!asked->call)
+		asked_free(asked);
+	else if (lookup->problem)
+		fail(asked, lookup->problem);
+	else
+		probe_start(asked);
+}
+
+/* A look-up goes on: its end frees. */
+static void asker_gone(void *arg)
+{
+	struct asked *asked = arg;
+
+	asked->call = NULL;
+	if (asked->probe)
+		asked_free(asked);
+}
+
+static struct asked *asked_new(struct op_call *call)
+{
+	struct asked *asked = calloc(1, sizeof(*asked));
+
+	if (!asked)
+		return NULL;
+	asked->call = call;
+	asked->next = asked_all;
+	asked->prev = &asked_all;
+	if (asked_all)
+		asked_all->prev = &asked->next;
+	asked_all = asked;
+	op_on_close(call, asker_gone, asked);
+	return asked;
+}
+
+void probe_run(struct op_call *call, const json_t *args)
+{
+	const char *url = json_string_value(json_object_get(args, "url"));
+	struct asked *asked = asked_new(call);
+	struct err err = {0};
+
+	if (!asked) {
+		op_fail(call, "out of memory");
+		return;
+	}
+	asked->own = !url;
+	asked->lookup.user = asked;
+	asked->lookup.done = looked_up;
+	if (!url && !place_target(&asked->lookup.target)) {
+		fail(asked, "nothing listens");
+	} else if (url && derp_target_parse(&asked->lookup.target, url, &err) != 0) {
+		fail(asked, err.msg);
+	} else if (asked->lookup.target.n_addresses) {
+		probe_start(asked);
+	} else {
+		memcpy(asked->lookup.host, asked->lookup.target.host, sizeof(asked->lookup.host));
+		derp_lookup_start(&asked->lookup);
+	}
+}
+
+void probe_stop(void)
+{
+	jobs_drain();
+	while (asked_all)
+		fail(asked_all, "the relay is stopping");
+}
+
+const struct op_column probe_columns[] = {
+	{"problem", "Problem", OP_TEXT},
+	{"address", "Address", OP_TEXT},
+	{"key", "Key", OP_TEXT},
+	{"tls", "TLS", OP_TEXT},
+	{"cipher", "Cipher", OP_TEXT},
+	{"subject", "Certificate", OP_TEXT},
+	{"issuer", "Signed by", OP_TEXT},
+	{"pin", "Its hash", OP_TEXT},
+	{"fast_start", "Fast start", OP_TEXT},
+	{"tcp", "TCP after", OP_DURATION},
+	{"handshake", "TLS after", OP_DURATION},
+	{"ping", "Ping", OP_DURATION},
+	{"rtt_min", "Packet there and back, least", OP_DURATION},
+	{"rtt_median", "Median", OP_DURATION},
+	{"rtt_max", "Most", OP_DURATION},
+	{"stun", "STUN", OP_TEXT},
+	{NULL, NULL, OP_TEXT},
+};

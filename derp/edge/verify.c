@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Control loop, but for the server's question, which comes from I/O loops. */
+#include "verify.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <tailplane/admission.h>
+#include <tailplane/io.h>
+#include <tailplane/log.h>
+#include <tailplane/loop.h>
+#include <tailplane/plugin.h>
+
+#include "grace.h"
+#include "health.h"
+#include "server.h"
+#include "verify_file.h"
+#include "verify_url.h"
+
+/* One question, of a client that waits or about one that is connected. Made on an I/O loop, of the
+ * control loop from its message on. */
+struct question {
+	struct io_message message;
+	struct question *next, **prev;
+	struct derp_question *client; /* NULL: about one that is connected */
+	struct public_key key;
+	struct net_addr from;
+	bool unheard; /* somebody who might know it did not answer */
+};
+
+enum outcome { ADMITTED, DENIED, BY_GRACE, UNHEARD, OUTCOMES };
+
+static struct {
+	const struct derp_conf *conf;
+	struct grace *grace;
+	struct question *open;
+	bool with_control; /* plugin control is loaded */
+	ev_timer again;
+	uint64_t outcomes[OUTCOMES];
+} verify;
+static _Atomic bool stopping; /* written by the control loop, read by I/O loops */
+
+/* ---- answers ------------------------------------------------------------------------------- */
+
+static void answer(struct question *q, bool allowed)
+{
+	*q->prev = q->next;
+	if (q->next)
+		q->next->prev = q->prev;
+	if (q->client)
+		derp_answer(q->client, allowed);
+	else if (!allowed)
+		derp_server_close_key(&q->key);
+	free(q);
+}
+
+static void decide(struct question *q, enum outcome outcome)
+{
+	verify.outcomes[outcome]++;
+	answer(q, outcome == ADMITTED || outcome == BY_GRACE);
+}
+
+static void settle(struct question *q, enum verdict verdict)
+{
+	uint64_t now = core_now();
+
+	if (verdict == VERDICT_YES) {
+		grace_remember(verify.grace, &q->key, now);
+		decide(q, ADMITTED);
+	} else if (verdict == VERDICT_NO) {
+		grace_forget(verify.grace, &q->key);
+		decide(q, DENIED);
+	} else if (grace_has(verify.grace, &q->key, now, verify.conf->verify_grace)) {
+		decide(q, BY_GRACE);
+	} else if (verify.conf->verify_client_url && verify.conf->verify_client_url_fail_open) {
+		decide(q, BY_GRACE);
+	} else {
+		decide(q, UNHEARD);
+	}
+}
+
+/* ---- who is asked, one after the other ----------------------------------------------------- */
+
+static void url_answered(void *arg, enum verdict verdict)
+{
+	struct question *q = arg;
+
+	settle(q, verdict == VERDICT_NO && q->unheard ? VERDICT_NOBODY : verdict);
+}
+
+static void ask_url(struct question *q)
+{
+	const char *url = verify.conf->verify_client_url;
+
+	if (!url)
+		settle(q, q->unheard ? VERDICT_NOBODY : VERDICT_NO);
+	else if (!verify_url_ask(url, &q->key, &q->from, url_answered, q))
+		settle(q, VERDICT_NOBODY);
+}
+
+static void control_answered(void *arg, bool allowed)
+{
+	struct question *q = arg;
+
+	if (allowed)
+		settle(q, VERDICT_YES);
+	else
+		ask_url(q);
+}
+
+static bool anybody(void)
+{
+	return !(verify.conf->verify_clients && verify.with_control) &&
+	       !verify.conf->verify_client_url && !verify.conf->verify_client_file;
+}
+
+static void ask_all(struct question *q)
+{
+	const struct admission_ops *control = core_service(ADMISSION_SERVICE);
+
+	if (anybody() || health_is_key(&q->key)) {
+		decide(q, ADMITTED);
+	} else if (verify_file_has(&q->key)) {
+		settle(q, VERDICT_YES);
+	} else if (!verify.conf->verify_clients || !verify.with_control) {
+		ask_url(q);
+	} else if (control) {
+		control->ask(q->key.bytes, control_answered, q);
+	} else {
+		q->unheard = true; /* it is being started or stopped */
+		ask_url(q);
+	}
+}
+
+/* ---- questions ----------------------------------------------------------------------------- */
+
+static void open_question(struct question *q)
+{
+	q->next = verify.open;
+	q->prev = &verify.open;
+	if (q->next)
+		q->next->prev = &q->next;
+	verify.open = q;
+}
+
+static void arrived(struct io_message *message)
+{
+	struct question *q = (struct question *)message;
+
+	open_question(q);
+	if (atomic_load_explicit(&stopping, memory_order_relaxed))
+		answer(q, false);
+	else
+		ask_all(q);
+}
+
+/* On the client's I/O loop. */
+static void ask(void *user, const struct public_key *client, const struct net_addr *from,
+	struct derp_question *question)
+{
+	struct question *q = NULL;
+
+	(void)user;
+	/* relaxed: what was posted before the flag is seen is answered by its message */
+	if (!atomic_load_explicit(&stopping, memory_order_relaxed))
+		q = calloc(1, sizeof(*q));
+	if (!q) {
+		derp_answer(question, false);
+		return;
+	}
+	q->client = question;
+	q->key = *client;
+	q->from = *from;
+	q->message.run = arrived;
+	io_post(io_loop_control(), &q->message);
+}
+
+const struct derp_admission *verify_admission(void)
+{
+	static const struct derp_admission admission = {.ask = ask};
+
+	return &admission;
+}
+
+/* ---- clients that are connected ------------------------------------------------------------ */
+
+static void ask_again(const struct public_key *key, const struct net_addr *from)
+{
+	struct question *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		return;
+	q->key = *key;
+	q->from = *from;
+	open_question(q);
+	ask_all(q);
+}
+
+void verify_again(const struct public_key *key)
+{
+	struct net_addr from = {0};
+
+	if (verify.conf && !anybody())
+		ask_again(key, &from);
+}
+
+static void ask_for_clients(void *user, const struct derp_client *clients, size_t n)
+{
+	(void)user;
+	for (size_t i = 0; i < n && !atomic_load(&stopping); i++)
+		if (!clients[i].mesh && clients[i].active)
+			ask_again(&clients[i].key, &clients[i].from.addr);
+}
+
+LOOP_CALLBACK(derp_verify_again, ev_timer)
+{
+	(void)loop, (void)watcher, (void)revents;
+	derp_server_clients(ask_for_clients, NULL);
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static void note_plugin(void *arg, const char *name, const char *dir)
+{
+	(void)dir;
+	if (!strcmp(name, "control"))
+		*(bool *)arg = true;
+}
+
+static void configure(const struct derp_conf *conf)
+{
+	double every = (double)conf->verify_again * 1e-9;
+
+	verify.conf = conf;
+	verify.with_control = false;
+	core_each_plugin(note_plugin, &verify.with_control);
+	if (conf->verify_client_file)
+		verify_file_start(conf->verify_client_file, verify_again);
+	if (conf->verify_client_url && conf->verify_again) {
+		ev_timer_set(&verify.again, every, every);
+		ev_timer_start(core_loop(), &verify.again);
+	}
+	if (anybody())
+		log_warnx("relay: anybody may use it: set derp.verify_client_url, or "
+			  "derp.verify_client_file");
+}
+
+int verify_start(const struct derp_conf *conf, struct err *err)
+{
+	int rc = verify_url_start(err);
+
+	if (rc)
+		return rc;
+	verify.grace = grace_new();
+	if (!verify.grace) {
+		verify_url_stop();
+		return err_set(err, -1, "out of memory");
+	}
+	atomic_store_explicit(&stopping, false, memory_order_relaxed);
+	ev_timer_init(&verify.again, derp_verify_again, 0., 0.);
+	configure(conf);
+	return 0;
+}
+
+void verify_apply(const struct derp_conf *conf)
+{
+	ev_timer_stop(core_loop(), &verify.again);
+	verify_file_stop();
+	configure(conf);
+	derp_server_clients(ask_for_clients, NULL);
+}
+
+void verify_stop(void)
+{
+	atomic_store_explicit(&stopping, true, memory_order_relaxed);
+	io_flush();
+	ev_timer_stop(core_loop(), &verify.again);
+	verify_url_stop();
+	verify_file_stop();
+	while (verify.open)
+		answer(verify.open, false);
+	grace_free(verify.grace);
+	memset(&verify, 0, sizeof(verify));
+}
+
+/* ---- figures ------------------------------------------------------------------------------- */
+
+void verify_describe(char *text, size_t size)
+{
+	const struct derp_conf *conf = verify.conf;
+	bool control = conf->verify_clients && verify.with_control;
+
+	if (anybody())
+		snprintf(text, size, "anybody");
+	else
+		snprintf(text, size, "%s%s%s%s%s", control ? "control" : "",
+			control && conf->verify_client_file ? ", " : "",
+			conf->verify_client_file ? "file" : "",
+			(control || conf->verify_client_file) && conf->verify_client_url ? ", "
+											 : "",
+			conf->verify_client_url ? "url" : "");
+}
+
+void verify_collect(struct metric_sink *sink)
+{
+	static const struct metric metric = {"tailplane_derp_admissions_total", METRIC_COUNTER,
+		"Clients that asked to be let in, by what was decided: \"grace\" are those let in "
+		"because they were known lately, \"unheard\" those refused because nobody "
+		"answered."};
+	static const char *const names[OUTCOMES] = {"admitted", "denied", "grace", "unheard"};
+
+	for (unsigned i = 0; i < OUTCOMES; i++) {
+		struct metric_label label = {"outcome", names[i]};
+
+		metric_add(sink, &metric, &label, 1, (double)verify.outcomes[i]);
+	}
+}

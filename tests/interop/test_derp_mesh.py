@@ -8,7 +8,10 @@
 """
 
 import hashlib
+import json
+import re
 import secrets
+import signal
 import ssl
 import time
 
@@ -18,7 +21,9 @@ from certificates import Authority
 from daemon import Tailplaned
 from derp_client import Talker
 from machine import Network, need_namespaces
+from tailnet import URL, Tailnet
 from tailscale import Derper, Internet
+from traffic import transfer, wait_ping
 from wait import wait_until
 
 MESH_KEY = secrets.token_hex(32)
@@ -66,6 +71,31 @@ class Theirs(Derper):
         mesh_with = ["-mesh-with", ",".join(others)] if others else []
         super().__init__(machine, authority=authority, args=["-mesh-psk-file", key, *mesh_with], env=authority.env)
         self.url = f"https://{machine.outside}"
+
+
+class Pings:
+    """Pings that flow while the block does something; `gap` is the longest time without an answer."""
+
+    def __init__(self, machine, to):
+        self.program = machine.start("ping", "-n", "-D", "-i", "0.1", to, name="ping")
+
+    def __enter__(self):
+        self.wait_more(5)
+        return self
+
+    def answers(self):
+        return [float(t) for t in re.findall(r"^\[([\d.]+)\].* bytes from ", self.program.log(), re.M)]
+
+    def wait_more(self, count, since=0.0, timeout=30):
+        """So many answers later than that moment, and the longest gap until the last of them."""
+        since = since or time.time()
+        wait_until(lambda: sum(t > since for t in self.answers()) >= count, f"{count} more pings are answered", timeout)
+        times = [t for t in self.answers() if t > since - 1]
+        return max(b - a for a, b in zip(times, times[1:]))
+
+    def __exit__(self, *_):
+        self.program.signal(signal.SIGINT)
+        self.program.wait(10)
 
 
 class World:
@@ -247,3 +277,57 @@ def test_two_homes(region):
     with region.talker(region.nodes[2], args=["--key", key]) as two, region.talker(region.nodes[0]) as sender:
         two.wait("up"), sender.wait("up")
         reached(sender, two)
+
+
+WALL = ("add table inet wall; add chain inet wall out { type filter hook output priority 0; }; "
+        "add rule inet wall out oifname eth0 meta l4proto udp drop")
+
+
+def region_map(folder, addresses):
+    """The nodes in that order; their certificates are the authority's."""
+    nodes = [{"Name": f"900{n}", "RegionID": 900, "HostName": a, "IPv4": a, "IPv6": "none"}
+             for n, a in enumerate(addresses)]
+    path = folder / "region.json"
+    path.write_text(json.dumps({"Regions": {"900": {
+        "RegionID": 900, "RegionCode": "mesh", "RegionName": "Mesh", "Nodes": nodes}}}))
+    return str(path)
+
+
+def test_tailscale(net):
+    """Real clients without UDP, one at derper and one at ours, while one node of the region after the other dies:
+    pings go on within 5 s, and files arrive as they were."""
+    addresses = ["10.55.0.5", "10.55.0.6", "10.55.0.7"]
+    authority = Authority(net.dir)
+    tailnet = Tailnet(net, derp={"paths": [region_map(net.dir, addresses)]}, environment=authority.env)
+    machines = [tailnet.machine(name, n) for name, n in (("ours1", 5), ("ours2", 6), ("derper", 7))]
+    first, second = (Ours(m, authority, addresses) for m in machines[:2])
+    theirs = Theirs(machines[2], authority, addresses)
+    a, b = tailnet.client("a"), tailnet.client("b")
+    for client in (a, b):
+        client.machine.run("nft", WALL)
+    for address in addresses[:2]:
+        a.machine.run("ip", "route", "add", "unreachable", address)
+    for client in (a, b):
+        client.up(URL, tailnet.key())
+    a.wait_peer("b", Online=True)
+    wait_ping(a.machine, b.ip4, timeout=40)
+    assert not a.peers()["b"]["CurAddr"]
+    assert first.mesh()[addresses[2]]["clients"] >= 1, "a is at derper"
+    transfer(a.machine, b.machine, b.ip4, megabytes=4)
+    transfer(b.machine, a.machine, a.ip4, megabytes=4)
+    with Pings(a.machine, b.ip4) as pings:
+        at = time.time()
+        first.program.kill()
+        gap = pings.wait_more(20, since=at + 0.2)
+        print(f"b is at ours2 after {gap:.2f} s")
+        assert gap < 5
+        for address in addresses[:2]:
+            a.machine.run("ip", "route", "del", "unreachable", address)
+        transfer(a.machine, b.machine, b.ip4, megabytes=4)
+        at = time.time()
+        theirs.program.kill()
+        gap = pings.wait_more(20, since=at + 0.2)
+        print(f"a is at ours2 after {gap:.2f} s")
+        assert gap < 5
+        transfer(b.machine, a.machine, a.ip4, megabytes=4)
+        assert second.mesh()[addresses[0]]["state"] == "waiting"

@@ -393,6 +393,7 @@ static void await_room(struct conn *conn)
 static void broken(struct conn *conn)
 {
 	COUNT(conn->loop, write_errors, 1);
+	conn->broken = true;
 	conn_close(conn);
 }
 
@@ -444,12 +445,17 @@ bool output_flush(struct conn *conn)
 	return true;
 }
 
+static enum derp_drop why_dropped(const struct conn *conn)
+{
+	return conn->broken ? DERP_DROP_WRITE_ERROR : DERP_DROP_GONE_DISCONNECTED;
+}
+
 static void drop_queue(struct conn *conn, enum derp_kind kind)
 {
 	while (conn->queue[kind].n) {
 		struct packet *packet = fifo_take(conn->loop, &conn->queue[kind]);
 
-		count_drop(conn, kind, packet->len, DERP_DROP_GONE_DISCONNECTED);
+		count_drop(conn, kind, packet->len, why_dropped(conn));
 		packet_free(conn->loop, packet);
 	}
 }
@@ -459,8 +465,7 @@ void output_drop(struct conn *conn)
 	struct derp_loop *loop = conn->loop;
 
 	for (uint32_t i = conn->first_piece; i != NO_PIECE; i = loop->pieces[i].next)
-		drop_frames(loop, loop->pieces[i].bytes, loop->pieces[i].len,
-			DERP_DROP_GONE_DISCONNECTED);
+		drop_frames(loop, loop->pieces[i].bytes, loop->pieces[i].len, why_dropped(conn));
 	conn->first_piece = conn->last_piece = NO_PIECE;
 	for (unsigned kind = 0; kind < DERP_KINDS; kind++)
 		drop_queue(conn, kind);

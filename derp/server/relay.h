@@ -104,6 +104,7 @@ struct conn {
 	bool dirty : 1;      /* in the list of those to write to */
 	bool other_next : 1; /* of the two queues */
 	bool ended : 1;      /* TLS: nothing more comes */
+	bool broken : 1;     /* nothing more can be written */
 	bool counted : 1;    /* at its address */
 	bool paused : 1;     /* nothing is read until it is up */
 
@@ -276,7 +277,7 @@ void loop_close(struct derp_loop *loop);
 
 /* ---- conn.c: life ---- */
 
-/* NULL: no memory; the stream is closed then. */
+/* NULL: no memory, or this relay is about to stop; the stream is closed then. */
 struct conn *conn_new(struct derp_loop *loop, struct io_stream *stream, enum derp_via via);
 void conn_close(struct conn *conn);
 /* The far end is not waited for: what the kernel holds is thrown away. */

@@ -18,8 +18,8 @@ static uint64_t hash_pair(const struct peer *source, const struct conn *conn)
 }
 
 struct pair {
-	const struct peer *source;
-	const struct conn *conn;
+	struct peer *source;
+	struct conn *conn;
 };
 
 static bool same_pair(const void *item, const void *key)
@@ -30,24 +30,28 @@ static bool same_pair(const void *item, const void *key)
 	return sighting->source == pair->source && sighting->conn == pair->conn;
 }
 
-void sighting_note(struct derp_loop *loop, struct peer *source, struct conn *conn)
+static struct sighting *sighting_new(struct derp_loop *loop, const struct pair *pair, uint64_t hash)
 {
-	struct pair pair = {source, conn};
-	uint64_t hash = hash_pair(source, conn);
-	struct sighting *sighting;
+	struct sighting *sighting =
+		limit_memory(loop, sizeof(*sighting)) ? calloc(1, sizeof(*sighting)) : NULL;
 
-	conn->last_source = source;
-	if (table_find(&loop->sightings, hash, same_pair, &pair))
-		return;
-	sighting = limit_memory(loop, sizeof(*sighting)) ? malloc(sizeof(*sighting)) : NULL;
 	if (!sighting)
-		return;
-	if (table_add(&loop->sightings, hash, sighting) != 0) {
-		free(sighting);
-		return;
+		return NULL;
+	sighting->source = pair->source;
+	sighting->conn = pair->conn;
+	if (table_add(&loop->sightings, hash, sighting) == 0) {
+		COUNT(loop, memory_bytes, sizeof(*sighting));
+		return sighting;
 	}
-	COUNT(loop, memory_bytes, sizeof(*sighting));
-	*sighting = (struct sighting){.source = source, .conn = conn};
+	free(sighting);
+	return NULL;
+}
+
+static void link_in(struct sighting *sighting)
+{
+	struct peer *source = sighting->source;
+	struct conn *conn = sighting->conn;
+
 	sighting->of_source = source->sightings;
 	sighting->of_source_prev = &source->sightings;
 	sighting->of_conn = conn->sightings;
@@ -57,6 +61,21 @@ void sighting_note(struct derp_loop *loop, struct peer *source, struct conn *con
 	if (sighting->of_conn)
 		sighting->of_conn->of_conn_prev = &sighting->of_conn;
 	source->sightings = conn->sightings = sighting;
+}
+
+void sighting_note(struct derp_loop *loop, struct peer *source, struct conn *conn)
+{
+	struct pair pair = {source, conn};
+	uint64_t hash = hash_pair(source, conn);
+	struct sighting *sighting = table_find(&loop->sightings, hash, same_pair, &pair);
+
+	if (!sighting) {
+		sighting = sighting_new(loop, &pair, hash);
+		if (!sighting)
+			return; /* without room he is not told */
+		link_in(sighting);
+	}
+	conn->last_source = source;
 }
 
 static void sighting_free(struct derp_loop *loop, struct sighting *sighting)

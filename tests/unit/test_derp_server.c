@@ -184,6 +184,42 @@ static void test_bad_frames_close(void **state)
 	assert_int_equal(figures().protocol_errors, 10);
 }
 
+/* Frames of all types and lengths, and no frames at all: each ends, and leaves nothing behind. */
+static void test_garbage_leaves_nothing(void **state)
+{
+	uint64_t random = 0x2545f4914f6cdd1du;
+	uint8_t bytes[1000];
+	struct client client, other;
+
+	(void)state;
+	client_new(&other, 0);
+	for (unsigned round = 0; round < 300; round++) {
+		client_key(&client);
+		if (round % 3)
+			client_join(&client, round % WORLD_LOOPS, NULL);
+		else
+			client_dial(&client, round % WORLD_LOOPS);
+		for (size_t i = 0; i < sizeof(bytes); i++) {
+			random = random * 6364136223846793005u + 1442695040888963407u;
+			/* lengths that are possible, now and then */
+			bytes[i] = random >> 61 ? (uint8_t)(random >> 33) % 24 : 0;
+		}
+		if (round % 3 == 2)
+			memcpy(bytes + 5, other.key.bytes, sizeof(other.key.bytes));
+		send(client.fd, bytes, sizeof(bytes), MSG_NOSIGNAL);
+		shutdown(client.fd, SHUT_WR);
+		expect_closed(&client);
+		client_close(&client);
+	}
+	client_close(&other);
+	do
+		world_settle();
+	while (figures().connections);
+	assert_int_equal(figures().memory_bytes, 0);
+	assert_int_equal(figures().queued_packets, 0);
+	assert_int_equal(figures().clients_local, 0);
+}
+
 static void test_unknown_frames_are_skipped(void **state)
 {
 	struct client client;
@@ -602,6 +638,7 @@ int main(void)
 		TEST(test_packets_are_relayed),
 		TEST(test_frames_come_in_pieces),
 		TEST(test_bad_frames_close),
+		TEST(test_garbage_leaves_nothing),
 		TEST(test_unknown_frames_are_skipped),
 		TEST(test_not_here_is_for_disco),
 		TEST(test_gone_is_for_receivers),

@@ -8,6 +8,7 @@ import ssl
 
 import pytest
 
+from daemon import ROOT
 from machine import need_namespaces
 from tailnet import Tailnet
 from tailscale import NET4, OLDER, program
@@ -15,32 +16,13 @@ from traffic import wait_ping
 from wait import wait_until
 
 NAME = "control.example.org"
-PROXIED = """
+AROUND = """
 daemon off;
 user root;
 pid {folder}/nginx.pid;
 error_log stderr;
 events {{ }}
-http {{
-  access_log off;
-  map $http_upgrade $connection_upgrade {{ default upgrade; "" close; }}
-  server {{
-    listen 80; listen 443 ssl;
-    server_name {name};
-    ssl_certificate {cert}; ssl_certificate_key {key};
-    location / {{
-      proxy_pass http://127.0.0.1:8080;
-      proxy_http_version 1.1;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_buffering off;
-      proxy_read_timeout 1h;
-    }}
-  }}
-}}
+http {{ access_log off; {example} }}
 """
 
 
@@ -131,7 +113,7 @@ def test_https(net, authority):
 
 
 def test_behind_a_proxy(net, authority):
-    """nginx has the certificate; the server behind it speaks plain HTTP and believes what nginx says."""
+    """nginx, set up as our example says, has the certificate; the server behind it speaks plain HTTP and believes it."""
     if not shutil.which("nginx"):
         pytest.skip("nginx is not installed")
     cert, key = authority.issue("proxy")
@@ -139,7 +121,10 @@ def test_behind_a_proxy(net, authority):
     tailnet = secure(net, authority, http)
     assert tailnet.doctor()["server_url"]["state"] == "failed", "nobody listens there yet"
     config = authority.folder / "nginx.conf"
-    config.write_text(PROXIED.format(folder=authority.folder, name=NAME, cert=cert, key=key))
+    example = (ROOT / "configs" / "reverse-proxy.nginx").read_text()
+    for ours, here in (("vpn.example.com.crt", cert), ("vpn.example.com.key", key)):
+        example = example.replace(f"/etc/nginx/{ours}", str(here))
+    config.write_text(AROUND.format(folder=authority.folder, example=example.replace("vpn.example.com", NAME)))
     nginx = tailnet.server.start("nginx", "-c", config, name="nginx")
     wait_until(lambda: served(tailnet) == "proxy", "nginx serves")
     a, b = tailnet.joined("a"), tailnet.joined("b")

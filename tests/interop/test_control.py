@@ -2,6 +2,7 @@
 """Unmodified Tailscale clients in a tailnet of ours, with the real derper as relay. See tailscale.py for
 the drawing."""
 
+import ipaddress
 import json
 import signal
 import urllib.request
@@ -212,6 +213,16 @@ def test_subnet_router(tailnet):
     tailnet.cli("nodes", "approve-routes", "-i", "router", "-r", "10.77.0.0/24")
     b.wait_peer("router", PrimaryRoutes=["10.77.0.0/24"])
     wait_ping(b.machine, "10.77.0.2", timeout=30)
+    # the same hosts at a site of number 7, by IPv6: for networks that overlap
+    via = router.run("debug", "via", "7", "10.77.0.0/24").stdout.strip()
+    router.run("set", f"--advertise-routes=10.77.0.0/24,{via}")
+    router.machine.sysctl("net.ipv6.conf.all.forwarding", 1)
+    wait_until(lambda: via in tailnet.node("router")["availableRoutes"], "the route is offered")
+    tailnet.cli("nodes", "approve-routes", "-i", "router", "-r", f"10.77.0.0/24,{via}")
+    b.wait_peer("router", PrimaryRoutes=["10.77.0.0/24", via])
+    wait_ping(b.machine, str(ipaddress.ip_network(via)[2]), timeout=30)
+    # its name, which clients make themselves; with a domain behind it they know it in ts.net alone
+    assert "fd7a:115c:a1e0:b1a:0:7:a4d:2" in b.run("dns", "query", "10-77-0-2-via-7", "AAAA").stdout
     tailnet.cli("nodes", "approve-routes", "-i", "router", "-r", "")
     b.wait_peer("router", PrimaryRoutes=None)
 

@@ -52,7 +52,7 @@ static struct hosts4 *table_new4(uint32_t live)
 
 	if (h) {
 		h->mask = n - 1;
-		h->shift = 64 - (uint32_t)__builtin_ctz(n);
+		h->shift = 64 - (uint32_t)__builtin_ctz(n / 8);
 	}
 	return h;
 }

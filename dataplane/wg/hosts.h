@@ -10,6 +10,7 @@
  * keeps its address as long as its table lives; a value changes by one store. A full table is
  * replaced by a larger one and goes to the `retire` function.
  */
+#include <endian.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -33,9 +34,9 @@ void hosts_fini(struct hosts *hosts); /* no reader is left */
 /* ---- readers --------------------------------------------------------------------------------- */
 
 struct hosts4 {
-	uint32_t mask, shift;
-	uint32_t used, live;      /* the writer's: places with an address, with a value */
-	_Atomic uint64_t slots[]; /* address << 32 | value + 1; 0: empty */
+	_Alignas(64) uint32_t mask, shift; /* shift: leaves the number of a line */
+	uint32_t used, live;               /* the writer's: places with an address, with a value */
+	_Alignas(64) _Atomic uint64_t slots[]; /* address << 32 | value + 1; 0: empty */
 };
 
 struct hosts6_slot {
@@ -51,9 +52,12 @@ struct hosts6 {
 
 #define HOSTS_GONE UINT32_MAX /* in a slot: an address that has no value any more */
 
+/* Eight neighbours share a cache line: addresses are mostly given out one after the other. */
 static inline uint32_t hosts_place4(const struct hosts4 *h, uint32_t addr_be)
 {
-	return (uint32_t)(addr_be * 0x9e3779b97f4a7c15u >> h->shift);
+	uint32_t addr = be32toh(addr_be);
+
+	return (uint32_t)((addr >> 3) * 0x9e3779b97f4a7c15u >> h->shift << 3) | (addr & 7);
 }
 
 static inline uint32_t hosts_place6(const struct hosts6 *h, const uint64_t addr[static 2])

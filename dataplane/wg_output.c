@@ -28,8 +28,6 @@ static const struct drop_reason wg_output_drops[] = {
 
 struct sealing {
 	struct aead_item items[NODE_BURST_MAX];
-	struct keypair *keypairs[NODE_BURST_MAX];
-	uint16_t places[NODE_BURST_MAX];
 	uint16_t n;
 };
 
@@ -142,12 +140,23 @@ struct run {
 	const struct dp_tunnel *tunnel;
 	struct keypair *keypair;
 	const struct packet_path *path;
-	uint32_t next_hop;
-	uint8_t flags; /* PACKET_ROUTED, when next_hop is known */
+	uint64_t counter;  /* of the next packet */
+	uint32_t next_hop; /* FIB_NONE: not known */
 	uint16_t verdict;
-	uint32_t packets, bytes;
-	bool data;
+	uint8_t routed; /* PACKET_ROUTED, when next_hop is known */
 };
+
+/* The first of n counters. Nobody but workers takes any: one that is alone saves the locked add. */
+static uint64_t counter_take(const struct worker *w, struct keypair *kp, uint64_t n)
+{
+	uint64_t counter;
+
+	if (!w->alone)
+		return atomic_fetch_add_explicit(&kp->send_counter, n, memory_order_relaxed);
+	counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
+	atomic_store_explicit(&kp->send_counter, counter + n, memory_order_relaxed);
+	return counter;
+}
 
 /* False: packets to this peer cannot leave, and `verdict` says why. */
 static bool run_begin(struct worker *w, const struct target *target, struct run *run)
@@ -156,78 +165,31 @@ static bool run_begin(struct worker *w, const struct target *target, struct run 
 
 	run->tunnel = t;
 	run->keypair = target->keypair;
-	run->packets = run->bytes = 0;
-	run->data = false;
 	run->verdict = VERDICT_DROP(t ? DROP_NO_ENDPOINT : DROP_NO_PEER);
 	if (!t || !target->path)
 		return false;
 	run->verdict = t->ports_underlay ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
 	run->path = &target->path->path;
-	run->flags = 0;
+	run->routed = 0;
+	run->next_hop = FIB_NONE;
 	if (t->ports_underlay && w->table->fib) {
-		run->flags = PACKET_ROUTED;
+		run->routed = PACKET_ROUTED;
 		run->next_hop = path_hop(w, target->path);
 	}
 	return true;
 }
 
-static uint16_t packet_admit(struct run *run, struct rte_mbuf *m)
+static void datagram_fill(struct rte_mbuf *m, const struct run *run, uint8_t tos)
 {
 	struct packet *p = packet_of(m);
-	bool data = m->data_len > 0;
-	uint8_t tos = data ? ecn_of(rte_pktmbuf_mtod(m, uint8_t *)) : 0;
 
-	if (!room_make(m, run->tunnel->mtu))
-		return VERDICT_DROP(DROP_NO_ROOM);
 	p->kind = PACKET_DATAGRAM;
+	p->flags = (uint8_t)((p->flags & ~PACKET_ROUTED) | run->routed);
+	p->out_port = run->path->port;
+	p->next_hop = run->next_hop;
 	p->path = *run->path;
 	p->path.tos = tos;
 	p->path.local_port = run->tunnel->listen_port;
-	p->out_port = run->path->port;
-	p->flags = (uint8_t)((p->flags & ~PACKET_ROUTED) | run->flags);
-	p->next_hop = run->flags ? run->next_hop : p->next_hop;
-	run->data |= data;
-	run->packets++;
-	run->bytes += m->data_len;
-	return run->verdict;
-}
-
-static void run_count(struct worker *w, const struct run *run, uint32_t peer)
-{
-	struct peer_slot *slot = &peers.slots[peer];
-	struct peer_traffic *traffic = &peers.traffic[w->id][peer];
-
-	traffic->tx_packets += run->packets;
-	traffic->tx_bytes += run->bytes;
-	sent(w, slot, peer, run->data);
-	rekey_when_due(w, slot, peer, run->keypair);
-}
-
-/* A run of packets to one peer: pkts[0..n-1], whose places in the burst begin with `first`. */
-static void run_admit(struct worker *w, struct sealing *s, const struct target *target,
-	struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t first, uint16_t n)
-{
-	struct run run;
-
-	if (!keypair_usable(w, target->keypair)) {
-		for (uint16_t i = 0; i < n; i++)
-			verdicts[i] = stage(w, pkts[i]);
-		return;
-	}
-	if (!run_begin(w, target, &run)) {
-		for (uint16_t i = 0; i < n; i++)
-			verdicts[i] = run.verdict;
-		return;
-	}
-	for (uint16_t i = 0; i < n; i++) {
-		verdicts[i] = packet_admit(&run, pkts[i]);
-		if (VERDICT_IS_DROP(verdicts[i]))
-			continue;
-		s->keypairs[s->n] = run.keypair;
-		s->places[s->n++] = (uint16_t)(first + i);
-	}
-	if (run.packets)
-		run_count(w, &run, packet_of(pkts[0])->peer);
 }
 
 static void item_fill(
@@ -249,6 +211,59 @@ static void item_fill(
 	item->aad_len = 0;
 }
 
+/* A run of packets to one peer. Its counters are taken in one go; one that a packet without room
+ * leaves unused is only skipped. Returns how many bytes leave. */
+static uint32_t run_seal(struct sealing *s, struct run *run, struct rte_mbuf **pkts,
+	uint16_t *verdicts, uint16_t n, bool *data)
+{
+	uint32_t bytes = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		bool has_data = m->data_len > 0;
+		uint8_t tos = has_data ? ecn_of(rte_pktmbuf_mtod(m, uint8_t *)) : 0;
+
+		verdicts[i] = VERDICT_DROP(DROP_NO_ROOM);
+		if (!room_make(m, run->tunnel->mtu))
+			continue;
+		verdicts[i] = run->verdict;
+		*data |= has_data;
+		bytes += m->data_len;
+		datagram_fill(m, run, tos);
+		item_fill(&s->items[s->n++], m, run->keypair, run->counter++);
+	}
+	return bytes;
+}
+
+static void run_admit(struct worker *w, struct sealing *s, const struct target *target,
+	struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	uint32_t peer = packet_of(pkts[0])->peer, bytes, before = s->n;
+	struct peer_slot *slot = &peers.slots[peer];
+	struct peer_traffic *traffic = &peers.traffic[w->id][peer];
+	bool data = false;
+	struct run run;
+
+	if (!keypair_usable(w, target->keypair)) {
+		for (uint16_t i = 0; i < n; i++)
+			verdicts[i] = stage(w, pkts[i]);
+		return;
+	}
+	if (!run_begin(w, target, &run)) {
+		for (uint16_t i = 0; i < n; i++)
+			verdicts[i] = run.verdict;
+		return;
+	}
+	run.counter = counter_take(w, run.keypair, n);
+	bytes = run_seal(s, &run, pkts, verdicts, n, &data);
+	if (s->n == before)
+		return;
+	traffic->tx_packets += s->n - before;
+	traffic->tx_bytes += bytes;
+	sent(w, slot, peer, data);
+	rekey_when_due(w, slot, peer, run.keypair);
+}
+
 /* Asks for what the peers' slots lead to: a burst to many peers waits for it once. */
 static void targets_find(struct rte_mbuf **pkts, struct target *targets, uint16_t n)
 {
@@ -260,32 +275,6 @@ static void targets_find(struct rte_mbuf **pkts, struct target *targets, uint16_
 		targets[i].path = atomic_load_explicit(&slot->path, memory_order_acquire);
 		rte_prefetch0(targets[i].keypair);
 		rte_prefetch0(targets[i].path);
-	}
-}
-
-/* The first of n counters. Nobody but workers takes any: one that is alone saves the locked add. */
-static uint64_t counter_take(const struct worker *w, struct keypair *kp, uint64_t n)
-{
-	uint64_t counter;
-
-	if (!w->alone)
-		return atomic_fetch_add_explicit(&kp->send_counter, n, memory_order_relaxed);
-	counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
-	atomic_store_explicit(&kp->send_counter, counter + n, memory_order_relaxed);
-	return counter;
-}
-
-static void counters_take(const struct worker *w, struct sealing *s, struct rte_mbuf **pkts)
-{
-	for (uint16_t k = 0, end; k < s->n; k = end) {
-		struct keypair *kp = s->keypairs[k];
-		uint64_t counter;
-
-		for (end = k + 1; end < s->n && s->keypairs[end] == kp; end++)
-			;
-		counter = counter_take(w, kp, (uint64_t)(end - k));
-		for (uint16_t j = k; j < end; j++)
-			item_fill(&s->items[j], pkts[s->places[j]], kp, counter++);
 	}
 }
 
@@ -303,9 +292,8 @@ static void wg_output_process(
 
 		for (end = i + 1; end < n && packet_of(pkts[end])->peer == peer; end++)
 			;
-		run_admit(w, &s, &targets[i], pkts + i, verdicts + i, i, (uint16_t)(end - i));
+		run_admit(w, &s, &targets[i], pkts + i, verdicts + i, (uint16_t)(end - i));
 	}
-	counters_take(w, &s, pkts);
 	aead_seal(s.items, s.n);
 }
 

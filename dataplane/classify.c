@@ -442,6 +442,7 @@ static uint16_t usual_data(
 	memcpy(p->path.local, ip + 16, 4);
 	p->kind = PACKET_DATAGRAM;
 	p->tunnel = usual->tunnel;
+	index_prefetch(udp + 8);
 	cut(m, sizeof(struct rte_ether_hdr) + 28, len - 8);
 	return CLASSIFY_WG_INPUT;
 }

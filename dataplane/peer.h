@@ -168,3 +168,12 @@ static inline struct keypair *keypair_by_index(uint32_t index)
 
 	return kp && kp->local_index == index ? kp : NULL;
 }
+
+/* Asks for the entry of a data message's key pair. */
+static inline void index_prefetch(const uint8_t *message)
+{
+	struct le32 index;
+
+	memcpy(&index, message + offsetof(struct message_data, receiver_index), sizeof(index));
+	rte_prefetch0(&peers.indices[le32_get(index) & peers.index_mask]);
+}

@@ -48,6 +48,7 @@ static void packet_prefetch(struct rte_mbuf *m)
 {
 	rte_prefetch0(packet_of(m));
 	rte_prefetch0(rte_pktmbuf_mtod(m, const void *));
+	rte_prefetch0(rte_pktmbuf_mtod_offset(m, const void *, RTE_CACHE_LINE_SIZE));
 }
 
 static uint16_t queue_poll(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts,

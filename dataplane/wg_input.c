@@ -285,7 +285,8 @@ static void keypairs_find(struct rte_mbuf **pkts, struct keypair **found, uint16
 }
 
 /* What the peers' packets are going to change or be compared with, once they are open. */
-static void slots_prefetch(unsigned worker, const struct opening *opening)
+static void slots_prefetch(
+	unsigned worker, const struct opening *opening, struct rte_mbuf *const *pkts)
 {
 	for (uint16_t k = 0; k < opening->n; k++) {
 		uint32_t peer = opening->keypairs[k]->peer;
@@ -293,9 +294,12 @@ static void slots_prefetch(unsigned worker, const struct opening *opening)
 		rte_prefetch0(&peers.slots[peer]);
 		__builtin_prefetch(&peers.traffic[worker][peer], 1);
 	}
+	/* IPv4 paths are compared with what the slot itself has of them */
 	for (uint16_t k = 0; k < opening->n; k++)
-		rte_prefetch0(atomic_load_explicit(
-			&peers.slots[opening->keypairs[k]->peer].path, memory_order_relaxed));
+		if (packet_of(pkts[opening->places[k]])->path.family != AF_INET)
+			rte_prefetch0(
+				atomic_load_explicit(&peers.slots[opening->keypairs[k]->peer].path,
+					memory_order_relaxed));
 }
 
 static void opening_fill(struct worker *w, struct opening *opening, struct rte_mbuf **pkts,
@@ -315,7 +319,7 @@ static void opening_fill(struct worker *w, struct opening *opening, struct rte_m
 		opening->places[k] = i;
 		opening->n++;
 	}
-	slots_prefetch(w->id, opening);
+	slots_prefetch(w->id, opening, pkts);
 }
 
 /* The peers that the inner sources belong to, for those packets that are to be asked for. */

@@ -30,6 +30,10 @@
 static const uint8_t plain_mac[6] = {2, 0, 0, 0, 0, 1}, mirror_mac[6] = {2, 0, 0, 0, 0, 2};
 static const uint8_t their_mac[6] = {2, 0, 0, 0, 0, 9};
 
+/* What graph nodes ask to be fetched. */
+struct peers peers;
+static struct index_entry no_index;
+
 static struct rte_mempool *pool;
 static struct worker worker;
 static struct dp_table table;
@@ -75,6 +79,7 @@ static inline void address_add(const char *text, uint16_t port, uint16_t vlan)
 
 static inline void tables_start(void)
 {
+	peers.indices = &no_index;
 	for (unsigned i = 0; i < 2; i++) {
 		ports[i].type = PORT_ETHER;
 		ports[i].index = (uint16_t)i;

@@ -14,9 +14,6 @@
 #define PEERS 32
 #define OTHER_TUNNEL 1 /* beside TUNNEL */
 
-/* What route asks to be fetched for wg_output. */
-struct peers peers;
-
 static struct peer_slot slots[PEERS];
 static struct peer_traffic traffic[PEERS];
 static struct allowedips allowed[2];

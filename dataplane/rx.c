@@ -40,15 +40,21 @@ static void burst_count(struct worker *w, uint16_t n)
 	w->counters.burst_histogram[n == 1 ? 0 : 32 - __builtin_clz((uint32_t)(n - 1))]++;
 }
 
-/* What every graph node is going to read: asked for a few packets ahead, since a NIC has just
- * written it to memory. */
-#define AHEAD 8
+/* Where a frame mostly begins in buffers of ours: to be asked for without reading the mbuf. */
+#define FRAME_AT                                                                                \
+	(sizeof(struct rte_mbuf) + RTE_ALIGN_CEIL(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN) + \
+		RTE_PKTMBUF_HEADROOM)
 
-static void packet_prefetch(struct rte_mbuf *m)
+/* What every graph node is going to read: asked for at once, since a NIC has just written it to
+ * memory. */
+static void burst_prefetch(struct rte_mbuf *const *pkts, uint16_t n)
 {
-	rte_prefetch0(packet_of(m));
-	rte_prefetch0(rte_pktmbuf_mtod(m, const void *));
-	rte_prefetch0(rte_pktmbuf_mtod_offset(m, const void *, RTE_CACHE_LINE_SIZE));
+	for (uint16_t i = 0; i < n; i++) {
+		rte_prefetch0(pkts[i]);
+		rte_prefetch0(packet_of(pkts[i]));
+		rte_prefetch0((char *)pkts[i] + FRAME_AT);
+		rte_prefetch0((char *)pkts[i] + FRAME_AT + RTE_CACHE_LINE_SIZE);
+	}
 }
 
 static uint16_t queue_poll(struct worker *w, struct port_queue *q, struct rte_mbuf **pkts,
@@ -62,11 +68,8 @@ static uint16_t queue_poll(struct worker *w, struct port_queue *q, struct rte_mb
 	capture_burst(w, CAPTURE_RX, pkts, n);
 	burst_count(w, n);
 	w->counters.rx_packets += n;
-	for (uint16_t i = 0; i < RTE_MIN(n, AHEAD); i++)
-		packet_prefetch(pkts[i]);
+	burst_prefetch(pkts, n);
 	for (uint16_t i = 0; i < n; i++) {
-		if (i + AHEAD < n)
-			packet_prefetch(pkts[i + AHEAD]);
 		bytes += pkts[i]->pkt_len;
 		switch (packet_of(pkts[i])->kind) {
 		case PACKET_DATAGRAM:

@@ -255,6 +255,22 @@ static const struct op_arg map_args[] = {
 	{0},
 };
 
+static void run_mesh(struct op_call *call, const json_t *args)
+{
+	(void)args;
+	op_reply(call, derp_mesh_status());
+}
+
+static const struct op_column mesh_columns[] = {
+	{"node", "Node", OP_TEXT},
+	{"state", "State", OP_STATE},
+	{"since", "Since", OP_AGO},
+	{"clients", "Clients", OP_COUNT},
+	{"address", "Address", OP_TEXT},
+	{"problem", "Problem", OP_TEXT},
+	{NULL, NULL, OP_TEXT},
+};
+
 static const struct op_arg probe_args[] = {
 	{"url", SETTING_STRING, OP_ARG_POSITIONAL, NULL, NULL,
 		"Another relay, as in https://relay.example.com; without it, this one.", 0},
@@ -269,6 +285,7 @@ const struct op derp_ops[] = {
 		map_args, NULL, run_map, NULL},
 	{"derp probe", "Connects to a relay as a client does, and times each step", OP_READ,
 		probe_args, probe_columns, probe_run, NULL},
+	{"derp mesh", "The other nodes of the region", OP_READ, NULL, mesh_columns, run_mesh, NULL},
 	{"derp close", "Ends the connections of a client", OP_WRITE, close_args, NULL, run_close,
 		NULL},
 	{"derp drain", "Ends all connections bit by bit and takes no new ones, before a restart",

@@ -395,6 +395,18 @@ void stun_request_write(
 	put32(out + last + ATTRIBUTE_SIZE, fingerprint(out, last));
 }
 
+/* derper answers IPv4 so, on its socket for both families. */
+static void unmap(struct net_addr *addr)
+{
+	static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (addr->family != AF_INET6 || memcmp(addr->bytes, prefix, sizeof(prefix)) != 0)
+		return;
+	addr->family = AF_INET;
+	memmove(addr->bytes, addr->bytes + 12, 4);
+	memset(addr->bytes + 4, 0, 12);
+}
+
 static bool mapped_read(const uint8_t *bytes, size_t at, struct net_endpoint *seen)
 {
 	const uint8_t *value = bytes + at + ATTRIBUTE_SIZE;
@@ -406,6 +418,7 @@ static bool mapped_read(const uint8_t *bytes, size_t at, struct net_endpoint *se
 	seen->addr.family = len == 8 ? AF_INET : AF_INET6;
 	memcpy(seen->addr.bytes, value + 4, len - 4);
 	xor_address(seen->addr.bytes, len - 4, bytes);
+	unmap(&seen->addr);
 	return true;
 }
 

@@ -6,8 +6,10 @@ import secrets
 import pytest
 
 from certificates import Authority
+from daemon import Tailplaned
 from derp_client import Talker
 from tailscale import Derper, Internet, program
+from wait import wait_until
 
 MESH_KEY = secrets.token_hex(32)
 
@@ -125,3 +127,27 @@ def test_plain(internet, relay):
         a.wait("up"), b.wait("up")
         assert not a.facts()["fast"]
         exchange(a, b)
+
+
+def test_probe(internet, authority, relay):
+    """What `derp probe` says of derper, and of what is none."""
+    machine = internet.machine("ours", 11)
+    daemon = Tailplaned(machine, {"plugins": ["derp"], "core": {"http": {"listen_addr": [":80"]}}},
+                        environment=authority.env)
+    daemon.start()
+    with Talker(machine, f"https://{relay.machine.outside}", env=authority.env) as client:
+        key = client.wait("up")["server"]
+    found = daemon.call("derp probe", url=f"https://{relay.machine.outside}")
+    assert "problem" not in found and found["key"] == key and found["pin"] == f"sha256-raw:{relay.pin}"
+    assert found["fast_start"] and found["tls"] == "TLSv1.3" and "Test authority" in found["issuer"]
+    assert 0 < found["tcp"] < found["handshake"] and 0 < found["ping"] < 1e9
+    assert 0 < found["rtt_min"] <= found["rtt_median"] <= found["rtt_max"] < 1e9
+    assert found["stun"][0]["seen_as"].startswith(f"{machine.outside}:") and 0 < found["stun"][0]["rtt"] < 1e9
+    assert "problem" in daemon.call("derp probe", url=f"https://{relay.machine.outside}:444")
+    relay.program.kill()
+    assert "refused" in daemon.call("derp probe", url=f"https://{relay.machine.outside}")["problem"]
+    stranger = internet.machine("stranger", 12)
+    stranger.start("python3", "-m", "http.server", "80", name="web")
+    wait_until(lambda: ":80" in stranger.run("ss", "-Hltn").stdout, "a web server listens")
+    found = daemon.call("derp probe", url=f"http://{stranger.outside}")
+    assert "404" in found["problem"] and found["stun"][0]["problem"] == "no answer"

@@ -76,6 +76,20 @@ static void test_every_bit(void **state)
 		assert_false(stun_request_read(request, len, got));
 }
 
+/* An IPv4 address as an IPv6 one, as derper has it, is an IPv4 address. */
+static void test_mapped(void **state)
+{
+	struct net_endpoint from = {.addr.family = AF_INET6, .port = 41641}, seen;
+	uint8_t out[STUN_ANSWER_MAX];
+	char text[NET_ENDPOINT_STRLEN];
+
+	(void)state;
+	memcpy(from.addr.bytes, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\x37\x00\x0b", 16);
+	assert_true(stun_answer_read(
+		out, stun_answer_write(out, request + 8, &from), request + 8, &seen));
+	assert_string_equal(net_endpoint_format(&seen, text), "10.55.0.11:41641");
+}
+
 /* Requests that others make: without SOFTWARE, with another, the fingerprint not last. */
 static void test_others(void **state)
 {
@@ -104,6 +118,7 @@ int main(void)
 		cmocka_unit_test(test_request),
 		cmocka_unit_test(test_answer),
 		cmocka_unit_test(test_every_bit),
+		cmocka_unit_test(test_mapped),
 		cmocka_unit_test(test_others),
 	};
 

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The relay beside the control server, as the quickstart has it: plain HTTP for control, TLS of its own for
+the relay, nothing from outside. See tailscale.py for the drawing."""
+
+import json
+import socket
+
+import pytest
+
+from daemon import Tailplaned
+from machine import Background, need_namespaces
+from tailscale import NET4, Client, Internet
+from traffic import transfer, wait_ping
+from wait import wait_until
+
+ADDRESS = f"{NET4}.2"
+URL = f"http://{ADDRESS}:8080"
+REGION = 999
+
+
+def wall(machine):
+    """No UDP leaves; the tunnel's own interface is no matter."""
+    machine.run("nft", "add table inet wall; add chain inet wall out { type filter hook output priority 0; }; "
+                "add rule inet wall out oifname eth0 meta l4proto udp drop")
+
+
+class Embedded:
+    def __init__(self, net, **derp):
+        need_namespaces()
+        self.internet = Internet(net)
+        self.server = self.internet.machine("server", 2)
+        self.daemon = Tailplaned(self.server, {
+            "plugins": ["control", "derp"],
+            "core": {"http": {"listen_addr": [f"{ADDRESS}:8080"]}},
+            "control": {"server_url": URL, "first_key": False, "dns": {"base_domain": "tail.test"}},
+            "derp": {"tls_listen_addr": [f"{ADDRESS}:8443"], **derp},
+        })
+        self.daemon.start()
+        self.daemon.cli("users", "create", "alice")
+        self.wait_works()
+        self.clients = 0
+
+    def ask(self, *args):
+        return json.loads(self.daemon.cli("-o", "json", *args).stdout)
+
+    def wait_works(self):
+        wait_until(lambda: self.ask("derp", "status")["works"] == "yes", "the relay works", 30)
+
+    def joined(self, name, before=lambda machine: None):
+        self.clients += 1
+        machine = self.internet.machine(name, 10 + self.clients)
+        before(machine)
+        client = Client(machine)
+        client.up(URL, self.daemon.cli("preauthkeys", "create", "-u", "alice").stdout.strip())
+        return client
+
+    def connected(self):
+        return {row["key"] for row in self.ask("derp", "clients")}
+
+    def key_of(self, name):
+        return next(n["nodeKey"] for n in self.ask("nodes", "list") if n["givenName"] == name)
+
+
+@pytest.fixture
+def embedded(net):
+    return Embedded(net)
+
+
+def relayed(a, b, timeout=60):
+    wait_ping(a.machine, b.ip4, timeout=timeout)
+    peer = a.peers()[b.machine.name]
+    assert not peer["CurAddr"] and peer["Relay"] == "tailplane"
+
+
+def test_nothing_from_outside(embedded):
+    """Two clients without UDP: ping, 100 MB, checksummed. They find the relay by its pin alone, the same after a
+    restart; and when the daemon is killed in the midst of a file, the file arrives all the same."""
+    a, b = embedded.joined("a", wall), embedded.joined("b", wall)
+    a.wait_peer("b", Online=True)
+    relayed(a, b)
+    transfer(a.machine, b.machine, b.ip4, megabytes=100)
+    assert embedded.connected() >= {embedded.key_of("a"), embedded.key_of("b")}
+    pin = embedded.ask("derp", "map")["Regions"][str(REGION)]["Nodes"][0]["CertName"]
+    embedded.daemon.restart()
+    relayed(a, b)
+    flow = Background(transfer, a.machine, b.machine, b.ip4, megabytes=100)
+    wait_until(lambda: sum(row["bytes_in"] for row in embedded.ask("derp", "clients")) > 4 << 20, "it flows", 30)
+    embedded.daemon.program.kill()
+    assert flow.is_alive()
+    embedded.daemon.start()
+    flow.result(120)  # what was on its way is sent again
+    relayed(a, b)
+    assert embedded.ask("derp", "map")["Regions"][str(REGION)]["Nodes"][0]["CertName"] == pin
+
+
+def test_what_clients_say(embedded):
+    """netcheck measures it, by STUN and, without UDP, by HTTPS; `debug derp` finds no fault but that one region is
+    few."""
+    a = embedded.joined("a")
+    report = json.loads(a.run("netcheck", "--format=json").stdout)
+    assert report["UDP"] and report["RegionLatency"][str(REGION)] > 0 and report["PreferredDERP"] == REGION
+    told = json.loads(a.run("debug", "derp", str(REGION)).stdout)
+    info = "\n".join(told["Info"])
+    assert "Successfully established a DERP connection" in info and "returned IPv4 STUN response" in info
+    assert not [e for e in told["Errors"] or [] if "IPv6" not in e]
+    wall(a.machine)
+    report = json.loads(a.run("netcheck", "--format=json").stdout)
+    assert not report["UDP"] and report["RegionLatency"][str(REGION)] > 0
+
+
+def test_who_is_let_in(embedded):
+    """Nodes are; who was deleted or has expired is disconnected at once, and not let in again."""
+    a, b = embedded.joined("a"), embedded.joined("b")
+    a.wait_peer("b", Online=True)
+    keys = embedded.key_of("a"), embedded.key_of("b")
+    wait_until(lambda: embedded.connected() >= set(keys), "both are connected", 30)
+    a.machine.run("ip", "link", "set", "eth0", "down")  # so that it does not go by itself
+    embedded.daemon.cli("nodes", "delete", "-i", "a")
+    wait_until(lambda: keys[0] not in embedded.connected(), "the deleted one is disconnected")
+    embedded.daemon.cli("nodes", "expire", "-i", "b")
+    wait_until(lambda: keys[1] not in embedded.connected(), "the expired one is disconnected")
+    denied = embedded.ask("derp", "status")["denied"]
+    a.machine.run("ip", "link", "set", "eth0", "up")
+    wait_until(lambda: embedded.ask("derp", "status")["denied"] > denied, "it is refused", 60)
+    assert keys[0] not in embedded.connected()
+
+
+# What package net/stun of Tailscale 1.102.4 sends.
+STUN_REQUEST = bytes.fromhex("000100142112a4420102030405060708090a0b0c802200087461696c6e6f646580280004b32c370f")
+
+
+def stun_answers(machine):
+    with machine.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(1)
+        sock.sendto(STUN_REQUEST, (ADDRESS, 3478))
+        try:
+            return sock.recv(512)[:2] == b"\x01\x01"
+        except TimeoutError:
+            return False
+
+
+def test_silent_while_broken(embedded):
+    """STUN answers only while the relay can be used: clients would choose it, and not leave."""
+    a = embedded.internet.machine("a", 11)
+    assert stun_answers(a)
+    embedded.server.run("nft", "add table inet wall; add chain inet wall in { type filter hook input priority 0; }; "
+                        "add rule inet wall in tcp dport 8443 reject with tcp reset")
+    wait_until(lambda: not stun_answers(a), "STUN is silent", 60)
+    assert "silent" in embedded.ask("derp", "status")["stun"]
+    embedded.server.run("nft", "delete", "table", "inet", "wall")
+    embedded.wait_works()
+    assert stun_answers(a)

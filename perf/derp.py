@@ -11,10 +11,8 @@ machine with other work spoils little; beside them stands what went through in t
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
-import platform
 import re
 import socket
 import ssl
@@ -27,10 +25,13 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests/lib"))
+sys.path[:0] = [str(ROOT / "perf"), str(ROOT / "tests/lib")]
+sys.dont_write_bytecode = True
 
 from daemon import libconfig  # noqa: E402
 from gobuild import go_program  # noqa: E402
+from report import host, writer  # noqa: E402
+from report.derp import targets, text  # noqa: E402
 from wait import wait_until  # noqa: E402
 
 LOAD = ROOT / "build/perf/derp_load"
@@ -152,8 +153,6 @@ class Derper(Relay):
 
 
 class Tailplane(Relay):
-    """Its STUN, where the build has it, is on the port that it is told."""
-
     def command(self):
         tls = {}
         if self.tls:
@@ -276,6 +275,7 @@ class Cell(NamedTuple):
     options: tuple = ()
     ideal: bool = False  # also of the relay that only carries
     delays: bool = False
+    once: bool = False  # not in every round: long, and steady
 
 
 CELLS = {
@@ -291,10 +291,10 @@ CELLS = {
     "setup-ticket": Cell(True, set_up, ("--resume",), ideal=True),
     "setup-plain": Cell(False, set_up, ideal=True),
     "stun": Cell(False, stun, ideal=True),
-    "stall-plain": Cell(False, stall, delays=True),
-    "stall-tls": Cell(True, stall, delays=True),
-    "memory-plain": Cell(False, memory),
-    "idle-tls": Cell(True, idle),
+    "stall-plain": Cell(False, stall, delays=True, once=True),
+    "stall-tls": Cell(True, stall, delays=True, once=True),
+    "memory-plain": Cell(False, memory, once=True),
+    "idle-tls": Cell(True, idle, once=True),
 }
 
 
@@ -332,14 +332,14 @@ ROWS = [
 ]
 
 
-def one_round(name, args):
+def one_round(name, args, first):
     """Each cell has a relay of its own, so that none inherits another's memory."""
     cells = {}
     for key in args.cells:
         cell = CELLS[key]
-        if name == "ideal" and not cell.ideal:
+        if (name == "ideal" and not cell.ideal) or (cell.once and not first):
             continue
-        with RELAYS[name](cell.tls, args.quick, cell.delays) as relay:
+        with RELAYS[name](cell.tls, args.quick, cell.delays or args.first) as relay:
             cells[key] = cell.measure(relay, args.seconds, *cell.options)
     return cells
 
@@ -378,39 +378,17 @@ def ceiling_line(results, cells):
     return "The generator's own ceiling, Gbit/s for each second of its CPU time: " + ", ".join(parts) + "." if parts else ""
 
 
-def command(*args):
-    return subprocess.run(args, capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
+def how_measured(args):
+    return {"derper": DERPER_VERSION, "go": host.command("go", "version").removeprefix("go version "),
+            "openssl": host.command("openssl", "version").split(" (", 1)[0], "relay_core": RELAY_CORE,
+            "load_core": LOAD_CORE, "rounds": args.rounds, "seconds": args.seconds}
 
 
-def cpu_name():
-    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return found.group(1) if found else platform.machine()
-
-
-def machine():
-    return {"cpu": cpu_name(), "cores": os.cpu_count(), "kernel": platform.release(),
-            "compiler": command("cc", "--version").split("\n", 1)[0], "openssl": command("openssl", "version"),
-            "go": command("go", "version"), "derper": DERPER_VERSION,
-            "commit": command("git", "rev-parse", "--short", "HEAD"), "date": datetime.date.today().isoformat()}
-
-
-def report(about, rows, notes, args):
-    names = args.relays
-    others = [name for name in names if name != "derper"] if "derper" in names else []
-    lines = [f"# DERP relay, {about['date']}", "",
-             f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, {about['compiler']}, {about['openssl']}, "
-             f"commit {about['commit']}; derper {about['derper']} ({about['go']}). The relay on core {RELAY_CORE}, its clients "
-             f"on core {LOAD_CORE}, 16 pairs with 24 packets under way each; for each second of the relay's CPU time; medians "
-             f"of {args.rounds} interleaved rounds, {args.seconds} s each (lowest–highest).", "",
-             "| | " + " | ".join(names + [f"{name}, times better" for name in others]) + " |",
-             "| --- |" + " --- |" * (len(names) + len(others))]
-    for row in rows:
-        cells = ["{median:.3g} ({min:.3g}–{max:.3g})".format(**row[name]) if row[name] else "" for name in names]
-        cells += ["" if row["times_better"][name] is None else f"{row['times_better'][name]:.2f}" for name in others]
-        lines.append("| " + " | ".join([row["label"], *cells]) + " |")
-    for note in notes:
-        lines += ["", note]
-    return "\n".join(lines) + "\n"
+def save(data, lines):
+    machine = data["machine"]
+    base = writer.RESULTS / f"{machine['date']}-{host.slug(machine['kind'])}-derp"
+    base.with_suffix(".md").write_text("\n".join([f"# DERP relay, {machine['kind']}, {machine['date']}", "", *lines]).rstrip() + "\n")
+    base.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
 
 
 def arguments():
@@ -420,7 +398,9 @@ def arguments():
     parser.add_argument("--cells", default=",".join(CELLS), help="some of %(default)s")
     parser.add_argument("--relays", default=",".join(RELAYS), help="some of %(default)s")
     parser.add_argument("--quick", action="store_true", help="small crowds")
+    parser.add_argument("--first", action="store_true", help="before all other work of the machine, which may starve")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--save", action="store_true", help="write perf/results/DATE-CPU-derp.{md,json}")
     args = parser.parse_args()
     args.cells, args.relays = args.cells.split(","), args.relays.split(",")
     for chosen, known in ((args.cells, CELLS), (args.relays, RELAYS)):
@@ -431,17 +411,20 @@ def arguments():
 
 def main():
     args = arguments()
+    started, stolen, machine = time.monotonic(), host.stolen_seconds(), host.describe()
     results = {name: [] for name in args.relays}
     for i in range(args.rounds):
         for name in args.relays:
             print(f"round {i + 1} of {args.rounds}: {name}", file=sys.stderr)
-            results[name].append(one_round(name, args))
-    about, rows = machine(), summary(results, args.cells)
-    notes = [note for note in [ceiling_line(results, args.cells)] if note]
-    if args.json:
-        print(json.dumps({"machine": about, "results": rows, "rounds": results, "notes": notes}, indent=1))
-    else:
-        print(report(about, rows, notes, args))
+            results[name].append(one_round(name, args, first=i == 0))
+    data = {"machine": machine, "how": how_measured(args), "results": summary(results, args.cells), "rounds": results,
+            "notes": [note for note in [ceiling_line(results, args.cells)] if note]}
+    machine["stolen_s"] = round(host.stolen_seconds() - stolen, 2)
+    lines = [*writer.machine_lines(machine, (time.monotonic() - started) / 60), *text(data), "## Targets", "",
+             *writer.target_lines(targets(data, None))]
+    print(json.dumps(data, indent=1) if args.json else "\n".join(lines))
+    if args.save:
+        save(data, lines)
 
 
 if __name__ == "__main__":

@@ -137,11 +137,16 @@ static void order_all(const struct order *order)
 
 static void close_key(struct derp_loop *loop, const struct order *order)
 {
-	for (uint32_t i = 0; i < loop->n_slots; i++) {
+	struct peer *peer = peer_find(loop, order->key.bytes);
+
+	while (peer && peer->conns)
+		conn_close(peer->conns);
+	/* those too that are not listed yet */
+	for (uint32_t i = 0; i < loop->n_slots && loop->asking; i++) {
 		struct conn *conn = loop->slots[i].conn;
 
-		/* those too that are not listed yet */
-		if (conn && !conn->link && memcmp(&conn->key, &order->key, sizeof(conn->key)) == 0)
+		if (conn && conn->state == CONN_ASKING &&
+			memcmp(&conn->key, &order->key, sizeof(conn->key)) == 0)
 			conn_close(conn);
 	}
 }

@@ -142,17 +142,17 @@ static void on_writable(struct ev_loop *ev, ev_io *io, int revents)
 
 	(void)ev, (void)revents;
 	conn->blocked = false;
+	conn->progress_at = core_now(); /* room came from somewhere */
 	output_flush(conn);
 }
 
 /* The kernel's send buffer shall not hide a queue that nobody reads. */
 static void set_patience(int fd)
 {
-	int unanswered = USER_TIMEOUT_MS, low = NOTSENT_LOWAT, on = 1;
+	int unanswered = USER_TIMEOUT_MS, low = NOTSENT_LOWAT;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unanswered, sizeof(unanswered));
 	setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low, sizeof(low));
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
 static void conn_init(struct conn *conn)
@@ -207,7 +207,8 @@ struct conn *conn_new(struct derp_loop *loop, struct io_stream *stream, enum der
 	atomic_fetch_add_explicit(&server.connections, 1, memory_order_relaxed);
 	ev_io_start(loop->ev, &conn->readable);
 	/* what the front door read ahead, or TLS has opened, wakes nobody */
-	ev_feed_event(loop->ev, &conn->readable, EV_READ);
+	if (wire_pending(conn))
+		ev_feed_event(loop->ev, &conn->readable, EV_READ);
 	conn_timer(conn);
 	return conn;
 }
@@ -251,6 +252,8 @@ void conn_close(struct conn *conn)
 	if (conn->state == CONN_CLOSED)
 		return;
 	forget_client(conn);
+	if (conn->state == CONN_ASKING)
+		loop->asking--;
 	conn->state = CONN_CLOSED;
 	ev_io_stop(loop->ev, &conn->readable);
 	ev_io_stop(loop->ev, &conn->writable);

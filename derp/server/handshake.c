@@ -70,8 +70,10 @@ static void on_answer(struct io_message *message)
 	struct conn *conn = conn_find(question->loop, question->conn);
 
 	if (conn && conn->state == CONN_ASKING) {
+		conn->loop->asking--;
 		if (!question->allowed)
 			COUNT(conn->loop, handshakes_denied, 1);
+		conn->state = CONN_CLAIMING;
 		if (!question->allowed || !claim(conn))
 			conn_close(conn);
 	}
@@ -94,6 +96,7 @@ static bool ask(struct conn *conn, const struct derp_admission *admission)
 	question->loop = conn->loop;
 	question->conn = conn->id;
 	conn->state = CONN_ASKING;
+	conn->loop->asking++;
 	admission->ask(admission->user, &conn->key, &conn->from.addr, question);
 	return true;
 }

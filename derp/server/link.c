@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Connections that this node made to others of its region. Runs on: the link's I/O loop. */
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "relay.h"
 
@@ -20,6 +22,7 @@ struct derp_link *derp_link_open(struct io_stream *stream, const struct public_k
 {
 	static const uint8_t watch[DERP_HEADER_LEN] = {DERP_WATCH_CONNS};
 	struct conn *conn = conn_new(derp_loop_here(), stream, DERP_VIA_MESH);
+	int on = 1;
 
 	if (!conn)
 		return NULL;
@@ -28,6 +31,7 @@ struct derp_link *derp_link_open(struct io_stream *stream, const struct public_k
 	conn->key = *peer;
 	conn->mesh = true;
 	conn->state = CONN_UP;
+	setsockopt(conn->stream->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	conn_timer(conn);
 	output_control(conn, watch, sizeof(watch));
 	return (struct derp_link *)conn;

@@ -413,8 +413,6 @@ static bool write_on(struct conn *conn)
 			return true;
 		if (n < 0 || !consume(conn, (size_t)n))
 			return false;
-		if (ev_is_active(&conn->writable))
-			conn->progress_at = core_now();
 		if ((size_t)n < out.len && !conn->stream->tls && !conn->websocket)
 			conn->blocked = true;
 	}

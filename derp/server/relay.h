@@ -236,6 +236,7 @@ struct derp_loop {
 	struct peer *dead_peers;
 	struct table peers, sightings;
 	struct watcher *watchers;
+	unsigned asking; /* connections of which admission thinks */
 	struct wheel wheel;
 	struct derp_server_conf conf;
 	uint8_t *cipher; /* TLS: what was read and is not opened yet */

@@ -284,6 +284,10 @@ def test_old_clients_are_told(rpcs, clients):
     assert clients(version=65535).request("POST", "/machine/whoami", 0)[0] == 200
 
 
+def test_clients_of_the_future(rpcs, clients):
+    assert clients(version=65535).request("GET", "/machine/whoami")[0] == 200
+
+
 def test_another_key(rpcs, clients):
     error = clients(key="20" * 32).hear("error")["error"]
     assert "the server refuses: the handshake is not for this server's key" in error

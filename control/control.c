@@ -28,6 +28,7 @@
 /* A router's stream ended: others take over unless it comes back within this. */
 #define ROUTE_GRACE_NS (2 * SECOND)
 #define OFFLINE_GRACE_NS (10 * SECOND)
+#define SETTLE_NS (SECOND / 2)
 #define BACKLOG_MAX (256u << 10)
 #define FILLING_MAX (64u << 20)
 
@@ -53,6 +54,7 @@ static struct tailnet_conf tailnet_settings(const struct control_conf *conf)
 		.node_expiry = conf->node.expiry,
 		.ephemeral_timeout = conf->node.ephemeral.inactivity_timeout,
 		.offline_grace = OFFLINE_GRACE_NS,
+		.settle = SETTLE_NS,
 		.route_grace = ROUTE_GRACE_NS,
 		.pending_expiry = conf->tuning.register_cache_expiration,
 		.pending_max = (size_t)conf->tuning.register_cache_max_entries,

@@ -57,7 +57,7 @@ LOOP_CALLBACK(late_report, ev_timer)
 	struct node *node = node_by_id(late->server->tailnet, late->node);
 
 	(void)loop, (void)revents;
-	if (node && !node->ready)
+	if (node && !node->ready && !node->ready_at)
 		report(late->server, node, &late->request, NULL, NULL);
 	late_free(late);
 }
@@ -96,7 +96,7 @@ static void serve_stream(
 		return;
 	if (node->d.cap != request->version)
 		node_report(server->tailnet, node, &said, NULL, NULL);
-	if (!node->ready)
+	if (!node->ready && !node->ready_at)
 		late_start(server, node, request);
 }
 

@@ -330,6 +330,24 @@ static unsigned derive_changes(
 	return what;
 }
 
+/* A client's first report says less than the one that follows within moments, and others need not
+ * be told of it twice. One that never says where it is is told of all the same. */
+static unsigned readiness(struct tailnet *t, struct node *node)
+{
+	bool found = node->info.home_derp || strcmp(node->d.endpoints, "[]") != 0;
+
+	if (node->ready || secret_is_zero(node->d.disco.bytes, sizeof(node->d.disco.bytes)))
+		return 0;
+	if (!found && t->conf.settle) {
+		if (!node->ready_at)
+			node->ready_at = tailnet_clock(t) + t->conf.settle;
+		return 0;
+	}
+	node->ready = true;
+	node->ready_at = 0;
+	return NODE_READY;
+}
+
 void node_take(struct tailnet *t, struct node *node, struct node_data *d, uint64_t fields)
 {
 	unsigned what = 0;
@@ -352,10 +370,7 @@ void node_take(struct tailnet *t, struct node *node, struct node_data *d, uint64
 		node->previous_until = tailnet_clock(t) + PREVIOUS_KEY_NS;
 	}
 	what |= derive_changes(t, node, d, fields);
-	if (!node->ready && !secret_is_zero(node->d.disco.bytes, sizeof(node->d.disco.bytes))) {
-		node->ready = true;
-		what |= NODE_READY;
-	}
+	what |= readiness(t, node);
 	what |= presence_update(t, node);
 	tailnet_tell(t, node, what);
 }

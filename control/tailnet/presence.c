@@ -23,7 +23,7 @@ static void node_due(struct tailnet *t, struct node *node)
 	uint64_t at = sooner(node->offline_at, node->failing_at), first = tailnet_due(t);
 
 	at = sooner(at, sooner(node->expire_at, node->ephemeral_at));
-	at = sooner(at, node->awaited_until);
+	at = sooner(at, sooner(node->awaited_until, node->ready_at));
 	due_set(&t->due, &node->due, at);
 	if (at && (!first || at < first))
 		tailnet_wake(t);
@@ -157,6 +157,11 @@ static void run_node(struct tailnet *t, struct node *node, uint64_t now)
 	unsigned what = 0;
 	bool leaves;
 
+	if (node->ready_at && node->ready_at <= now) {
+		node->ready_at = 0;
+		node->ready = true;
+		what |= NODE_READY;
+	}
 	if (node->failing_at && node->failing_at <= now) {
 		node->failing_at = 0;
 		node->failing = true;

@@ -126,13 +126,13 @@ struct node {
 	/* presence: see presence.c */
 	unsigned sessions, sessions_begun;
 	bool online;  /* what others are told */
-	bool ready;   /* others can use it: it has told its disco key */
+	bool ready;   /* others can use it: it has told its disco key, and where it is */
 	bool expired; /* its key is, and others were told */
 	bool failing; /* for routes: its stream closed, or it did not answer */
 	int64_t seen; /* Unix ns; d.last_seen follows when it goes offline */
 	/* ns, monotonic; 0: not due. `awaited_until`: it served routes before the server's start,
 	 * and keeps them until then */
-	uint64_t offline_at, failing_at, expire_at, ephemeral_at, awaited_until;
+	uint64_t offline_at, failing_at, expire_at, ephemeral_at, awaited_until, ready_at;
 	struct due due;
 
 	void *map; /* the map engine's */
@@ -176,8 +176,9 @@ struct tailnet_conf {
 	uint64_t node_expiry;       /* ns; 0: never */
 	uint64_t ephemeral_timeout; /* ns */
 	uint64_t offline_grace;     /* ns; default 10 s */
-	uint64_t route_grace;       /* ns, from a router's last stream to failover */
-	uint64_t pending_expiry;    /* ns */
+	uint64_t settle;         /* ns, from a node's first report until others are told anyway */
+	uint64_t route_grace;    /* ns, from a router's last stream to failover */
+	uint64_t pending_expiry; /* ns */
 	size_t pending_max;
 	bool device_approval; /* new nodes wait for `nodes approve` */
 	/* Of the state directory, that a backup must hold too; NULL-terminated, they stay. */

@@ -16,6 +16,7 @@ struct ts_client;
 enum node_state {
 	NODE_DOWN,        /* no connection, and wants none until the phase says so */
 	NODE_RETRY,       /* no connection, at `retry_at` */
+	NODE_ASKING,      /* the server's key, as a client that starts does */
 	NODE_CONNECTING,  /* TCP */
 	NODE_REGISTERING, /* up to the answer */
 	NODE_REGISTERED,  /* and that is all */
@@ -38,11 +39,11 @@ struct node {
 	unsigned index;
 	enum node_state state;
 	int fd; /* -1: none */
-	bool writable_wanted, registered, decodes, broken, saw_self, waits_report;
+	bool writable_wanted, asked, registered, decodes, broken, saw_self, said_all;
 	struct ts_client *client;
 	struct private_key machine;
 	uint8_t node_key[32], disco_key[32];
-	int32_t register_stream, map_stream, report_stream;
+	int32_t register_stream, map_stream;
 	char answer[512];
 	size_t answer_len;
 	struct message message;
@@ -117,4 +118,5 @@ bool json_is_object_text(const char *text, size_t len);
 
 /* JSON; good until the next call. */
 const char *say_register(const struct node *node, size_t *len);
-const char *say_map(const struct node *node, bool stream, size_t *len);
+/* `all`: where it is, too, which a client knows a moment after its first map. */
+const char *say_map(const struct node *node, bool stream, bool all, size_t *len);

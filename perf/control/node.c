@@ -54,16 +54,18 @@ static void lost(struct node *node)
 
 /* ---- answers ---- */
 
-static void begin_stream(struct node *node)
+static int32_t ask_map(struct node *node, bool stream)
 {
 	size_t len;
-	const char *text = say_map(node, true, &len);
+	const char *text = say_map(node, stream, node->said_all, &len);
 
-	node->map_stream =
-		ts_client_request(node->client, "POST", "/machine/map", "control", text, len);
-	text = say_map(node, false, &len);
-	node->report_stream =
-		ts_client_request(node->client, "POST", "/machine/map", "control", text, len);
+	return ts_client_request(node->client, "POST", "/machine/map", "control", text, len);
+}
+
+static void begin_stream(struct node *node)
+{
+	node->map_stream = ask_map(node, true);
+	ask_map(node, false);
 	stream_reset(node);
 	node->state = NODE_STREAMING;
 }
@@ -109,6 +111,10 @@ static void on_data(void *user, int32_t stream, const uint8_t *bytes, size_t len
 	if (stream == node->map_stream) {
 		if (!node->broken && !stream_take(node, bytes, len))
 			node->broken = true;
+		if (node->saw_self && !node->said_all) {
+			node->said_all = true;
+			ask_map(node, false);
+		}
 	} else if (stream == node->register_stream &&
 		   node->answer_len + len < sizeof(node->answer)) {
 		memcpy(node->answer + node->answer_len, bytes, len);
@@ -123,8 +129,6 @@ static void on_end(void *user, int32_t stream, uint32_t error)
 
 	if (stream == node->map_stream) {
 		fail(node, "the server ended the stream");
-	} else if (stream == node->report_stream) {
-		node->waits_report = false;
 	} else if (stream == node->register_stream) {
 		node->register_stream = -1;
 		if (!error && strstr(node->answer, "\"MachineAuthorized\":true"))
@@ -176,7 +180,7 @@ static void watch(struct node *node, int how, bool writable)
 		abort();
 }
 
-static void node_open(struct node *node)
+static void client_open(struct node *node)
 {
 	struct load *load = node->load;
 	struct ts_client_conf conf = {.host = load->conf.host,
@@ -188,22 +192,13 @@ static void node_open(struct node *node)
 	const char *text;
 	size_t len;
 
-	node->fd = dial(node);
-	if (node->fd < 0) {
-		fail(node, strerror(-node->fd));
-		lost(node);
-		return;
-	}
 	node->client = ts_client_new(&conf);
 	if (!node->client)
 		abort();
 	node->broken = false;
 	node->answer_len = 0;
-	node->register_stream = node->map_stream = node->report_stream = -1;
+	node->register_stream = node->map_stream = -1;
 	node->state = NODE_CONNECTING;
-	node->since = load_now();
-	load->opening++;
-	load->up++;
 	if (!node->registered) {
 		text = say_register(node, &len);
 		node->register_stream = ts_client_request(
@@ -211,6 +206,23 @@ static void node_open(struct node *node)
 	} else {
 		begin_stream(node);
 	}
+}
+
+static void node_open(struct node *node)
+{
+	node->fd = dial(node);
+	if (node->fd < 0) {
+		fail(node, strerror(-node->fd));
+		lost(node);
+		return;
+	}
+	node->since = load_now();
+	node->load->opening++;
+	node->load->up++;
+	if (node->asked)
+		client_open(node);
+	else
+		node->state = NODE_ASKING;
 	watch(node, EPOLL_CTL_ADD, true);
 }
 
@@ -229,7 +241,6 @@ void node_cut(struct node *node)
 	node->client = NULL;
 	node->load->up--;
 	node->state = NODE_DOWN;
-	node->waits_report = false;
 	stream_reset(node);
 }
 
@@ -271,10 +282,43 @@ static bool read_in(struct node *node)
 	return true;
 }
 
+/* What a client does before anything else, on a connection of its own. */
+static void ask_key(struct node *node, uint32_t events)
+{
+	char text[256];
+	int n;
+
+	if (events & EPOLLIN) {
+		if (recv(node->fd, scratch, sizeof(scratch), 0) > 12 &&
+			memcmp(scratch, "HTTP/1.1 200", 12) == 0)
+			node->asked = true;
+		else
+			fail(node, "the server does not tell its key");
+		node_cut(node);
+		wait_until(node, 0);
+	} else if (events & (EPOLLHUP | EPOLLERR)) {
+		fail(node, "no connection");
+		lost(node);
+	} else if (node->writable_wanted) {
+		n = snprintf(text, sizeof(text),
+			"GET /key?v=%u HTTP/1.1\r\nHost: %s\r\nUser-Agent: "
+			"Go-http-client/1.1\r\n\r\n",
+			node->load->conf.version, node->load->conf.host);
+		if (send(node->fd, text, (size_t)n, MSG_NOSIGNAL) == n)
+			watch(node, EPOLL_CTL_MOD, false);
+		else
+			lost(node);
+	}
+}
+
 void node_event(struct node *node, uint32_t events)
 {
 	if (node->fd < 0)
 		return;
+	if (node->state == NODE_ASKING) {
+		ask_key(node, events);
+		return;
+	}
 	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && !read_in(node)) {
 		if (*ts_client_error(node->client))
 			fail(node, ts_client_error(node->client));
@@ -286,14 +330,8 @@ void node_event(struct node *node, uint32_t events)
 
 void node_report(struct node *node, unsigned number)
 {
-	const char *text;
-	size_t len;
-
 	node->change = number;
-	node->waits_report = true;
-	text = say_map(node, false, &len);
-	node->report_stream =
-		ts_client_request(node->client, "POST", "/machine/map", "control", text, len);
+	ask_map(node, false);
 	if (!send_out(node))
 		lost(node);
 }

@@ -16,30 +16,42 @@ static const char *hex(char *out, const uint8_t *key)
 	return sodium_bin2hex(out, KEY_HEX, key, 32);
 }
 
-static int hostinfo(const struct node *node, char *at, size_t size)
+static int services(const struct node *node, bool all, char *at, size_t size)
 {
 	unsigned i = node->index;
 
+	if (!all)
+		return snprintf(
+			at, size, "\"Services\":[{\"Proto\":\"peerapi-dns-proxy\",\"Port\":1}],");
 	return snprintf(at, size,
-		"\"Hostinfo\":{\"IPNVersion\":\"1.102.4-t0123456789-g0123456789\",\"BackendLogID\":"
-		"\"%08x0123456789abcdef0123456789abcdef0123456789abcdef01234567\",\"OS\":\"linux\","
-		"\"OSVersion\":\"6.1.0-%u-cloud-amd64\",\"Container\":false,\"Distro\":\"debian\","
-		"\"DistroVersion\":\"12.%u\",\"DistroCodeName\":\"bookworm\",\"Desktop\":false,"
-		"\"Hostname\":\"load-%u\",\"Machine\":\"x86_64\",\"GoArch\":\"amd64\","
-		"\"GoArchVar\":"
-		"\"v1\",\"GoVersion\":\"go1.26.0\",\"Services\":[{\"Proto\":\"peerapi4\",\"Port\":%"
-		"u},"
-		"{\"Proto\":\"peerapi6\",\"Port\":%u},{\"Proto\":\"peerapi-dns-proxy\",\"Port\":1}]"
-		","
+		"\"Services\":[{\"Proto\":\"peerapi4\",\"Port\":%u},{\"Proto\":\"peerapi6\","
+		"\"Port\":"
+		"%u},{\"Proto\":\"peerapi-dns-proxy\",\"Port\":1}],"
 		"\"NetInfo\":{\"MappingVariesByDestIP\":false,\"WorkingIPv6\":false,\"OSHasIPv6\":"
 		"true,"
 		"\"WorkingUDP\":true,\"HavePortMap\":false,\"UPnP\":false,\"PMP\":false,\"PCP\":"
 		"false,"
 		"\"PreferredDERP\":%u,\"DERPLatency\":{\"%u-v4\":0.0%u,\"21-v4\":0.0%u},"
-		"\"FirewallMode\":\"ipt-default\"},\"Userspace\":false,\"UserspaceRouter\":false,"
-		"\"AppConnector\":false}",
-		i, i % 40, i % 13, i, 1024 + i * 7919u % 60000, 1024 + i * 104729u % 60000,
-		1 + i % 20, 1 + i % 20, 11 + i % 80, 11 + i % 70);
+		"\"FirewallMode\":\"ipt-default\"},",
+		1024 + i * 7919u % 60000, 1024 + i * 104729u % 60000, 1 + i % 20, 1 + i % 20,
+		11 + i % 80, 11 + i % 70);
+}
+
+static int hostinfo(const struct node *node, bool all, char *at, size_t size)
+{
+	unsigned i = node->index;
+	int n = snprintf(at, size,
+		"\"Hostinfo\":{\"IPNVersion\":\"1.102.4-t0123456789-g0123456789\",\"BackendLogID\":"
+		"\"%08x0123456789abcdef0123456789abcdef0123456789abcdef01234567\",\"OS\":\"linux\","
+		"\"OSVersion\":\"6.1.0-%u-cloud-amd64\",\"Container\":false,\"Distro\":\"debian\","
+		"\"DistroVersion\":\"12.%u\",\"DistroCodeName\":\"bookworm\",\"Desktop\":false,"
+		"\"Hostname\":\"load-%u\",\"Machine\":\"x86_64\",\"GoArch\":\"amd64\","
+		"\"GoArchVar\":\"v1\",\"GoVersion\":\"go1.26.0\",",
+		i, i % 40, i % 13, i);
+
+	n += services(node, all, at + n, size - (size_t)n);
+	return n + snprintf(at + n, size - (size_t)n,
+			   "\"Userspace\":false,\"UserspaceRouter\":false,\"AppConnector\":false}");
 }
 
 const char *say_register(const struct node *node, size_t *len)
@@ -52,7 +64,7 @@ const char *say_register(const struct node *node, size_t *len)
 		node->load->conf.version, hex(key, node->node_key), 0, 0,
 		node->load->conf.auth_key);
 
-	n += hostinfo(node, text + n, sizeof(text) - (size_t)n);
+	n += hostinfo(node, false, text + n, sizeof(text) - (size_t)n);
 	n += snprintf(text + n, sizeof(text) - (size_t)n, "}");
 	*len = (size_t)n;
 	return text;
@@ -61,7 +73,7 @@ const char *say_register(const struct node *node, size_t *len)
 static int endpoints(const struct node *node, char *at, size_t size)
 {
 	unsigned i = node->index, c = node->change;
-	int n = snprintf(at, size, "\"Endpoints\":[\"203.0.%u.%u:41641\",\"10.%u.%u.%u:41641\"",
+	int n = snprintf(at, size, ",\"Endpoints\":[\"203.0.%u.%u:41641\",\"10.%u.%u.%u:41641\"",
 		i >> 8 & 255, i & 255, i >> 16 & 255, i >> 8 & 255, i & 255);
 
 	if (c)
@@ -71,7 +83,7 @@ static int endpoints(const struct node *node, char *at, size_t size)
 	       snprintf(at + n, size - (size_t)n, "],\"EndpointTypes\":[%s]", c ? "2,1,1" : "2,1");
 }
 
-const char *say_map(const struct node *node, bool stream, size_t *len)
+const char *say_map(const struct node *node, bool stream, bool all, size_t *len)
 {
 	char key[KEY_HEX], disco[KEY_HEX];
 	int n = snprintf(text, sizeof(text),
@@ -80,9 +92,9 @@ const char *say_map(const struct node *node, bool stream, size_t *len)
 		node->load->conf.version, stream ? "true" : "false", hex(key, node->node_key),
 		hex(disco, node->disco_key), stream ? "true" : "false", stream ? "false" : "true");
 
-	n += hostinfo(node, text + n, sizeof(text) - (size_t)n);
-	n += snprintf(text + n, sizeof(text) - (size_t)n, ",");
-	n += endpoints(node, text + n, sizeof(text) - (size_t)n);
+	n += hostinfo(node, all, text + n, sizeof(text) - (size_t)n);
+	if (all)
+		n += endpoints(node, text + n, sizeof(text) - (size_t)n);
 	n += snprintf(text + n, sizeof(text) - (size_t)n, "}");
 	*len = (size_t)n;
 	return text;

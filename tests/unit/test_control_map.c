@@ -603,6 +603,32 @@ static void test_approval(void **state)
 }
 
 /* Many: blocks, pieces, the recipient's own place in each, and what joining costs in records. */
+/* A client's first report says little, and the next comes at once: others are told once. */
+static void test_settle(void **state)
+{
+	(void)state;
+	world_tailnet.conf.settle = 300000000;
+	make_key("alice");
+	for (unsigned i = 1; i <= 3; i++) {
+		join(i, "host");
+		open_stream(i);
+		report(i, i == 1 ? ",\"Endpoints\":[\"192.0.2.1:1\"]" : "");
+		world_pass(SECOND_NS / 10);
+	}
+	assert_int_equal(streams[1]->records, 0);
+	assert_int_equal(json_object_size(streams[3]->peers), 1);
+	report(2, ",\"Hostinfo\":{\"Hostname\":\"host\",\"OS\":\"linux\",\"NetInfo\":{"
+		  "\"PreferredDERP\":1}}");
+	world_pass(SECOND_NS / 20);
+	assert_int_equal(streams[1]->records, 1);
+	/* it never says where it is */
+	world_pass(SECOND_NS / 2);
+	assert_int_equal(streams[1]->records, 2);
+	assert_int_equal(json_object_size(streams[2]->peers), 2);
+	for (unsigned i = 1; i <= 3; i++)
+		close_stream(i);
+}
+
 static void test_many(void **state)
 {
 	enum { MANY = 330 };
@@ -667,6 +693,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_approval, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_random, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_random_policy, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_settle, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_many, world_start, world_stop),
 	};
 

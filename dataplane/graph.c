@@ -22,6 +22,7 @@
 #define NODES_MAX 48
 #define NEXT_MAX 16
 #define POLLS_PER_WALK 4
+#define BYTES_PER_WALK (64 * 1024) /* then what there is leaves first: about 20 µs of sealing */
 
 struct node_entry {
 	const struct graph_node *node;
@@ -129,13 +130,15 @@ static uint16_t node_poll(struct rte_graph *graph, struct rte_node *node, void *
 	const struct node_entry *entry = entry_of(node);
 	uint16_t verdicts[NODE_BURST_MAX], total = 0;
 	struct rte_mbuf *pkts[NODE_BURST_MAX];
+	uint64_t before = graph_worker->counters.rx_bytes;
 
 	for (unsigned i = 0; i < POLLS_PER_WALK; i++) {
 		uint16_t got = entry->node->poll(graph_worker, pkts, verdicts, NODE_BURST_MAX);
 
 		dispatch(graph, node, entry, pkts, verdicts, got);
 		total += got;
-		if (got < NODE_BURST_MAX / 2)
+		if (got < NODE_BURST_MAX / 2 ||
+			graph_worker->counters.rx_bytes - before >= BYTES_PER_WALK)
 			break;
 	}
 	return total;

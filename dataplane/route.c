@@ -229,16 +229,23 @@ static uint16_t from_tun(
 
 enum origin { ORIGIN_BAD, ORIGIN_TUNNEL, ORIGIN_TUN, ORIGIN_PORT };
 
+/* A whole header of either family. */
+static bool is_ip(const struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	return m->data_len >= sizeof(struct ip) &&
+	       (is_v4(ip) || (ip[0] >> 4 == 6 && m->data_len >= sizeof(struct ip6_hdr)));
+}
+
 /* Where a packet comes from; *t is the tunnel of ORIGIN_TUNNEL and ORIGIN_TUN, NULL: it is gone. */
 static enum origin origin_of(
 	const struct worker *w, const struct rte_mbuf *m, const struct dp_tunnel **t)
 {
 	const struct packet *p = rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
 	const struct port *in;
 
-	if (m->data_len < sizeof(struct ip) || (!is_v4(ip) && ip[0] >> 4 != 6) ||
-		(!is_v4(ip) && m->data_len < sizeof(struct ip6_hdr)))
+	if (!is_ip(m))
 		return ORIGIN_BAD;
 	if (p->flags & PACKET_FROM_TUNNEL) {
 		*t = tunnel_get(w->table, p->tunnel);
@@ -276,86 +283,152 @@ static const struct dp_tunnel *tunnel_into(const struct worker *w, const struct 
 		       : NULL;
 }
 
-/* The tables' questions of a burst: the FIB first, whose answer may lead to allowed IPs. */
-struct questions {
-	struct lookups fib, peers;
+/* A burst: what is found out of each packet, and the tables' questions. The FIB comes first: its
+ * answer may lead to allowed IPs. */
+struct burst {
+	enum origin origins[NODE_BURST_MAX];
+	const struct dp_tunnel *from[NODE_BURST_MAX];
+	const struct dp_tunnel *into[NODE_BURST_MAX]; /* by the FIB; NULL: not, or none */
 	struct answers answers;
+	struct lookups fib, peers;
 };
 
-static void peer_ask(const struct worker *w, struct rte_mbuf *m, enum origin origin,
-	const struct dp_tunnel *from, struct questions *q, uint16_t i)
+/* What the last packet that came with the FIB's answer was found to be: of the next one with the
+ * same marks it is the same. */
+struct seen {
+	bool any;
+	uint8_t flags;
+	uint16_t in_port;
+	uint32_t tunnel, next_hop;
+	uint16_t at; /* in the burst */
+};
+
+static bool by_the_fib(enum origin origin, const struct dp_tunnel *from)
+{
+	return origin == ORIGIN_PORT || (origin == ORIGIN_TUNNEL && from && from->ports_underlay);
+}
+
+static void peer_question(
+	struct burst *b, const struct rte_mbuf *m, const struct dp_tunnel *t, uint16_t i)
 {
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	const struct dp_tunnel *t = tunnel_into(w, packet_of(m), origin, from, q->answers.hop[i]);
+
+	if (t->allowed_ips != b->peers.table) {
+		lookup_run(&b->peers, b->answers.peer);
+		lookups_init(&b->peers, t->allowed_ips);
+	}
+	lookup_add(&b->peers, i, destination(ip), is_v4(ip));
+}
+
+static void peer_ask(const struct worker *w, struct burst *b, struct rte_mbuf *m, uint16_t i)
+{
+	const struct dp_tunnel *t =
+		tunnel_into(w, packet_of(m), b->origins[i], b->from[i], b->answers.hop[i]);
 
 	if (!t)
 		return;
-	if (t->allowed_ips != q->peers.table) {
-		lookup_run(&q->peers, q->answers.peer);
-		lookups_init(&q->peers, t->allowed_ips);
-	}
-	lookup_add(&q->peers, i, destination(ip), is_v4(ip));
+	if (by_the_fib(b->origins[i], b->from[i]))
+		b->into[i] = t;
+	peer_question(b, m, t, i);
+}
+
+static bool is_seen(const struct seen *seen, const struct packet *p)
+{
+	return seen->any && p->flags == seen->flags && p->next_hop == seen->next_hop &&
+	       p->in_port == seen->in_port && p->tunnel == seen->tunnel;
+}
+
+static void seen_note(struct seen *seen, const struct packet *p, uint16_t i)
+{
+	*seen = (struct seen){.any = true,
+		.flags = p->flags,
+		.in_port = p->in_port,
+		.tunnel = p->tunnel,
+		.next_hop = p->next_hop,
+		.at = i};
+}
+
+static void as_seen(struct burst *b, struct rte_mbuf *m, uint16_t i, uint16_t at)
+{
+	b->origins[i] = b->origins[at];
+	b->from[i] = b->from[at];
+	b->into[i] = b->into[at];
+	b->answers.hop[i] = b->answers.hop[at];
+	packet_of(m)->flags &= (uint8_t)~PACKET_ROUTED;
+	if (b->into[i])
+		peer_question(b, m, b->into[i], i);
 }
 
 /* True: the FIB is to be asked. */
-static bool hop_begin(struct rte_mbuf *m, enum origin origin, const struct dp_tunnel *from,
-	struct questions *q, uint16_t i)
+static bool hop_begin(struct burst *b, struct rte_mbuf *m, struct seen *seen, uint16_t i)
 {
 	struct packet *p = packet_of(m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
 
-	q->answers.hop[i] = FIB_NONE;
-	q->answers.peer[i] = PEER_NONE;
-	if (origin != ORIGIN_PORT && !(origin == ORIGIN_TUNNEL && from && from->ports_underlay))
+	b->answers.hop[i] = FIB_NONE;
+	if (!by_the_fib(b->origins[i], b->from[i]))
 		return false;
 	if (p->flags & PACKET_ROUTED) {
-		q->answers.hop[i] = p->next_hop;
+		seen_note(seen, p, i);
+		b->answers.hop[i] = p->next_hop;
 		p->flags &= (uint8_t)~PACKET_ROUTED;
 		return false;
 	}
-	lookup_add(&q->fib, i, destination(ip), is_v4(ip));
+	lookup_add(&b->fib, i, destination(ip), is_v4(ip));
 	return true;
 }
 
-static uint16_t route_one(struct worker *w, struct rte_mbuf *m, enum origin origin,
-	const struct dp_tunnel *t, const struct answers *answers, uint16_t i)
+static uint16_t route_one(struct worker *w, struct rte_mbuf *m, const struct burst *b, uint16_t i)
 {
-	if (origin == ORIGIN_BAD)
+	const struct dp_tunnel *t = b->from[i];
+
+	if (b->into[i])
+		return to_tunnel(w, m, b->into[i], b->answers.peer[i], true);
+	if (b->origins[i] == ORIGIN_BAD)
 		return VERDICT_DROP(DROP_NOT_IP);
-	if (origin == ORIGIN_PORT)
-		return w->table->fib ? by_fib(w, m, answers, i) : VERDICT_DROP(DROP_NO_ROUTE);
+	if (b->origins[i] == ORIGIN_PORT)
+		return w->table->fib ? by_fib(w, m, &b->answers, i) : VERDICT_DROP(DROP_NO_ROUTE);
 	if (!t)
 		return VERDICT_DROP(DROP_NO_ROUTE);
-	return origin == ORIGIN_TUNNEL ? from_tunnel(w, m, t, answers, i)
-				       : from_tun(w, m, t, answers->peer[i]);
+	return b->origins[i] == ORIGIN_TUNNEL ? from_tunnel(w, m, t, &b->answers, i)
+					      : from_tun(w, m, t, b->answers.peer[i]);
+}
+
+/* Every packet's origin and, where the FIB's answer is there, what the allowed IPs are asked. */
+static void questions_gather(
+	const struct worker *w, struct burst *b, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t later[NODE_BURST_MAX], n_later = 0;
+	struct seen seen = {.any = false};
+
+	for (uint16_t i = 0; i < n; i++) {
+		b->answers.peer[i] = PEER_NONE;
+		if (is_ip(pkts[i]) && is_seen(&seen, packet_of(pkts[i]))) {
+			as_seen(b, pkts[i], i, seen.at);
+			continue;
+		}
+		b->from[i] = b->into[i] = NULL;
+		b->origins[i] = origin_of(w, pkts[i], &b->from[i]);
+		if (hop_begin(b, pkts[i], &seen, i))
+			later[n_later++] = i;
+		else
+			peer_ask(w, b, pkts[i], i);
+	}
+	lookup_run(&b->fib, b->answers.hop);
+	for (uint16_t k = 0; k < n_later; k++)
+		peer_ask(w, b, pkts[later[k]], later[k]);
 }
 
 static void route_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
-	enum origin origins[NODE_BURST_MAX];
-	const struct dp_tunnel *from[NODE_BURST_MAX];
-	uint16_t later[NODE_BURST_MAX], n_later = 0;
-	struct questions q;
+	struct burst b;
 
-	lookups_init(&q.fib, fib_routes_of(w->table->fib));
-	lookups_init(&q.peers, NULL);
+	lookups_init(&b.fib, fib_routes_of(w->table->fib));
+	lookups_init(&b.peers, NULL);
+	questions_gather(w, &b, pkts, n);
+	lookup_run(&b.peers, b.answers.peer);
 	for (uint16_t i = 0; i < n; i++) {
-		from[i] = NULL;
-		origins[i] = origin_of(w, pkts[i], &from[i]);
-		if (hop_begin(pkts[i], origins[i], from[i], &q, i))
-			later[n_later++] = i;
-		else
-			peer_ask(w, pkts[i], origins[i], from[i], &q, i);
-	}
-	lookup_run(&q.fib, q.answers.hop);
-	for (uint16_t k = 0; k < n_later; k++) {
-		uint16_t i = later[k];
-
-		peer_ask(w, pkts[i], origins[i], from[i], &q, i);
-	}
-	lookup_run(&q.peers, q.answers.peer);
-	for (uint16_t i = 0; i < n; i++) {
-		verdicts[i] = route_one(w, pkts[i], origins[i], from[i], &q.answers, i);
+		verdicts[i] = route_one(w, pkts[i], &b, i);
 		if (verdicts[i] == ROUTE_WG_OUTPUT)
 			peer_prefetch_output(w->id, packet_of(pkts[i])->peer, pkts[i]);
 	}

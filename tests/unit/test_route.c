@@ -80,7 +80,16 @@ static struct rte_mbuf *random_packet(struct prng *prng)
 			n + 2);
 	m = ip_packet(sources[kind == 3], dst);
 	packet_of(m)->peer = PEER_NONE;
-	if (prng_below(prng, 4) == 0) {
+	if (prng_below(prng, 2)) { /* as from classify */
+		const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+
+		packet_of(m)->flags = PACKET_ROUTED;
+		packet_of(m)->next_hop = kind == 3 ? fib_lookup6(table.fib, ip + 24)
+						   : fib_lookup4(table.fib, ip + 16);
+		packet_of(m)->in_port = (uint16_t)prng_below(prng, 2);
+		if (prng_below(prng, 16) == 0)
+			rte_pktmbuf_trim(m, m->data_len - 19);
+	} else if (prng_below(prng, 2) == 0) {
 		packet_of(m)->flags = PACKET_FROM_TUNNEL;
 		packet_of(m)->tunnel = prng_below(prng, 2) ? TUNNEL : OTHER_TUNNEL;
 	}

@@ -458,7 +458,6 @@ static uint16_t usual_verdict(
 		usual->next_hop = next_hop;
 		usual->local = is_local(w, next_hop);
 	}
-	p->l2_len = sizeof(struct rte_ether_hdr);
 	p->vlan = 0;
 	if (usual->local)
 		return usual_data(w, m, usual, len);

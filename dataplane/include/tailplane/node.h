@@ -12,14 +12,16 @@
  * through a snapshot slot of the core (snapshot.h), what the node counts goes back through atomics
  * in that snapshot or through its drop counters.
  */
+#include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <rte_mbuf.h>
 
 #include "tailplane/snapshot.h"
 
-#define TAILPLANE_NODE_ABI 1
+#define TAILPLANE_NODE_ABI 2
 
 #define NODE_BURST_MAX 64
 #define NODE_BURST_LARGE 256 /* what a walk may have gathered for a graph node */
@@ -91,20 +93,24 @@ struct packet_path {
 	uint8_t remote[16], local[16]; /* local all zero: let the route choose */
 };
 
-/* What the graph knows of a packet; in the private area of each mbuf. */
+/* What the graph knows of a packet; in the private area of each mbuf. One cache line, and another
+ * one for what few packets need. */
 struct packet {
 	uint8_t kind;
 	uint8_t flags;
 	uint16_t in_port, out_port; /* indices of ports */
-	uint16_t l2_len;            /* of the Ethernet and VLAN headers it came with */
 	uint16_t vlan;              /* of the Ethernet port it came in by or leaves by; 0: none */
 	uint32_t tunnel, peer;      /* index; PEER_NONE */
 	uint32_t next_hop;          /* index into the FIB's next hops */
-	uint32_t tun_hash;          /* flow hash of a TUN's packet */
-	uint8_t reason, code;       /* for icmp_error: ICMP type and code in the family's numbers */
-	uint16_t mtu;               /* for icmp_error: next-hop MTU to tell */
 	struct packet_path path;
+	/* the other line */
+	uint16_t l2_len;      /* of the Ethernet and VLAN headers, while the packet begins there */
+	uint16_t mtu;         /* for icmp_error: next-hop MTU to tell */
+	uint8_t reason, code; /* for icmp_error: ICMP type and code in the family's numbers */
+	uint32_t tun_hash;    /* flow hash of a TUN's packet */
 };
+
+static_assert(offsetof(struct packet, l2_len) == 64, "what all packets need is one cache line");
 
 #define PEER_NONE UINT32_MAX
 #define TUNNEL_NONE UINT32_MAX

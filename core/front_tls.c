@@ -12,11 +12,22 @@
 
 #define NAME_MAX_LEN 255
 
+/*
+ * A certificate as OpenSSL wants it. To put key and chain together, with all that it checks, costs
+ * as much as the signature, so it is done once; handshakes switch to the result.
+ */
+struct prepared {
+	struct prepared *next;
+	const struct tls_certificate *cert;
+	SSL_CTX *ctx;
+};
+
 struct tls_context {
 	_Atomic unsigned refs; /* of the control loop and of I/O loops; the last put frees */
 	SSL_CTX *ctx;          /* handshakes hold it, and through it this */
 	struct tls_provider provider;
 	X509 *extra;
+	_Atomic(struct prepared *) prepared; /* any I/O loop adds; none goes before the context */
 };
 
 /* ---- which certificate ---- */
@@ -42,11 +53,89 @@ static bool server_name(SSL *ssl, char name[NAME_MAX_LEN + 1])
 	return true;
 }
 
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+	const unsigned char *in, unsigned in_len, void *arg)
+{
+	static const unsigned char ours[] = "\x08http/1.1";
+
+	(void)ssl, (void)arg;
+	if (SSL_select_next_proto((unsigned char **)out, out_len, ours, sizeof(ours) - 1, in,
+		    in_len) != OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static void configure(SSL_CTX *ctx)
+{
+	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+					 SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_COMPRESSION);
+	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/* resumption by tickets alone: nothing is kept here */
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_num_tickets(ctx, 1);
+	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"tailplane", 9);
+	SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
+}
+
+static void prepared_free(struct prepared *p)
+{
+	if (p)
+		SSL_CTX_free(p->ctx);
+	free(p);
+}
+
+static struct prepared *prepare(struct tls_context *context, const struct tls_certificate *cert)
+{
+	struct prepared *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->cert = cert;
+	p->ctx = SSL_CTX_new(TLS_server_method());
+	if (!p->ctx ||
+		SSL_CTX_use_cert_and_key(p->ctx, cert->leaf, cert->key, cert->chain, 1) != 1 ||
+		(context->extra && SSL_CTX_add1_chain_cert(p->ctx, context->extra) != 1)) {
+		prepared_free(p);
+		return NULL;
+	}
+	configure(p->ctx);
+	/* release: who finds it in the list finds all of it; two of one certificate do no harm */
+	p->next = atomic_load_explicit(&context->prepared, memory_order_acquire);
+	while (!atomic_compare_exchange_weak_explicit(
+		&context->prepared, &p->next, p, memory_order_release, memory_order_acquire))
+		;
+	return p;
+}
+
+static SSL_CTX *prepared_for(struct tls_context *context, const struct tls_certificate *cert)
+{
+	struct prepared *p = atomic_load_explicit(&context->prepared, memory_order_acquire);
+
+	while (p && p->cert != cert)
+		p = p->next;
+	if (!p)
+		p = prepare(context, cert);
+	return p ? p->ctx : NULL;
+}
+
+/* RFC 8446, 4.2.9: who names no way to use a ticket gets none. Relays' clients are such. */
+static void choose_tickets(SSL *ssl)
+{
+	const unsigned char *modes;
+	size_t len;
+
+	if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk_kex_modes, &modes, &len))
+		SSL_set_num_tickets(ssl, 0);
+}
+
 static int choose_certificate(SSL *ssl, int *alert, void *arg)
 {
 	struct tls_context *context = arg;
 	const struct tls_certificate *cert;
 	const unsigned char *alpn = NULL;
+	SSL_CTX *ctx;
 	char name[NAME_MAX_LEN + 1];
 	size_t alpn_len = 0;
 
@@ -60,28 +149,24 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
 	if (!cert)
 		return SSL_CLIENT_HELLO_ERROR;
 	*alert = SSL_AD_INTERNAL_ERROR;
-	if (SSL_use_cert_and_key(ssl, cert->leaf, cert->key, cert->chain, 1) != 1 ||
-		(context->extra && SSL_add1_chain_cert(ssl, context->extra) != 1))
+	ctx = prepared_for(context, cert);
+	/* what it began with stays as its session's, and so does the context */
+	if (!ctx || !SSL_set_SSL_CTX(ssl, ctx))
 		return SSL_CLIENT_HELLO_ERROR;
+	choose_tickets(ssl);
 	return SSL_CLIENT_HELLO_SUCCESS;
-}
-
-static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
-	const unsigned char *in, unsigned in_len, void *arg)
-{
-	static const unsigned char ours[] = "\x08http/1.1";
-
-	(void)ssl, (void)arg;
-	if (SSL_select_next_proto((unsigned char **)out, out_len, ours, sizeof(ours) - 1, in,
-		    in_len) != OPENSSL_NPN_NEGOTIATED)
-		return SSL_TLSEXT_ERR_ALERT_FATAL;
-	return SSL_TLSEXT_ERR_OK;
 }
 
 /* ---- contexts ---- */
 
 static void context_free(struct tls_context *context)
 {
+	struct prepared *p = atomic_load_explicit(&context->prepared, memory_order_acquire), *next;
+
+	for (; p; p = next) {
+		next = p->next;
+		prepared_free(p);
+	}
 	if (context->provider.free)
 		context->provider.free(context->provider.arg);
 	X509_free(context->extra);
@@ -104,23 +189,6 @@ static int context_slot(void)
 	if (slot < 0)
 		slot = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, on_ctx_free);
 	return slot;
-}
-
-static void configure(struct tls_context *context)
-{
-	SSL_CTX *ctx = context->ctx;
-
-	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
-					 SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_COMPRESSION);
-	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	/* resumption by tickets alone: nothing is kept here */
-	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_num_tickets(ctx, 1);
-	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"tailplane", 9);
-	SSL_CTX_set_client_hello_cb(ctx, choose_certificate, context);
-	SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
 }
 
 static bool extra_read(
@@ -157,7 +225,8 @@ struct tls_context *tls_context_new(
 		context_free(context);
 		return NULL;
 	}
-	configure(context);
+	configure(context->ctx);
+	SSL_CTX_set_client_hello_cb(context->ctx, choose_certificate, context);
 	return context;
 }
 

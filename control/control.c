@@ -112,7 +112,12 @@ static void own_relay_changed(void)
 		relays_look(control.relays);
 }
 
-static const struct relay_map_ops relay_map = {own_relay_changed};
+static const char *map_of_relays(void)
+{
+	return control.relays ? relays_json(control.relays) : NULL;
+}
+
+static const struct relay_map_ops relay_map = {own_relay_changed, map_of_relays};
 
 /* ---- the file with further records --------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define HTTPS_PORT 443
 #define STUN_DEFAULT_PORT 3478
@@ -15,6 +16,39 @@ static const char *text_of(const json_t *json, const char *name)
 	const char *text = json_string_value(json_object_get(json, name));
 
 	return text ? text : "";
+}
+
+static bool is_named(const json_t *node, const char *name)
+{
+	return strcmp(text_of(node, "Name"), name) == 0 ||
+	       strcasecmp(text_of(node, "HostName"), name) == 0;
+}
+
+static bool is_region(const json_t *region, const char *name)
+{
+	char number[32];
+
+	snprintf(number, sizeof(number), "%lld",
+		(long long)json_integer_value(json_object_get(region, "RegionID")));
+	return strcmp(number, name) == 0 || strcasecmp(text_of(region, "RegionCode"), name) == 0;
+}
+
+const json_t *derp_node_find(const json_t *map, const char *name)
+{
+	json_t *region, *node;
+	const char *key;
+	size_t i;
+
+	json_object_foreach (json_object_get(map, "Regions"), key, region) {
+		bool any = is_region(region, name);
+
+		json_array_foreach (json_object_get(region, "Nodes"), i, node) {
+			if (is_named(node, name) ||
+				(any && !json_is_true(json_object_get(node, "STUNOnly"))))
+				return node;
+		}
+	}
+	return NULL;
 }
 
 static int read_port(const json_t *json, const char *name, int none, struct err *err)

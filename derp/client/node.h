@@ -14,5 +14,8 @@ struct derp_node {
 	char name[64];
 };
 
+/* In a map ("DERPMap"): the node of that Name or HostName, or the first one with a relay of the
+ * region of that number or code. NULL: none; borrowed. */
+const json_t *derp_node_find(const json_t *map, const char *name);
 /* 0, or -EINVAL with the reason: a node that cannot be reached as it is written. */
 int derp_node_read(struct derp_node *node, const json_t *json, struct err *err);

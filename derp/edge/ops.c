@@ -272,8 +272,10 @@ static const struct op_column mesh_columns[] = {
 };
 
 static const struct op_arg probe_args[] = {
-	{"url", SETTING_STRING, OP_ARG_POSITIONAL, NULL, NULL,
-		"Another relay, as in https://relay.example.com; without it, this one.", 0},
+	{"relay", SETTING_STRING, OP_ARG_POSITIONAL, NULL, NULL,
+		"Another relay, as in https://relay.example.com, or a region's number or code or a "
+		"node's name of the control server's map; without it, this one.",
+		0},
 	{0},
 };
 

@@ -2,14 +2,18 @@
 /* Control loop. */
 #include "probe_op.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <tailplane/jobs.h>
 #include <tailplane/loop.h>
+#include <tailplane/plugin.h>
+#include <tailplane/relay.h>
 
 #include "health.h"
 #include "lookup.h"
+#include "node.h"
 #include "place.h"
 #include "probe.h"
 #include "stun.h"
@@ -22,6 +26,7 @@ struct asked {
 	struct op_call *call; /* NULL: nobody waits any more */
 	struct derp_probe *probe;
 	bool own;
+	uint16_t stun_port;
 };
 
 static struct asked *asked_all;
@@ -59,7 +64,7 @@ static void probe_start(struct asked *asked)
 {
 	struct derp_probe_conf conf = {.loop = core_loop(),
 		.target = &asked->lookup.target,
-		.stun_port = asked->own ? stun_port() : STUN_PORT,
+		.stun_port = asked->stun_port,
 		.key = asked->own ? health_probe_key() : NULL,
 		.tls = asked->own ? health_tls() : NULL,
 		.done = probed,
@@ -108,9 +113,36 @@ static struct asked *asked_new(struct op_call *call)
 	return asked;
 }
 
+/* One of the map that the control server in this process shows. False: it has none of that name. */
+static bool of_map(struct asked *asked, const char *name, struct err *err)
+{
+	const struct relay_map_ops *control = core_service(RELAY_MAP_SERVICE);
+	const char *text = control ? control->map() : NULL;
+	json_t *map = text ? json_loads(text, 0, NULL) : NULL;
+	const json_t *found = map ? derp_node_find(map, name) : NULL;
+	struct derp_node node;
+
+	if (found && derp_node_read(&node, found, err) == 0) {
+		asked->lookup.target = node.target;
+		asked->stun_port = node.stun_port;
+	}
+	json_decref(map);
+	return found;
+}
+
+static void set_target(struct asked *asked, const char *relay, struct err *err)
+{
+	asked->stun_port = relay ? STUN_PORT : stun_port();
+	asked->own = !relay;
+	if (!relay && !place_target(&asked->lookup.target))
+		err_set(err, -ENOENT, "nothing listens");
+	else if (relay && !of_map(asked, relay, err))
+		derp_target_parse(&asked->lookup.target, relay, err);
+}
+
 void probe_run(struct op_call *call, const json_t *args)
 {
-	const char *url = json_string_value(json_object_get(args, "url"));
+	const char *relay = json_string_value(json_object_get(args, "relay"));
 	struct asked *asked = asked_new(call);
 	struct err err = {0};
 
@@ -118,12 +150,10 @@ void probe_run(struct op_call *call, const json_t *args)
 		op_fail(call, "out of memory");
 		return;
 	}
-	asked->own = !url;
 	asked->lookup.user = asked;
 	asked->lookup.done = looked_up;
-	if (!url && !place_target(&asked->lookup.target)) {
-		fail(asked, "nothing listens");
-	} else if (url && derp_target_parse(&asked->lookup.target, url, &err) != 0) {
+	set_target(asked, relay, &err);
+	if (err.msg[0]) {
 		fail(asked, err.msg);
 	} else if (asked->lookup.target.n_addresses) {
 		probe_start(asked);

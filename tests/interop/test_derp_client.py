@@ -132,22 +132,28 @@ def test_plain(internet, relay):
 def test_probe(internet, authority, relay):
     """What `derp probe` says of derper, and of what is none."""
     machine = internet.machine("ours", 11)
-    daemon = Tailplaned(machine, {"plugins": ["derp"], "core": {"http": {"listen_addr": [":80"]}}},
-                        environment=authority.env)
+    daemon = Tailplaned(machine, {
+        "plugins": ["derp", "control"], "core": {"http": {"listen_addr": [":80"]}},
+        "control": {"server_url": f"http://{machine.outside}", "first_key": False,
+                    "derp": {"paths": [str(relay.map_file())]}},
+    }, environment=authority.env)
     daemon.start()
     with Talker(machine, f"https://{relay.machine.outside}", env=authority.env) as client:
         key = client.wait("up")["server"]
-    found = daemon.call("derp probe", url=f"https://{relay.machine.outside}")
+    found = daemon.call("derp probe", relay=f"https://{relay.machine.outside}")
     assert "problem" not in found and found["key"] == key and found["pin"] == f"sha256-raw:{relay.pin}"
     assert found["fast_start"] and found["tls"] == "TLSv1.3" and "Test authority" in found["issuer"]
     assert 0 < found["tcp"] < found["handshake"] and 0 < found["ping"] < 1e9
     assert 0 < found["rtt_min"] <= found["rtt_median"] <= found["rtt_max"] < 1e9
     assert found["stun"][0]["seen_as"].startswith(f"{machine.outside}:") and 0 < found["stun"][0]["rtt"] < 1e9
-    assert "problem" in daemon.call("derp probe", url=f"https://{relay.machine.outside}:444")
+    for name in ("900", "test", "900a", relay.machine.outside):
+        of_map = daemon.call("derp probe", relay=name)
+        assert "problem" not in of_map and of_map["key"] == key and "rtt" in of_map["stun"][0]
+    assert "problem" in daemon.call("derp probe", relay=f"https://{relay.machine.outside}:444")
     relay.program.kill()
-    assert "refused" in daemon.call("derp probe", url=f"https://{relay.machine.outside}")["problem"]
+    assert "refused" in daemon.call("derp probe", relay=f"https://{relay.machine.outside}")["problem"]
     stranger = internet.machine("stranger", 12)
     stranger.start("python3", "-m", "http.server", "80", name="web")
     wait_until(lambda: ":80" in stranger.run("ss", "-Hltn").stdout, "a web server listens")
-    found = daemon.call("derp probe", url=f"http://{stranger.outside}")
+    found = daemon.call("derp probe", relay=f"http://{stranger.outside}")
     assert "404" in found["problem"] and found["stun"][0]["problem"] == "no answer"

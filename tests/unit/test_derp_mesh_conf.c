@@ -145,6 +145,43 @@ static void test_map_node(void **state)
 	}
 }
 
+static void test_find_in_map(void **state)
+{
+	static const char text[] =
+		"{\"Regions\":{\"1\":{\"RegionID\":1,\"RegionCode\":\"nyc\",\"Nodes\":["
+		"{\"Name\":\"1s\",\"HostName\":\"stun.example\",\"STUNOnly\":true},"
+		"{\"Name\":\"1a\",\"HostName\":\"derp1.example\"}]},"
+		"\"900\":{\"RegionID\":900,\"RegionCode\":\"own\",\"Nodes\":["
+		"{\"Name\":\"900a\",\"HostName\":\"own.example\"}]},\"2\":null}}";
+	static const struct {
+		const char *name, *host;
+	} wanted[] = {
+		{"1", "derp1.example"},
+		{"NYC", "derp1.example"},
+		{"1s", "stun.example"},
+		{"900", "own.example"},
+		{"900a", "own.example"},
+		{"OWN.example", "own.example"},
+		{"2", NULL},
+		{"", NULL},
+		{"90", NULL},
+	};
+	json_t *map = json_loads(text, 0, NULL);
+
+	(void)state;
+	assert_non_null(map);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		const json_t *node = derp_node_find(map, wanted[i].name);
+
+		assert_int_equal(node != NULL, wanted[i].host != NULL);
+		if (node)
+			assert_string_equal(json_string_value(json_object_get(node, "HostName")),
+				wanted[i].host);
+	}
+	json_decref(map);
+	assert_null(derp_node_find(NULL, "1"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,6 +189,7 @@ int main(void)
 		cmocka_unit_test(test_bad_nodes),
 		cmocka_unit_test(test_key),
 		cmocka_unit_test(test_map_node),
+		cmocka_unit_test(test_find_in_map),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,4 +27,6 @@ struct relay_ops {
 struct relay_map_ops {
 	/* `region` answers something else than before, or the relay has come. */
 	void (*changed)(void);
+	/* The map that nodes are shown ("DERPMap"), until the loop goes on; NULL: none yet. */
+	const char *(*map)(void);
 };

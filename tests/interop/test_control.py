@@ -72,7 +72,7 @@ def test_rename_and_delete(tailnet):
     a.wait_peer("b", Online=True)
     tailnet.cli("nodes", "rename", "first", "-i", "a")
     b.wait_peer("first")
-    wait_until(lambda: a.status()["Self"]["DNSName"] == "first.tail.test.", "the node knows its new name")
+    wait_until(lambda: a.status()["Self"]["DNSName"] == "first.tail.test.", "the node knows its new name", 40)
     names_resolve(b, "first", a.ip4)
     tailnet.cli("nodes", "delete", "-i", "first")
     b.wait_no_peer("first")
@@ -111,7 +111,7 @@ def test_tags(tailnet):
     b.wait_peer("a", Online=True)
     wait_ping(b.machine, a.ip4)
     tailnet.cli("nodes", "tag", "-i", "b", "-t", "tag:x,tag:y")
-    wait_until(lambda: b.status()["Self"].get("Tags") == ["tag:x", "tag:y"], "the node knows its tags")
+    wait_until(lambda: b.status()["Self"].get("Tags") == ["tag:x", "tag:y"], "the node knows its tags", 40)
     assert tailnet.node("b")["user"] is None
 
 
@@ -129,7 +129,7 @@ def test_offline_and_back(tailnet):
     a, b = tailnet.joined("a"), tailnet.joined("b")
     b.wait_peer("a", Online=True)
     a.program.kill()
-    b.wait_peer("a", timeout=40, Online=False)
+    b.wait_peer("a", Online=False)
     assert not tailnet.node("a")["online"]
     a.start()
     a.wait_state("Running")
@@ -141,7 +141,7 @@ def test_server_restarts(tailnet):
     a, b = tailnet.joined("a"), tailnet.joined("b")
     a.wait_peer("b", Online=True)
     wait_ping(a.machine, b.ip4)
-    wait_until(lambda: a.peers()["b"]["CurAddr"], "the path is direct", 30)
+    wait_until(lambda: a.peers()["b"]["CurAddr"], "the path is direct", 60)
     with PingStream(a.machine, b.ip4, interval=0.05):
         tailnet.daemon.restart()
         tailnet.wait_online()
@@ -170,7 +170,7 @@ def test_full_disk(net):
                 tailnet.cli("users", "destroy", "bob", check=False)
             return done.returncode and done.stderr
 
-        assert "make room" in wait_until(refused, "the store is full")
+        assert "make room" in wait_until(refused, "the store is full", 30)
         assert tailnet.cli("health", check=False).returncode == 1
         assert tailnet.doctor()["store"]["state"] == "failed"
         assert all(node["online"] for node in tailnet.ask("nodes", "list"))
@@ -217,7 +217,7 @@ def test_subnet_router(tailnet):
     via = router.run("debug", "via", "7", "10.77.0.0/24").stdout.strip()
     router.run("set", f"--advertise-routes=10.77.0.0/24,{via}")
     router.machine.sysctl("net.ipv6.conf.all.forwarding", 1)
-    wait_until(lambda: via in tailnet.node("router")["availableRoutes"], "the route is offered")
+    wait_until(lambda: via in tailnet.node("router")["availableRoutes"], "the route is offered", 40)
     tailnet.cli("nodes", "approve-routes", "-i", "router", "-r", f"10.77.0.0/24,{via}")
     b.wait_peer("router", PrimaryRoutes=["10.77.0.0/24", via])
     wait_ping(b.machine, str(ipaddress.ip_network(via)[2]), timeout=30)
@@ -263,7 +263,7 @@ def test_failover(tailnet):
     b.wait_peer("r1", PrimaryRoutes=["10.78.0.0/24"])
     wait_ping(b.machine, "10.78.0.2", timeout=30)
     routers["r1"].program.kill()
-    b.wait_peer("r2", timeout=20, PrimaryRoutes=["10.78.0.0/24"])
+    b.wait_peer("r2", PrimaryRoutes=["10.78.0.0/24"])
     wait_ping(b.machine, "10.78.0.2", timeout=30)
     # back, it does not take the subnet again; nor does it by a restart of the server
     routers["r1"].start()
@@ -275,7 +275,7 @@ def test_failover(tailnet):
     # one that says nothing any more, its connection open, is found by asking
     routers["r2"].program.signal(signal.SIGSTOP)
     try:
-        b.wait_peer("r1", timeout=25, PrimaryRoutes=["10.78.0.0/24"])
+        b.wait_peer("r1", PrimaryRoutes=["10.78.0.0/24"])
         wait_ping(b.machine, "10.78.0.2", timeout=30)
     finally:
         routers["r2"].program.signal(signal.SIGCONT)
@@ -286,7 +286,7 @@ def test_taildrop(tailnet):
     a.wait_peer("b", Online=True)
     text = "from a to b\n" * 1000
     (a.folder / "letter").write_text(text)
-    wait_until(lambda: "b" in a.run("file", "cp", "--targets", check=False).stdout, "b is a target", 30)
+    wait_until(lambda: "b" in a.run("file", "cp", "--targets", check=False).stdout, "b is a target", 60)
     a.run("file", "cp", a.folder / "letter", "b:")
     inbox = b.folder / "inbox"
     inbox.mkdir()

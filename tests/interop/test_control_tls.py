@@ -99,7 +99,7 @@ def test_https(net, authority):
     upgraded, failed = (metric(tailnet.daemon, f"tailplane_http_{name}_total") for name in ("upgraded", "tls_failed"))
     for new, old in zip(authority.issue("second"), (cert, key)):
         os.replace(new, old)
-    wait_until(lambda: served(tailnet) == "second", "the new certificate is shown", 30)
+    wait_until(lambda: served(tailnet) == "second", "the new certificate is shown", 40)
     tailnet.cli("nodes", "rename", "again", "-i", "a")
     b.wait_peer("again", Online=True)
     assert metric(tailnet.daemon, "tailplane_http_upgraded_total") == upgraded, "nobody had to come anew"
@@ -126,7 +126,7 @@ def test_behind_a_proxy(net, authority):
         example = example.replace(f"/etc/nginx/{ours}", str(here))
     config.write_text(AROUND.format(folder=authority.folder, example=example.replace("vpn.example.com", NAME)))
     nginx = tailnet.server.start("nginx", "-c", config, name="nginx")
-    wait_until(lambda: served(tailnet) == "proxy", "nginx serves")
+    wait_until(lambda: served(tailnet) == "proxy", "nginx serves", 30)
     a, b = tailnet.joined("a"), tailnet.joined("b")
     a.wait_peer("b", Online=True)
     wait_ping(a.machine, b.ip4)

@@ -74,4 +74,4 @@ class Tailnet:
 
 def names_resolve(client, name, address):
     wait_until(lambda: address in client.machine.run("getent", "ahostsv4", f"{name}.tail.test", check=False).stdout,
-               f"{name} resolves on {client.machine.name}")
+               f"{name} resolves on {client.machine.name}", 40)

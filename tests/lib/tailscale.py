@@ -103,7 +103,7 @@ class Derper:
             "-certmode", "manual", "-certdir", self.folder, "-hostname", machine.outside, "-stun", *self.args,
             name="derper", env=self.env)
         wait_until(lambda: machine.run("sh", "-c", "ss -ltn | grep -q :443", check=False).returncode == 0,
-                   "derper listens")
+                   "derper listens", 30)
 
     def map_file(self):
         node = {"Name": "900a", "RegionID": self.REGION, "HostName": self.machine.outside,
@@ -129,7 +129,7 @@ class Client:
         self.program = self.machine.start(
             program("tailscaled", self.version), f"--statedir={self.folder}", f"--socket={self.socket}",
             "--port=41641", "--tun=tailscale0", "--no-logs-no-support", name="tailscaled", env=self.environment)
-        wait_until(self.socket.exists, "tailscaled has its socket")
+        wait_until(self.socket.exists, "tailscaled has its socket", 30)
 
     def run(self, *args, check=True, timeout=90):
         return self.machine.run(program("tailscale", self.version), f"--socket={self.socket}", *args, check=check,
@@ -145,7 +145,7 @@ class Client:
         program_ = self.machine.start(
             program("tailscale", self.version), f"--socket={self.socket}", "up", f"--login-server={url}",
             f"--hostname={self.machine.name}", "--accept-routes", "--timeout=120s", *flags, name="up")
-        page = wait_until(lambda: re.search(r"https?://\S+/register/\S+", program_.log()), "the page to open", 30)
+        page = wait_until(lambda: re.search(r"https?://\S+/register/\S+", program_.log()), "the page to open", 60)
         return page.group(0), lambda: program_.wait(60)
 
     def status(self):
@@ -155,7 +155,7 @@ class Client:
     def state(self):
         return self.status().get("BackendState")
 
-    def wait_state(self, state, timeout=30):
+    def wait_state(self, state, timeout=60):
         wait_until(lambda: self.state() == state, f"{self.machine.name} is {state}", timeout)
 
     def addresses(self):
@@ -173,7 +173,7 @@ class Client:
         """By short name."""
         return {p["DNSName"].split(".")[0]: p for p in (self.status().get("Peer") or {}).values()}
 
-    def wait_peer(self, name, timeout=30, **facts):
+    def wait_peer(self, name, timeout=60, **facts):
         """Until this peer is there with these facts (Online=True, ...)."""
         def there():
             peer = self.peers().get(name)
@@ -181,7 +181,7 @@ class Client:
 
         wait_until(there, f"{self.machine.name} sees {name} {facts or ''}", timeout)
 
-    def wait_no_peer(self, name, timeout=30):
+    def wait_no_peer(self, name, timeout=60):
         wait_until(lambda: self.status() and name not in self.peers(), f"{self.machine.name} sees no {name}", timeout)
 
     def log(self):

@@ -35,8 +35,8 @@ def ping(machine, to, count=3, interval=0.2, size=56, whole=False, timeout=1, so
     return Pings(sent, received, [float(t) for t in re.findall(r"time=([\d.]+) ms", out)])
 
 
-def wait_ping(machine, to, timeout=15, **kwargs):
-    """The first answer may take a handshake."""
+def wait_ping(machine, to, timeout=40, **kwargs):
+    """The first answer may take a handshake, or some on a machine that is busy itself."""
     wait_until(lambda: ping(machine, to, count=1, **kwargs).received, f"{to} answers {machine.name}", timeout)
 
 

@@ -265,34 +265,37 @@ static uint16_t opened_verdict(struct worker *w, struct rte_mbuf *m, struct keyp
 
 static void keypairs_find(struct rte_mbuf **pkts, struct keypair **found, uint16_t n)
 {
-	const struct message_data *messages[NODE_BURST_MAX];
 	uint32_t places[NODE_BURST_MAX];
 
 	for (uint16_t i = 0; i < n; i++) {
-		messages[i] = rte_pktmbuf_mtod(pkts[i], const struct message_data *);
-		places[i] = le32_get(messages[i]->receiver_index) & peers.index_mask;
+		const struct message_data *message =
+			rte_pktmbuf_mtod(pkts[i], const struct message_data *);
+
+		places[i] = le32_get(message->receiver_index) & peers.index_mask;
 		rte_prefetch0(&peers.indices[places[i]]);
 	}
 	for (uint16_t i = 0; i < n; i++) {
 		/* pairs with the release store in keypair_publish */
 		found[i] = atomic_load_explicit(
 			&peers.indices[places[i]].keypair, memory_order_acquire);
-		if (!found[i])
-			continue;
-		rte_prefetch0(&found[i]->receive);
-		__builtin_prefetch(replay_word(&found[i]->replay, counter_of(messages[i])), 1);
+		if (found[i])
+			rte_prefetch0(&found[i]->receive);
 	}
 }
 
-/* What the peers' packets are going to change or be compared with, once they are open. */
+/* What the peers' packets are going to change or be compared with, once they are open: it comes
+ * while they are opened. */
 static void slots_prefetch(
 	unsigned worker, const struct opening *opening, struct rte_mbuf *const *pkts)
 {
 	for (uint16_t k = 0; k < opening->n; k++) {
-		uint32_t peer = opening->keypairs[k]->peer;
+		struct keypair *kp = opening->keypairs[k];
+		const struct message_data *message =
+			rte_pktmbuf_mtod(pkts[opening->places[k]], const struct message_data *);
 
-		rte_prefetch0(&peers.slots[peer]);
-		__builtin_prefetch(&peers.traffic[worker][peer], 1);
+		rte_prefetch0(&peers.slots[kp->peer]);
+		__builtin_prefetch(&peers.traffic[worker][kp->peer], 1);
+		__builtin_prefetch(replay_word(&kp->replay, counter_of(message)), 1);
 	}
 	/* IPv4 paths are compared with what the slot itself has of them */
 	for (uint16_t k = 0; k < opening->n; k++)

@@ -15,6 +15,7 @@
 #define HEX_LEN 64
 #define FILE_MAX (16u << 20)
 #define LOOK_EVERY 1.
+#define SETTLES 0.2 /* who writes a file in place has it empty for a moment */
 
 static struct {
 	struct public_key *keys;
@@ -22,6 +23,7 @@ static struct {
 	char *path;
 	void (*gone)(const struct public_key *key);
 	ev_stat watch;
+	ev_timer settled;
 } file;
 
 /* ---- parsing ------------------------------------------------------------------------------- */
@@ -48,7 +50,9 @@ static int parse_line(struct public_key *key, const char *line, size_t len)
 		return -1;
 	line += prefix + HEX_LEN;
 	len -= prefix + HEX_LEN;
-	return !len || strchr(" \t\r#", *line) ? 1 : -1;
+	while (len && strchr(blank, *line))
+		line++, len--;
+	return !len || *line == '#' ? 1 : -1;
 }
 
 struct public_key *verify_keys_parse(const char *text, size_t len, size_t *n, struct err *err)
@@ -118,10 +122,17 @@ static void read_file(void)
 	free(text);
 }
 
+LOOP_CALLBACK(verify_file_settled, ev_timer)
+{
+	(void)revents;
+	ev_timer_stop(loop, watcher);
+	read_file();
+}
+
 LOOP_CALLBACK(verify_file_changed, ev_stat)
 {
-	(void)loop, (void)watcher, (void)revents;
-	read_file();
+	(void)watcher, (void)revents;
+	ev_timer_again(loop, &file.settled);
 }
 
 void verify_file_start(const char *path, void (*gone)(const struct public_key *key))
@@ -129,6 +140,8 @@ void verify_file_start(const char *path, void (*gone)(const struct public_key *k
 	file.path = state_path(path);
 	file.gone = gone;
 	ev_stat_init(&file.watch, verify_file_changed, file.path ? file.path : "", LOOK_EVERY);
+	ev_init(&file.settled, verify_file_settled);
+	file.settled.repeat = SETTLES;
 	if (!file.path)
 		return;
 	read_file();
@@ -137,8 +150,10 @@ void verify_file_start(const char *path, void (*gone)(const struct public_key *k
 
 void verify_file_stop(void)
 {
-	if (file.path)
+	if (file.path) {
 		ev_stat_stop(core_loop(), &file.watch);
+		ev_timer_stop(core_loop(), &file.settled);
+	}
 	free(file.keys);
 	free(file.path);
 	memset(&file, 0, sizeof(file));

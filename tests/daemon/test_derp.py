@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The relay alone: what it serves beside DERP, its key, who is let in, its commands."""
+
+import http.client
+import json
+import os
+import secrets
+import stat
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from daemon import BUILD, OperationFailed
+from derp_client import Talker
+from test_http import free_port
+from wait import wait_until
+
+
+class Here:
+    """For Talker: a program of this machine."""
+
+    @staticmethod
+    def enter(command):
+        return [str(word) for word in command]
+
+
+@pytest.fixture
+def relay(daemon):
+    if not (BUILD / "derp/derp.so").exists():
+        pytest.skip("the plugin derp is not built")
+    daemon.env["TAILPLANE_PLUGIN_PATH"] = str(BUILD / "derp")
+    daemon.port, daemon.metrics = free_port(), free_port()
+
+    def start(**derp):
+        daemon.configure("derp", core={"http": {"listen_addr": [f"127.0.0.1:{daemon.port}"]},
+                                       "metrics": {"listen": f"127.0.0.1:{daemon.metrics}"}},
+                         derp={"stun_listen_addr": "127.0.0.1:0", **derp})
+        return daemon.start()
+
+    daemon.begin = start
+    yield daemon
+    daemon.end()
+
+
+def ask(port, path, method="GET", **fields):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path, headers=fields)
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    return answer, body
+
+
+# Reading the system's authorities takes a sanitized build long, and nobody needs them here.
+NO_AUTHORITIES = {"SSL_CERT_FILE": "/dev/null", "SSL_CERT_DIR": "/nonexistent"}
+
+
+def talker(relay, *args):
+    return Talker(Here, *args, f"http://127.0.0.1:{relay.port}", env=NO_AUTHORITIES)
+
+
+def key_file(folder, name):
+    path = folder / name
+    path.write_text(secrets.token_hex(32))
+    return path
+
+
+def is_served(relay, *args):
+    """Whether a client that tries once gets in."""
+    with talker(relay, "--once", *args) as one:
+        wait_until(lambda: one.seen("up") or one.seen("down"), "an answer", 30)
+        return bool(one.seen("up"))
+
+
+def test_pages(relay):
+    relay.begin(bootstrap_dns_names=["localhost"])
+    for path in ("/derp/probe", "/derp/latency-check"):
+        for method in ("GET", "HEAD"):
+            answer, _ = ask(relay.port, path, method)
+            assert answer.status == 200 and answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert ask(relay.port, path, "POST")[0].status == 405
+    answer, _ = ask(relay.port, "/generate_204", **{"X-Tailscale-Challenge": "ts_a.b:c-1"})
+    assert answer.status == 204 and answer.headers["X-Tailscale-Response"] == "response ts_a.b:c-1"
+    for bad in ("a" * 65, "a b", "<a>"):
+        answer, _ = ask(relay.port, "/generate_204", **{"X-Tailscale-Challenge": bad})
+        assert answer.status == 204 and "X-Tailscale-Response" not in answer.headers
+    assert "Disallow: /" in ask(relay.port, "/robots.txt")[1]
+    assert "relay" in ask(relay.port, "/")[1]
+    wait_until(lambda: "127.0.0.1" in json.loads(ask(relay.port, "/bootstrap-dns")[1]).get("localhost", []),
+               "the name is looked up")
+    assert list(json.loads(ask(relay.port, "/bootstrap-dns?q=localhost")[1])) == ["localhost"]
+    assert json.loads(ask(relay.port, "/bootstrap-dns?q=example.com")[1]) == {}
+    for path in ("/debug/", "/debug/varz"):
+        assert ask(relay.port, path)[0].status == 404
+    assert ask(relay.metrics, "/debug/")[0].status == 200
+    assert ask(relay.metrics, "/debug/varz")[0].headers["Location"] == "/metrics"
+    metrics = ask(relay.metrics, "/metrics")[1]
+    for name in ("tailplane_derp_accepts_total", "derp_accepts", 'derp_packets_dropped{reason="queue_head",kind="disco"}',
+                 'stun_requests{disposition="success"}', "derp_current_connections"):
+        assert f"\n{name} " in metrics, name
+
+
+def test_key(relay):
+    """Made once, for the owner alone; one of derper is taken as it is."""
+    relay.begin()
+    key = relay.call("derp status")["key"]
+    assert stat.S_IMODE(os.stat(relay.state / "derp.key").st_mode) == 0o600
+    relay.stop()
+    relay.start()
+    assert relay.call("derp status")["key"] == key
+    relay.stop()
+    text = (relay.state / "derp.key").read_text().strip()
+    (relay.state / "derp.key").write_text(json.dumps({"PrivateKey": text}, indent="\t"))
+    relay.start()
+    assert relay.call("derp status")["key"] == key
+    relay.stop()
+    (relay.state / "derp.key").write_text("privkey:0123\n")
+    assert "no key of a relay" in relay.fails()
+
+
+def test_commands(relay):
+    relay.begin()
+    wait_until(lambda: relay.call("derp status")["works"] == "yes", "it works")
+    with talker(relay) as a, talker(relay) as b:
+        a.wait("up"), b.wait("up")
+        a.send(b.key, "hello")
+        b.wait_packet(a.key, "hello")
+        rows = {row["key"]: row for row in relay.call("derp clients")}
+        assert rows[f"nodekey:{a.key}"]["packets_in"] == 1 and rows[f"nodekey:{b.key}"]["packets_out"] == 1
+        since = len(a.events)
+        relay.call("derp close", key=f"nodekey:{a.key}")
+        a.wait("down", since)
+        a.wait("up", since)
+        for bad in ("nodekey:12", "x" * 64, ""):
+            with pytest.raises(OperationFailed):
+                relay.call("derp close", key=bad)
+    probed = relay.call("derp probe")
+    assert "problem" not in probed and probed["rtt_median"] > 0
+    with pytest.raises(OperationFailed, match="TLS"):  # there is none, so there is nothing for a map
+        relay.call("derp map")
+
+
+def test_tls_of_its_own(relay):
+    relay.begin(tls_listen_addr=["127.0.0.1:0"], hostname="relay.test", region_code="home", ipv4="192.0.2.1")
+    region = relay.call("derp map")["Regions"]["999"]
+    node = region["Nodes"][0]
+    assert region["RegionCode"] == "home" and node["HostName"] == "relay.test" and node["IPv4"] == "192.0.2.1"
+    assert stat.S_IMODE(os.stat(relay.state / "derp-tls.key").st_mode) == 0o600
+    with Talker(Here, "--cert", node["CertName"], f"https://127.0.0.1:{node['DERPPort']}",
+                env=NO_AUTHORITIES) as a:
+        a.wait("up")
+    with Talker(Here, "--once", "--cert", f"sha256-raw:{'0' * 64}", f"https://127.0.0.1:{node['DERPPort']}",
+                env=NO_AUTHORITIES) as a:
+        a.wait("down")
+    assert f'certname: "{node["CertName"]}"' in relay.call("derp map", headscale=True)
+
+
+def test_file_of_keys(relay):
+    clients = relay.folder / "clients"
+    clients.write_text("# nobody yet\n")
+    relay.begin(verify_client_file=str(clients))
+    path = key_file(relay.folder, "a.key")
+    with talker(relay, "--key", path) as a:
+        a.wait("down")
+        clients.write_text(f"  nodekey:{a.key}  # the first\r\n\n")
+        a.wait("up", timeout=30)
+        clients.write_text(f"nodekey:{a.key}\nnodekey:abc\n")
+        wait_until(lambda: "line 2 is no node key" in relay.log(), "the mistake is told")
+        assert a.key in str(relay.call("derp clients"))
+        since = len(a.events)
+        clients.write_text(f"nodekey:{'1' * 64}\n")
+        a.wait("down", since)
+        assert not is_served(relay, "--key", path)
+
+
+class Judge:
+    """A /verify: says yes to those in `known`, or fails with `status`."""
+
+    def __init__(self, port=0):
+        judge, self.known, self.status, self.asked = self, set(), 200, []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                judge.asked.append(question)
+                body = json.dumps({"Allow": question["NodePublic"] in judge.known}).encode()
+                self.send_response(judge.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/verify"
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def judge():
+    one = Judge()
+    yield one
+    one.stop()
+
+
+def test_url(relay, judge):
+    """Asked for each client; when nobody answers there, those stay welcome who were known lately, and no others;
+    who is known no longer is disconnected."""
+    relay.begin(verify_client_url=judge.url, verify_again="1s")
+    a, b = key_file(relay.folder, "a.key"), key_file(relay.folder, "b.key")
+    with talker(relay, "--key", a) as known:
+        known.wait("down")
+        assert {"NodePublic": f"nodekey:{known.key}", "Source": "127.0.0.1"} in judge.asked
+        judge.known.add(f"nodekey:{known.key}")
+        known.wait("up", timeout=30)
+        judge.status = 502
+        assert is_served(relay, "--key", a) and not is_served(relay, "--key", b)
+        judge.status, since = 200, len(known.events)
+        judge.known.clear()
+        known.wait("down", since, timeout=30)
+        judge.status = 502
+        assert not is_served(relay, "--key", a)  # a no is remembered, too
+    metrics = ask(relay.metrics, "/metrics")[1]
+    assert 'tailplane_derp_admissions_total{outcome="grace"} 0' not in metrics
+    assert 'tailplane_derp_admissions_total{outcome="unheard"} 0' not in metrics
+
+
+def test_url_may_fail_open(relay):
+    relay.begin(verify_client_url=f"http://127.0.0.1:{free_port()}/verify", verify_client_url_fail_open=True)
+    assert is_served(relay)
+
+
+def test_reload(relay, judge):
+    """Who is let in changes at once; connections of those who still may stay."""
+    relay.begin()
+    with talker(relay) as a, talker(relay) as b:
+        a.wait("up"), b.wait("up")
+        judge.known.add(f"nodekey:{a.key}")
+        since_a, since_b = len(a.events), len(b.events)
+        relay.configure("derp", core={"http": {"listen_addr": [f"127.0.0.1:{relay.port}"]},
+                                      "metrics": {"listen": f"127.0.0.1:{relay.metrics}"}},
+                        derp={"stun_listen_addr": "127.0.0.1:0", "verify_client_url": judge.url})
+        relay.call("reload")
+        b.wait("down", since_b)
+        assert not a.seen("down", since_a)

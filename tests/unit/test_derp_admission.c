@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Who is let in: files of keys, the memory of who was known, and the map's text for Headscale. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "grace.h"
+#include "map_text.h"
+#include "verify_file.h"
+
+#define A "nodekey:00000000000000000000000000000000000000000000000000000000000000aa"
+#define B "nodekey:00000000000000000000000000000000000000000000000000000000000000BB"
+#define SECOND 1000000000ull
+#define MANY 100000
+
+static size_t count(const char *text)
+{
+	struct err err = {0};
+	size_t n = 0;
+	struct public_key *keys = verify_keys_parse(text, strlen(text), &n, &err);
+
+	assert_true(!keys == (err.msg[0] != 0));
+	free(keys);
+	return keys ? n : SIZE_MAX;
+}
+
+static void test_keys(void **state)
+{
+	(void)state;
+	assert_int_equal(count(""), 0);
+	assert_int_equal(count("\n# nobody\n\r\n   \n"), 0);
+	assert_int_equal(count(A), 1);
+	assert_int_equal(count(B " # a comment\n\t" A "\r\n"), 2);
+	assert_int_equal(count(A "#\n"), 1);
+	assert_int_equal(count(A "0\n"), SIZE_MAX);
+	assert_int_equal(count(A " " B "\n"), SIZE_MAX);
+	assert_int_equal(count("nodekey:00\n"), SIZE_MAX);
+	assert_int_equal(count(A "\nmkey:00\n"), SIZE_MAX);
+}
+
+static struct public_key key_of(unsigned n)
+{
+	struct public_key key = {{0}};
+
+	memcpy(key.bytes, &n, sizeof(n));
+	key.bytes[31] = 1;
+	return key;
+}
+
+static void test_grace(void **state)
+{
+	struct grace *grace = grace_new();
+	struct public_key one = key_of(1), other = key_of(2);
+
+	(void)state;
+	assert_non_null(grace);
+	assert_false(grace_has(grace, &one, 0, SECOND));
+	grace_remember(grace, &one, 5 * SECOND);
+	assert_true(grace_has(grace, &one, 6 * SECOND, SECOND));
+	assert_false(grace_has(grace, &one, 6 * SECOND + 1, SECOND));
+	assert_false(grace_has(grace, &other, 6 * SECOND, SECOND));
+	grace_remember(grace, &one, 8 * SECOND);
+	assert_true(grace_has(grace, &one, 9 * SECOND, SECOND));
+	grace_forget(grace, &one);
+	assert_false(grace_has(grace, &one, 8 * SECOND, SECOND));
+	/* more than there is room for: the latest are there */
+	for (unsigned i = 0; i < MANY; i++) {
+		struct public_key key = key_of(i);
+
+		grace_remember(grace, &key, i + 1);
+	}
+	for (unsigned i = MANY - 1000; i < MANY; i++) {
+		struct public_key key = key_of(i);
+
+		assert_true(grace_has(grace, &key, MANY, SECOND));
+	}
+	grace_free(grace);
+}
+
+static void test_map_text(void **state)
+{
+	json_t *map =
+		json_loads("{\"Regions\":{\"900\":{\"RegionID\":900,\"RegionCode\":\"a\\\"b\","
+			   "\"Nodes\":[{\"Name\":\"900a\",\"DERPPort\":8443},"
+			   "{\"Name\":\"900b\"}]}}}",
+			0, NULL);
+	char *text = map_text_yaml(map);
+
+	(void)state;
+	assert_string_equal(text, "regions:\n"
+				  "  900:\n"
+				  "    regionid: 900\n"
+				  "    regioncode: \"a\\\"b\"\n"
+				  "    nodes:\n"
+				  "      - name: \"900a\"\n"
+				  "        derpport: 8443\n"
+				  "      - name: \"900b\"\n");
+	free(text);
+	json_decref(map);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_grace),
+		cmocka_unit_test(test_map_text),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

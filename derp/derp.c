@@ -41,6 +41,7 @@ static void tell_control(void)
 
 /* ---- settings into parts ---- */
 
+static const struct derp_conf *running_conf;
 /* As the server has it; with the key, which stays while it runs. */
 static struct derp_server_conf server_conf;
 
@@ -166,6 +167,7 @@ static void derp_stop(void)
 
 static int derp_start(const void *settings, struct err *err)
 {
+	running_conf = settings;
 	while (n_started < sizeof(parts) / sizeof(*parts)) {
 		int rc = parts[n_started].start(settings, err);
 
@@ -193,36 +195,51 @@ static bool same_list(const struct setting_list *a, const struct setting_list *b
 	return true;
 }
 
-static bool same_mesh(const struct derp_mesh_conf *a, const struct derp_mesh_conf *b)
+/* The file may be another one though the settings are the same. 1: it is; -errno: no key. */
+static int mesh_key_changed(const struct derp_conf *next, struct err *err)
 {
-	const struct derp_mesh_peer *p = a->peers.items, *q = b->peers.items;
-	bool is_same = same(a->psk_file, b->psk_file) && same_list(&a->with, &b->with) &&
-		       a->peers.count == b->peers.count;
+	struct symmetric_key key = {0};
+	int rc = next->mesh.psk_file ? derp_mesh_key_load(&key, next->mesh.psk_file, err) : 0;
 
-	for (size_t i = 0; is_same && i < a->peers.count; i++)
-		is_same = same(p[i].url, q[i].url) && same(p[i].address, q[i].address) &&
-			  same(p[i].cert_name, q[i].cert_name);
-	return is_same;
+	if (!rc)
+		rc = !secret_equal(&key, &server_conf.mesh_key, sizeof(key));
+	secret_zero(&key, sizeof(key));
+	return rc;
 }
 
-/* What is bound to sockets and to the key takes a restart of the plugin: clients come back. */
+/* What is bound to sockets and to the keys takes a restart of the plugin: clients come back, and
+ * who had the mesh's old key does not. */
 static enum plugin_reload derp_check(const void *running, const void *next, struct err *err)
 {
 	const struct derp_conf *a = running, *b = next;
+	int changed = mesh_key_changed(b, err);
 
-	(void)err;
-	if (same(a->private_key_path, b->private_key_path) &&
+	if (changed < 0)
+		return PLUGIN_REFUSE;
+	if (!changed && same(a->private_key_path, b->private_key_path) &&
 		same(a->stun_listen_addr, b->stun_listen_addr) &&
-		same_list(&a->tls_listen_addr, &b->tls_listen_addr) &&
-		same_mesh(&a->mesh, &b->mesh))
+		same_list(&a->tls_listen_addr, &b->tls_listen_addr))
 		return PLUGIN_ABSORB;
 	return PLUGIN_RESTART;
+}
+
+static void mesh_apply(const struct derp_conf *conf)
+{
+	struct err err = {0};
+
+	if (derp_mesh_conf_equal(&running_conf->mesh, &conf->mesh))
+		return;
+	derp_mesh_stop();
+	if (derp_mesh_start(&conf->mesh, &server_conf.key, &server_conf.mesh_key, &err) != 0)
+		log_warnx("derp: there is no mesh: %s", err.msg);
 }
 
 static void derp_apply(const void *next)
 {
 	const struct derp_conf *conf = next;
 
+	mesh_apply(conf);
+	running_conf = conf;
 	server_settings(conf);
 	derp_server_configure(&server_conf);
 	derp_ops_use(conf);

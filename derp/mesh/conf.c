@@ -164,3 +164,22 @@ void derp_mesh_validate(const struct derp_mesh_conf *conf, struct setting_errors
 			setting_error(errs, field, "%s", err.msg);
 	}
 }
+
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+bool derp_mesh_conf_equal(const struct derp_mesh_conf *a, const struct derp_mesh_conf *b)
+{
+	const struct derp_mesh_peer *p = a->peers.items, *q = b->peers.items;
+	bool equal = same(a->psk_file, b->psk_file) && a->with.count == b->with.count &&
+		     a->peers.count == b->peers.count;
+
+	for (size_t i = 0; equal && i < a->with.count; i++)
+		equal = same(((char **)a->with.items)[i], ((char **)b->with.items)[i]);
+	for (size_t i = 0; equal && i < a->peers.count; i++)
+		equal = same(p[i].url, q[i].url) && same(p[i].address, q[i].address) &&
+			same(p[i].cert_name, q[i].cert_name);
+	return equal;
+}

@@ -25,6 +25,8 @@ extern const struct setting derp_mesh_settings[];
 
 void derp_mesh_validate(const struct derp_mesh_conf *conf, struct setting_errors *errs);
 
+bool derp_mesh_conf_equal(const struct derp_mesh_conf *a, const struct derp_mesh_conf *b);
+
 /* 64 hex digits, white space around them. 0 or -errno with the reason. */
 int derp_mesh_key_load(struct symmetric_key *key, const char *path, struct err *err);
 int derp_mesh_key_parse(struct symmetric_key *key, const char *text, size_t len);

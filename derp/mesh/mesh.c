@@ -21,8 +21,8 @@
 #include "tls.h"
 #include "x25519.h"
 
-#define RETRY_FIRST_S 1. /* after a connection that was up */
-#define RETRY_S 5.
+#define RETRY_MIN_S 1. /* doubled with each try */
+#define RETRY_MAX_S 5.
 
 enum node_state { NODE_WAITING, NODE_CONNECTING, NODE_UP, NODE_SELF, NODE_STATES };
 static const char *const state_names[NODE_STATES] = {"waiting", "connecting", "up", "self"};
@@ -73,8 +73,8 @@ static void node_down(struct mesh_node *node, const char *why)
 	if (was_up)
 		node->since = time(NULL);
 	node->state = NODE_WAITING;
+	retry_in(node, node->tries < 3 ? RETRY_MIN_S * (1 << node->tries) : RETRY_MAX_S);
 	node->tries++;
-	retry_in(node, was_up ? RETRY_FIRST_S : RETRY_S);
 }
 
 /* ---- attempts ---- */

@@ -42,9 +42,8 @@ class Ours:
         mesh = {"psk_file": "mesh.key", **({"with": list(others)} if others else {}),
                 **({"peers": list(peers)} if peers else {})}
         http = {"listen_addr": [":443"], "tls_cert_path": cert, "tls_key_path": key} if tls else {"listen_addr": [":80"]}
-        self.daemon = Tailplaned(machine, {
-            "plugins": ["derp"], "core": {"http": http}, "derp": {"mesh": mesh} if mesh_key else {},
-        }, environment=authority.env if env == "authority" else env)
+        self.config = {"plugins": ["derp"], "core": {"http": http}, "derp": {"mesh": mesh} if mesh_key else {}}
+        self.daemon = Tailplaned(machine, self.config, environment=authority.env if env == "authority" else env)
         if mesh_key:
             path = self.daemon.state_dir / "mesh.key"
             path.touch(mode=0o600)
@@ -239,6 +238,35 @@ def test_wrong_key(world):
     with world.talker(ours, args=["--mesh-key", secrets.token_hex(32), "--watch", "--once"]) as spy:
         spy.wait("down")
         assert not spy.seen("present")
+
+
+def test_reload(world):
+    """Other nodes while clients stay; another key, and nobody does; a key that is none is refused."""
+    machines = [world.internet.machine(name, n) for name, n in (("ours1", 3), ("ours2", 4))]
+    one, two = (Ours(m, world.authority) for m in machines)
+    with world.talker(one) as a, world.talker(two) as b:
+        a.wait("up"), b.wait("up")
+        for ours, other in ((one, ADDRESSES[1]), (two, ADDRESSES[0])):
+            ours.config["derp"]["mesh"]["with"] = [other]
+            ours.daemon.configure(ours.config)
+            ours.daemon.cli("reload")
+            ours.wait_up(other)
+        exchange(a, b)
+        del one.config["derp"]["mesh"]["with"]
+        one.daemon.configure(one.config)
+        one.daemon.cli("reload")
+        assert not one.mesh()
+        a.tell("send", b.key, b"TS\xf0\x9f\x92\xac".hex() + secrets.token_hex(90))
+        a.wait("gone", key=b.key, reason=1)
+        assert not a.seen("down") and not b.seen("down")
+        key = one.daemon.state_dir / "mesh.key"
+        key.write_text("none")
+        assert "mesh key" in one.daemon.cli("reload", check=False).stderr
+        assert not a.seen("down")
+        key.write_text(secrets.token_hex(32))
+        one.daemon.cli("reload")
+        a.wait("down")
+        wait_until(lambda: "problem" in two.mesh()[ADDRESSES[0]], "the old key is none any more")
 
 
 def test_no_key(world):

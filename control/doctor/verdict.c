@@ -212,8 +212,20 @@ static void self_none(const struct doctor_facts *f, struct finding *line)
 			f->port);
 }
 
+/* Nothing can be said of an address that there is not. */
+static bool nowhere(const struct doctor_facts *f, struct finding *line)
+{
+	if (!f->name_problem)
+		return false;
+	found(line, FINDING_WARNING, "not looked at");
+	advise(line, "See \"DNS name\" first.");
+	return true;
+}
+
 static void self_line(const struct doctor_facts *f, struct finding *line)
 {
+	if (nowhere(f, line))
+		return;
 	switch (f->self.answer) {
 	case ANSWER_OURS:
 		self_ours(f, line);
@@ -227,8 +239,9 @@ static void self_line(const struct doctor_facts *f, struct finding *line)
 	case ANSWER_NONE:
 		self_none(f, line);
 		break;
-	case ANSWER_UNASKED:
-		found(line, FINDING_WARNING, "not asked: the name does not resolve");
+	case ANSWER_LATE:
+		found(line, FINDING_FAILED, "%s: no answer in time", f->server_url);
+		advise(line, "See that no firewall swallows what is sent to port %u.", f->port);
 		break;
 	}
 }
@@ -266,10 +279,11 @@ static void plain_line(const struct doctor_facts *f, struct finding *line)
 {
 	if (!f->https) {
 		found(line, FINDING_OK, "not needed without TLS");
-	} else if (f->plain.answer == ANSWER_UNASKED) {
-		found(line, FINDING_WARNING, "not asked: the name does not resolve");
-	} else if (f->plain.answer == ANSWER_NONE) {
-		found(line, FINDING_WARNING, "%s", f->plain.why);
+	} else if (nowhere(f, line)) {
+		return;
+	} else if (f->plain.answer == ANSWER_NONE || f->plain.answer == ANSWER_LATE) {
+		found(line, FINDING_WARNING, "%s",
+			f->plain.answer == ANSWER_NONE ? f->plain.why : "no answer in time");
 		advise(line, "Clients try it first; where it is closed they come up later, and ask "
 			     "relays of others for the server's name. Let port 80 through; "
 			     "core.http.plain_listen_addr sets where it is served.");

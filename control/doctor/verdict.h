@@ -16,7 +16,7 @@
 
 /* A look at an address over HTTP. */
 enum doctor_answer {
-	ANSWER_UNASKED,
+	ANSWER_LATE,     /* none yet */
 	ANSWER_NONE,     /* nothing of HTTP came back: `why` */
 	ANSWER_STRANGER, /* somebody answers who is not this server */
 	ANSWER_OURS,

@@ -125,6 +125,8 @@ static void the_server_itself(void **state)
 	only(&f, "server_url", FINDING_FAILED, "Connection refused", "no firewall on this machine");
 	f.listener.port = 8443;
 	only(&f, "server_url", FINDING_FAILED, "Connection refused", "says port 443");
+	f.self.answer = ANSWER_LATE;
+	only(&f, "server_url", FINDING_FAILED, "no answer in time", "firewall");
 	f = healthy();
 	f.listener.tls = f.request_is_secure = false;
 	only(&f, "server_url", FINDING_WARNING, "behind a proxy that it does not believe",
@@ -178,15 +180,17 @@ static void nothing_works(void **state)
 	f.name_problem = "Name or service not known";
 	f.n_addrs = 0;
 	f.client.family = 0;
-	f.self.answer = f.plain.answer = ANSWER_UNASKED;
+	f.self.answer = f.plain.answer = ANSWER_NONE;
 	f.certificate_ends = 0;
 	f.regions = 0;
 	f.listener.port = 0;
 	f.store_problem = "it is locked";
 	f.clock_ahead = 1000000000;
 	assert_int_equal(doctor_judge(&f, findings), FINDINGS_MAX);
-	for (size_t i = 0; i < FINDINGS_MAX; i++)
+	for (size_t i = 0; i < FINDINGS_MAX; i++) {
 		assert_int_not_equal(findings[i].state, FINDING_OK);
+		assert_true(strlen(findings[i].advice) > 10 || i == 7 || i == 5);
+	}
 }
 
 static void loopback_is_nobody_elses(void **state)

@@ -64,15 +64,15 @@ def certificate(folder):
 class Relay:
     """One process; it ends with the block."""
 
-    def __init__(self, tls, quick=False, first=False, cores=(RELAY_CORE,)):
+    def __init__(self, tls, quick=False, first=False, loops=1):
         """`first`: before all other work of the machine, where delays are measured."""
-        self.tls, self.quick, self.first, self.cores = tls, quick, first, cores
+        self.tls, self.quick, self.first, self.loops = tls, quick, first, loops
         self.folder = Path(tempfile.mkdtemp(prefix="derp-bench-"))
         self.port, self.stun_port = free_port(), free_port()
         self.log = open(self.folder / "log", "w")
         self.process = subprocess.Popen(
             [str(part) for part in self.command()], stdout=self.log, stderr=self.log,
-            env={**os.environ, **self.environment()}, preexec_fn=self.before_relay)
+            env={**os.environ, **self.environment()}, preexec_fn=lambda: self.before(RELAY_CORE))
         wait_until(self.listens, f"{type(self).__name__} listens", 20)
 
     def __enter__(self):
@@ -80,17 +80,16 @@ class Relay:
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(30)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.log.close()
 
-    def before_relay(self):
-        os.sched_setaffinity(0, self.cores)
-        if self.first:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
-
-    def before_load(self):
-        os.sched_setaffinity(0, {LOAD_CORE})
-        if self.first:  # it spins, which a real-time process may not
+    def before(self, core):
+        os.sched_setaffinity(0, {core})
+        if self.first:  # not real-time: derper's threads wait for one another in loops
             os.setpriority(os.PRIO_PROCESS, 0, -20)
 
     def environment(self):
@@ -110,7 +109,7 @@ class Relay:
         tls = ["--tls"] if self.tls else []
         parts = [LOAD, *tls, "--relay", self.process.pid, *options, ADDRESS, port or self.port, what]
         return subprocess.Popen([str(part) for part in parts], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                preexec_fn=self.before_load)
+                                preexec_fn=lambda: self.before(LOAD_CORE))
 
     def load(self, what, *options, port=None, timeout=300):
         """What derp_load tells of it."""
@@ -149,7 +148,7 @@ class Derper(Relay):
                 "-stun-port", self.stun_port, "-hostname", ADDRESS, *tls]
 
     def environment(self):
-        return {"GOMAXPROCS": str(len(self.cores))}
+        return {"GOMAXPROCS": str(self.loops)}
 
 
 class Tailplane(Relay):
@@ -160,7 +159,7 @@ class Tailplane(Relay):
             key.chmod(0o600)
             tls = {"tls_cert_path": cert, "tls_key_path": key, "plain_listen_addr": [f"{ADDRESS}:{free_port()}"]}
         core = {"state_dir": self.folder, "runtime_dir": self.folder, "user": "root", "metrics": {"listen": ""},
-                "io_loops": len(self.cores), "http": {"listen_addr": [f"{ADDRESS}:{self.port}"], **tls}}
+                "io_loops": self.loops, "http": {"listen_addr": [f"{ADDRESS}:{self.port}"], **tls}}
         derp = {"stun_listen_addr": f"{ADDRESS}:{self.stun_port}"}
         conf = self.folder / "conf"
         settings = {"plugins": ["derp"], "core": core, "derp": derp}
@@ -276,6 +275,7 @@ class Cell(NamedTuple):
     ideal: bool = False  # also of the relay that only carries
     delays: bool = False
     once: bool = False  # not in every round: long, and steady
+    loops: int = 1  # on the relay's one core
 
 
 CELLS = {
@@ -284,6 +284,8 @@ CELLS = {
     "1400-tls-record": Cell(True, relayed, ("--one-a-record",), ideal=True),
     "64-plain": Cell(False, relayed, ("--size", 64), ideal=True),
     "64-tls": Cell(True, relayed, ("--size", 64), ideal=True),
+    "1400-plain-2": Cell(False, relayed, loops=2),
+    "1400-tls-2": Cell(True, relayed, loops=2),
     "overrun": Cell(False, overrun),
     "latency": Cell(True, latency, ideal=True, delays=True),
     "loaded": Cell(True, loaded, ideal=True, delays=True),
@@ -311,6 +313,8 @@ ROWS = [
     Row("1400-tls-record", "gbps_cpu", "1400 B, TLS, a record for each packet: Gbit/s"),
     Row("64-plain", "mpps_cpu", "64 B, plain: Mpps"),
     Row("64-tls", "mpps_cpu", "64 B, TLS: Mpps"),
+    Row("1400-plain-2", "gbps_cpu", "1400 B, plain, two loops on the core: Gbit/s"),
+    Row("1400-tls-2", "gbps_cpu", "1400 B, TLS, two loops on the core: Gbit/s"),
     Row("overrun", "share", "overrun: delivered, of the best rate"),
     Row("latency", "p50_us", "500 packets a second, TLS: p50, µs", False),
     Row("latency", "p99_us", "500 packets a second, TLS: p99, µs", False),
@@ -339,7 +343,7 @@ def one_round(name, args, first):
         cell = CELLS[key]
         if (name == "ideal" and not cell.ideal) or (cell.once and not first):
             continue
-        with RELAYS[name](cell.tls, args.quick, cell.delays or args.first) as relay:
+        with RELAYS[name](cell.tls, args.quick, cell.delays or args.first, cell.loops) as relay:
             cells[key] = cell.measure(relay, args.seconds, *cell.options)
     return cells
 

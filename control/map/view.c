@@ -292,6 +292,7 @@ static bool block_text(struct block *block, const struct view *view, const struc
 		record_peer(&block->text, conf, policy, view->id, block->nodes[i]);
 	}
 	block->offsets[block->n] = (uint32_t)block->text.len;
+	json_out_fit(&block->text);
 	block->dirty = !json_out_ok(&block->text);
 	return !block->dirty;
 }

@@ -47,6 +47,14 @@ json_t *time_json(int64_t when);
 json_t *id_json(int64_t id);
 json_t *user_json(const struct user *user); /* NULL: null */
 json_t *node_json(const struct node *node);
+/* For many nodes, whose users and keys are few: what was made for the last one is shared. */
+struct node_shapes {
+	const struct user *user;
+	int64_t preauth;
+	json_t *user_json, *preauth_json;
+};
+json_t *node_json_of(const struct node *node, struct node_shapes *shapes);
+void node_shapes_fini(struct node_shapes *shapes);
 json_t *preauth_json(const struct preauth *key, const char *text); /* text NULL: masked */
 json_t *apikey_json(const struct apikey *key);
 json_t *text_array(const char *stored); /* a JSON array as it is kept */

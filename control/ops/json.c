@@ -107,19 +107,57 @@ static json_t *key_json(const char *prefix, const struct public_key *key)
 	return json_string(key_text_format(text, prefix, key));
 }
 
+static json_t *user_shape(const struct user *user, struct node_shapes *shapes)
+{
+	if (!shapes->user_json || shapes->user != user) {
+		json_decref(shapes->user_json);
+		shapes->user = user;
+		shapes->user_json = user_json(user);
+	}
+	return json_incref(shapes->user_json);
+}
+
+static json_t *preauth_shape(int64_t id, struct node_shapes *shapes)
+{
+	const struct preauth *preauth = id ? preauth_by_id(ops_tailnet, id) : NULL;
+
+	if (!preauth)
+		return json_null();
+	if (!shapes->preauth_json || shapes->preauth != id) {
+		json_decref(shapes->preauth_json);
+		shapes->preauth = id;
+		shapes->preauth_json = preauth_json(preauth, NULL);
+	}
+	return json_incref(shapes->preauth_json);
+}
+
+void node_shapes_fini(struct node_shapes *shapes)
+{
+	json_decref(shapes->user_json);
+	json_decref(shapes->preauth_json);
+}
+
 json_t *node_json(const struct node *node)
 {
+	struct node_shapes shapes = {0};
+	json_t *out = node_json_of(node, &shapes);
+
+	node_shapes_fini(&shapes);
+	return out;
+}
+
+json_t *node_json_of(const struct node *node, struct node_shapes *shapes)
+{
 	const struct node_data *d = &node->d;
-	const struct preauth *preauth = d->preauth ? preauth_by_id(ops_tailnet, d->preauth) : NULL;
 	json_t *out = json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "id", id_json(d->id),
 		"machineKey", key_json(KEY_TEXT_MACHINE, &d->machine), "nodeKey",
 		key_json(KEY_TEXT_NODE, &d->key), "discoKey", key_json(KEY_TEXT_DISCO, &d->disco),
 		"ipAddresses", addresses_json(d), "name", or_empty(d->hostname), "user",
-		user_json(node->user));
+		user_shape(node->user, shapes));
 
 	json_object_set_new(out, "lastSeen", time_json(node->seen ? node->seen : d->last_seen));
 	json_object_set_new(out, "expiry", time_json(d->expiry));
-	json_object_set_new(out, "preAuthKey", preauth ? preauth_json(preauth, NULL) : json_null());
+	json_object_set_new(out, "preAuthKey", preauth_shape(d->preauth, shapes));
 	json_object_set_new(out, "createdAt", time_json(d->created));
 	json_object_set_new(out, "registerMethod", json_string(method_text(d->method)));
 	json_object_set_new(out, "givenName", json_string(d->label));

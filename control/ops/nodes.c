@@ -11,6 +11,7 @@ void run_nodes_list(struct op_call *call, const json_t *args)
 {
 	const struct user *user = NULL;
 	bool waiting = arg_is(args, "waiting");
+	struct node_shapes shapes = {0};
 	json_t *rows;
 	struct node **nodes;
 	size_t n;
@@ -21,8 +22,9 @@ void run_nodes_list(struct op_call *call, const json_t *args)
 	nodes = nodes_list(ops_tailnet, &n);
 	for (size_t i = 0; i < n; i++) {
 		if ((!user || nodes[i]->user == user) && (!waiting || !nodes[i]->d.approved))
-			json_array_append_new(rows, node_json(nodes[i]));
+			json_array_append_new(rows, node_json_of(nodes[i], &shapes));
 	}
+	node_shapes_fini(&shapes);
 	free(nodes);
 	op_reply(call, rows);
 }
@@ -35,6 +37,7 @@ static bool has_routes(const struct node *node)
 void run_nodes_routes(struct op_call *call, const json_t *args)
 {
 	const struct node *one = NULL;
+	struct node_shapes shapes = {0};
 	json_t *rows;
 	struct node **nodes;
 	size_t n;
@@ -45,8 +48,9 @@ void run_nodes_routes(struct op_call *call, const json_t *args)
 	nodes = nodes_list(ops_tailnet, &n);
 	for (size_t i = 0; i < n; i++) {
 		if (one ? nodes[i] == one : has_routes(nodes[i]))
-			json_array_append_new(rows, node_json(nodes[i]));
+			json_array_append_new(rows, node_json_of(nodes[i], &shapes));
 	}
+	node_shapes_fini(&shapes);
 	free(nodes);
 	op_reply(call, rows);
 }

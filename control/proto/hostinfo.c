@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "json_in.h"
 
 /* What others have no use for, or should not know. */
@@ -124,7 +126,7 @@ static char *without(json_t *info, const char *const *names, size_t max)
 }
 
 /* Latencies change with each measurement and mean nothing to anybody else. */
-static char *steady_text(json_t *info)
+static int steady_hash(json_t *info, uint8_t hash[static 16])
 {
 	json_t *copy = json_copy(info), *net = json_copy(json_object_get(info, "NetInfo"));
 	char *text;
@@ -134,7 +136,11 @@ static char *steady_text(json_t *info)
 		json_object_set_new(copy, "NetInfo", net);
 	text = json_in_text(copy);
 	json_decref(copy);
-	return text;
+	if (!text)
+		return -ENOMEM;
+	crypto_generichash(hash, 16, (const uint8_t *)text, strlen(text), NULL, 0);
+	free(text);
+	return 0;
 }
 
 int hostinfo_read(struct hostinfo *out, const char *stored)
@@ -153,12 +159,13 @@ int hostinfo_read(struct hostinfo *out, const char *stored)
 	out->hostname = string_of(info, "Hostname");
 	out->os = string_of(info, "OS");
 	out->shown = without(info, private_members, HOSTINFO_SHOWN_MAX);
-	out->steady = steady_text(info);
-	rc = prefixes_read(json_object_get(info, "RoutableIPs"), &out->routes, &out->n_routes,
-		HOSTINFO_ROUTES_MAX, NULL);
+	rc = steady_hash(info, out->steady);
+	if (!rc)
+		rc = prefixes_read(json_object_get(info, "RoutableIPs"), &out->routes,
+			&out->n_routes, HOSTINFO_ROUTES_MAX, NULL);
 	if (!rc)
 		rc = tags_read(out, json_object_get(info, "RequestTags"));
-	if (!rc && (!out->hostname || !out->os || !out->shown || !out->steady))
+	if (!rc && (!out->hostname || !out->os || !out->shown))
 		rc = -ENOMEM;
 	json_decref(info);
 	if (rc)
@@ -175,7 +182,6 @@ void hostinfo_fini(struct hostinfo *info)
 	free(info->hostname);
 	free(info->os);
 	free(info->shown);
-	free(info->steady);
 	*info = (struct hostinfo){0};
 }
 

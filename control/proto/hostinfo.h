@@ -28,7 +28,7 @@ char *hostinfo_store(const json_t *info, const char *before);
 struct hostinfo {
 	char *hostname, *os;       /* "" when unknown */
 	char *shown;               /* JSON for other nodes */
-	char *steady;              /* of the stored text what is not a mere measurement */
+	uint8_t steady[16];        /* a hash of what of the stored text is no mere measurement */
 	unsigned home_derp;        /* 0: unknown */
 	struct net_prefix *routes; /* advertised, masked, sorted, each once */
 	size_t n_routes;

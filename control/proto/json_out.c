@@ -38,6 +38,16 @@ char *json_out_room(struct json_out *out, size_t len)
 	return out->text + out->len;
 }
 
+void json_out_fit(struct json_out *out)
+{
+	char *text = out->len ? realloc(out->text, out->len) : NULL;
+
+	if (!text)
+		return;
+	out->text = text;
+	out->size = out->len;
+}
+
 static void escaped(struct json_out *out, unsigned char c)
 {
 	static const char digits[] = "0123456789abcdef";

@@ -35,6 +35,8 @@ static inline bool json_out_ok(const struct json_out *out)
 
 /* Room for `len` more bytes; NULL without memory. */
 char *json_out_room(struct json_out *out, size_t len);
+/* Gives back what it has room for and does not hold. */
+void json_out_fit(struct json_out *out);
 
 static inline void json_out_raw(struct json_out *out, const char *text, size_t len)
 {

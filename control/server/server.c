@@ -2,14 +2,20 @@
 /* Control loop. */
 #include "server.h"
 
+#include <malloc.h>
 #include <stddef.h>
 #include <string.h>
 
+#include <tailplane/jobs.h>
 #include <tailplane/log.h>
 #include <tailplane/loop.h>
 
 /* How long a map's work may hold the loop before others get their turn. */
 #define MAP_SLICE_NS (5 * 1000000ull)
+
+/* This many full maps are a storm, and what it took is given back when it is over for so long. */
+#define STORM_MAPS 250
+#define CALM_SECONDS 2.
 
 /* ---- the clocks of tailnet and map --------------------------------------------------------- */
 
@@ -44,6 +50,42 @@ static void map_wakes(void *arg)
 		arm(server, &server->map_timer, map_due(server->map));
 }
 
+/* ---- after a storm -------------------------------------------------------------------------- */
+
+/* On a thread of the pool: it may take some milliseconds. */
+static void tidy_run(struct job *job)
+{
+	(void)job;
+	malloc_trim(0);
+}
+
+static void tidy_done(struct job *job)
+{
+	struct server *server = (struct server *)((char *)job - offsetof(struct server, tidy));
+
+	server->tidying = false;
+}
+
+LOOP_CALLBACK(calm, ev_timer)
+{
+	struct server *server = watcher->data;
+
+	(void)revents;
+	ev_timer_stop(loop, watcher);
+	if (server->tidying)
+		return;
+	server->tidying = true;
+	server->tidied = map_stats(server->map)->full_maps;
+	server->tidy = (struct job){.run = tidy_run, .done = tidy_done, .name = "tidy memory"};
+	job_submit(&server->tidy);
+}
+
+static void look_for_calm(struct server *server)
+{
+	if (map_stats(server->map)->full_maps >= server->tidied + STORM_MAPS)
+		ev_timer_again(server->loop, &server->calm_timer);
+}
+
 LOOP_CALLBACK(tailnet_tick, ev_timer)
 {
 	struct server *server = watcher->data;
@@ -59,6 +101,7 @@ LOOP_CALLBACK(map_tick, ev_timer)
 
 	(void)loop, (void)revents;
 	map_run(server->map, MAP_SLICE_NS);
+	look_for_calm(server);
 	arm(server, &server->map_timer, map_due(server->map));
 }
 
@@ -68,7 +111,9 @@ void server_start(struct server *server, struct ev_loop *loop)
 	server->pings_tail = &server->pings;
 	ev_timer_init(&server->tailnet_timer, tailnet_tick, 0., 0.);
 	ev_timer_init(&server->map_timer, map_tick, 0., 0.);
-	server->tailnet_timer.data = server->map_timer.data = server;
+	ev_init(&server->calm_timer, calm);
+	server->calm_timer.repeat = CALM_SECONDS;
+	server->tailnet_timer.data = server->map_timer.data = server->calm_timer.data = server;
 	server->tailnet->conf.wake = tailnet_wakes;
 	server->tailnet->conf.wake_arg = server;
 	map_on_wake(server->map, map_wakes, server);
@@ -85,6 +130,9 @@ void server_stop(struct server *server)
 	map_on_wake(server->map, NULL, NULL);
 	ev_timer_stop(server->loop, &server->tailnet_timer);
 	ev_timer_stop(server->loop, &server->map_timer);
+	ev_timer_stop(server->loop, &server->calm_timer);
+	if (server->tidying)
+		jobs_drain();
 }
 
 void server_configure(struct server *server, const struct server_conf *conf)

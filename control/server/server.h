@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <ev.h>
+#include <tailplane/jobs.h>
 
 #include "map.h"
 #include "rpc.h"
@@ -35,7 +36,10 @@ struct server {
 	struct server_conf conf; /* texts stay the caller's */
 	struct server_stats stats;
 	struct ev_loop *loop;
-	ev_timer tailnet_timer, map_timer, ping_timer, probe_timer;
+	ev_timer tailnet_timer, map_timer, ping_timer, probe_timer, calm_timer;
+	struct job tidy;
+	bool tidying;
+	uint64_t tidied;    /* full maps that had been sent then */
 	struct ping *pings; /* oldest first */
 	struct ping **pings_tail;
 	struct index pings_by_token;

@@ -318,7 +318,7 @@ static int take_hostinfo(struct node_wish *wish, const struct node *node)
 
 	if (rc)
 		return rc;
-	same = !strcmp(info.steady, node->info.steady);
+	same = !memcmp(info.steady, node->info.steady, sizeof(info.steady));
 	if (!same) {
 		rc = text_set(&d->hostinfo, wish->text);
 		if (!rc)

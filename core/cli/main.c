@@ -248,6 +248,7 @@ int main(int argc, char **argv)
 	setrlimit(RLIMIT_CORE, &(struct rlimit){1, 1});
 	signal(SIGPIPE, SIG_DFL);
 	json_set_alloc_funcs(malloc, json_free);
+	mallopt(M_MXFAST, 0); /* glibc sweeps its fast bins all the time while a tree is freed */
 	cli.screen.utf8 = text_init();
 	options_init(&cli.options);
 	add_locals(&cli);

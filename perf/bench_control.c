@@ -5,6 +5,7 @@
  *
  *   bench_control --host A.B.C.D --port N --server-key HEX --auth-key KEY --nodes N
  *                 [--decode N] [--at-once N] [--limit SECONDS]
+ *   bench_control --floor CORE --nodes N     what the kernel takes of each send, to a process there
  *
  * Lines on standard input, an object of JSON for each on standard output:
  *
@@ -46,6 +47,7 @@
 static struct load load;
 static uint64_t limit_ns = 300 * SECOND;
 static bool terminal;
+static int floor_core = -1;
 
 uint64_t load_now(void)
 {
@@ -333,7 +335,8 @@ static void read_options(int argc, char **argv)
 {
 	static const struct option options[] = {{"host", 1, NULL, 'h'}, {"port", 1, NULL, 'p'},
 		{"server-key", 1, NULL, 'k'}, {"auth-key", 1, NULL, 'a'}, {"nodes", 1, NULL, 'n'},
-		{"decode", 1, NULL, 'd'}, {"at-once", 1, NULL, 'o'}, {"limit", 1, NULL, 'l'}, {0}};
+		{"decode", 1, NULL, 'd'}, {"at-once", 1, NULL, 'o'}, {"limit", 1, NULL, 'l'},
+		{"floor", 1, NULL, 'f'}, {0}};
 	uint8_t *key = load.conf.server.bytes;
 	int c;
 
@@ -354,11 +357,15 @@ static void read_options(int argc, char **argv)
 			load.conf.decode = (unsigned)atoi(optarg);
 		else if (c == 'o')
 			load.conf.at_once = (unsigned)atoi(optarg);
+		else if (c == 'f')
+			floor_core = atoi(optarg);
 		else if (c == 'l')
 			limit_ns = (uint64_t)atoi(optarg) * SECOND;
 		else if (c == '?')
 			usage();
 	}
+	if (floor_core >= 0 && load.n)
+		return;
 	if (!load.conf.host || !load.conf.port || !load.conf.auth_key || load.n < 2)
 		usage();
 }
@@ -386,6 +393,8 @@ int main(int argc, char **argv)
 		return 1;
 	read_options(argc, argv);
 	descriptors_raise();
+	if (floor_core >= 0)
+		return printf("%.2f\n", floor_of_sends(load.n, floor_core)) < 0;
 	terminal = isatty(STDERR_FILENO);
 	load.epoll = epoll_create1(EPOLL_CLOEXEC);
 	load.ids_max = 4 * load.n + 4096;

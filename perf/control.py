@@ -12,6 +12,9 @@ For each number of nodes N, with a fresh server and database:
   register   registrations alone, on another fresh server
 
 100 of the nodes decode all that they get. The others decode each distinct zstd frame once and count.
+
+  floor      what the kernel alone takes for one send on one of N connections to the generator's core
+  clients    that the generator does not flatter: nodes of Tailscale's own library (perf/tsnet) join, on all cores
 """
 
 import argparse
@@ -19,6 +22,7 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import statistics
@@ -31,7 +35,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
-TICK = os.sysconf("SC_CLK_TCK")
+CLIENT = "1.102.4"
 
 CONFIG = """
 plugins = [ "control" ];
@@ -101,10 +105,6 @@ class Server:
         """Seconds of all its threads; nanoseconds count, so /proc/PID/stat will not do."""
         return sum(int((task / "schedstat").read_text().split()[0])
                    for task in Path(f"/proc/{self.process.pid}/task").iterdir()) / 1e9
-
-    def by_thread(self):
-        return {f"{(task / 'comm').read_text().strip()}": int((task / "schedstat").read_text().split()[0]) / 1e9
-                for task in Path(f"/proc/{self.process.pid}/task").iterdir()}
 
     def memory(self):
         """Resident bytes of its own, without the pages of files."""
@@ -184,7 +184,7 @@ def changes(nodes, n, rounds, group, gap_ms):
 
 
 def idle(nodes, n, seconds, empty):
-    nodes.do("idle", 15)
+    nodes.do("idle", 5)
     answer = nodes.do("idle", seconds)
     answer |= {"cpu_share": answer["cpu_s"] / answer["seconds"],
                "bytes_per_node": (nodes.server.memory() - empty) / n}
@@ -223,18 +223,73 @@ def register(args, n):
     return answer
 
 
+def floor(args, n):
+    return float(subprocess.run(pinned(args.server_core, BUILD / "perf/bench_control", "--nodes", n, "--floor",
+                                       args.generator_core), check=True, capture_output=True, text=True).stdout)
+
+
+def go_program():
+    """perf/tsnet, built with exactly that release; None: there is no Go."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / f"tailplane-tests/tsnet-{CLIENT}"
+    source, made = ROOT / "perf/tsnet/main.go", folder / "tsnet"
+    if not shutil.which("go"):
+        return None
+    if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / "main.go")
+        (folder / "go.mod").write_text("module tsnet\n")
+        env = {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+        for words in (["get", f"tailscale.com@v{CLIENT}"], ["build", "-trimpath", "-ldflags=-s -w", "-o", "tsnet", "."]):
+            subprocess.run(["go", *words], cwd=folder, env=env, check=True, stdout=sys.stderr)
+    return made
+
+
+def records_sent(server):
+    port = re.search(r'metrics = \{ listen = "([^"]*)"', (server.dir / "tailplane.conf").read_text())[1]
+    text = urllib.request.urlopen(f"http://{port}/metrics", timeout=10).read().decode()
+    return sum(float(re.search(rf"^tailplane_control_{name} (\S+)", text, re.M)[1])
+               for name in ("full_map_records_total", "delta_records_total"))
+
+
+def clients(args, n):
+    """The library's nodes, and the generator's, at the same number."""
+    program = go_program()
+    if not program:
+        return {"absent": "Go is not installed"}
+    server = Server(args.server_core)
+    before = server.cpu()
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [program, "-url", f"http://127.0.0.1:{server.port}", "-key", server.auth_key, "-n", str(n), "-dir", folder],
+            env={**os.environ, "TS_NO_LOGS_NO_SUPPORT": "true", "TS_DISABLE_PORTMAPPER": "1"},
+            check=True, capture_output=True, text=True, timeout=300)
+    took = json.loads(done.stdout)
+    took |= {"n": n, "version": CLIENT, "cpu_s": server.cpu() - before,
+             "records_per_minimum": records_sent(server) / (n * (n - 1))}
+    server.close()
+    server = Server(args.server_core)
+    nodes = Nodes(server, args.generator_core, n, args.limit)
+    took["generator"] = join(nodes, n)
+    nodes.close()
+    server.close()
+    say(f"{n} of tsnet {CLIENT}: {took['seconds']:.2f} s, server {took['cpu_s']:.3f} s CPU, records sent / minimum "
+        f"{took['records_per_minimum']:.2f}")
+    return took
+
+
 def measure(args, n):
     server = Server(args.server_core)
     nodes = Nodes(server, args.generator_core, n, args.limit)
     empty = server.memory()
     out = {"n": n, "join": join(nodes, n)}
-    if "threads" in args.only:
-        say(str({k: round(v, 2) for k, v in server.by_thread().items() if v > 0.01}))
+    if "floor" in args.only:
+        out["floor_us"] = floor(args, n)
+        say(f"{n} floor: {out['floor_us']:.2f} us a send")
     if "changes" in args.only:
         out["alone"] = changes(nodes, n, args.rounds, 1, 100)
         out["together"] = changes(nodes, n, max(1, args.rounds // 5), 20, 100)
     if "idle" in args.only:
-        out["idle"] = idle(nodes, n, args.idle, empty)
+        out["idle"] = idle(nodes, n, args.idle if n == 1000 else min(args.idle, 5), empty)
     if "reconnect" in args.only:
         out["reconnect"] = reconnect(nodes, n, 3 if n >= 1000 else 1)
     nodes.close()
@@ -247,9 +302,10 @@ def measure(args, n):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--nodes", default="100,500,1000,10000", help="how many, separated by commas")
-    parser.add_argument("--only", default="changes,idle,reconnect,register", help="besides join")
+    parser.add_argument("--only", default="floor,changes,idle,reconnect,register,clients", help="besides join")
     parser.add_argument("--rounds", type=int, default=50, help="changes one after the other")
-    parser.add_argument("--idle", type=float, default=60, help="seconds")
+    parser.add_argument("--idle", type=float, default=60, help="seconds, at 1000 nodes; elsewhere 5")
+    parser.add_argument("--clients", type=int, default=50, help="nodes of Tailscale's library")
     parser.add_argument("--limit", type=int, default=300, help="seconds after which a phase is given up")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--generator-core", type=int, default=1)
@@ -257,8 +313,11 @@ def main():
     args = parser.parse_args()
     args.only = args.only.split(",")
     results = [measure(args, int(n)) for n in args.nodes.split(",")]
+    out = {"results": results}
+    if "clients" in args.only:
+        out["clients"] = clients(args, args.clients)
     if args.json:
-        print(json.dumps({"results": results}, indent=1))
+        print(json.dumps(out, indent=1))
 
 
 if __name__ == "__main__":

@@ -110,6 +110,11 @@ void stream_reset(struct node *node);
 /* False: it cannot be understood; load->error says why. */
 bool stream_take(struct node *node, const uint8_t *bytes, size_t len);
 
+/* ---- floor.c ---- */
+
+/* CPU, us, of one send on one of `n` connections; negative: it cannot be measured. */
+double floor_of_sends(unsigned n, int receiver_core);
+
 /* ---- json_check.c ---- */
 
 bool json_is_object_text(const char *text, size_t len);

@@ -32,9 +32,10 @@ def machine_lines(machine, minutes):
 
 
 def save(report, subjects):
-    """Writes DATE-CPU.md, .json and its charts; earlier reports of the same kind of machine go."""
+    """Writes DATE-CPU.md, .json and its charts; earlier reports of the same kind of machine go. One subject's
+    own report ("part") is DATE-CPU-SUBJECT, beside the whole one."""
     machine = report["machine"]
-    name = slug(machine["kind"])
+    name = slug(machine["kind"]) + (f"-{report['part']}" if report.get("part") else "")
     base = f"{machine['date']}-{name}"
     RESULTS.mkdir(exist_ok=True)
     for old in RESULTS.iterdir():
@@ -62,7 +63,7 @@ def committed():
     newest = {}
     for path in sorted(RESULTS.glob("*.json")):
         report = json.loads(path.read_text())
-        if "subjects" in report:
+        if "subjects" in report and not report.get("part"):
             newest[report["machine"]["kind"]] = (path, report)
     return sorted(newest.values(), key=lambda entry: entry[0].name, reverse=True)
 

@@ -28,7 +28,7 @@ struct node_entry {
 	const struct graph_node *node;
 	rte_node_t id;
 	uint16_t n_next;
-	uint16_t drop_base;
+	uint16_t drop_base, n_drops;
 	const char *next[NEXT_MAX];
 };
 
@@ -38,6 +38,12 @@ static bool registered;
 
 static struct drop_reason drops[DROPS_MAX];
 static unsigned n_drops;
+
+static const struct drop_reason graph_drops[] = {
+	{"graph_verdict", "a graph node gave a verdict that it does not declare: a defect of it"},
+	{NULL, NULL},
+};
+static unsigned verdict_drop; /* its number */
 
 __thread struct worker *graph_worker;
 
@@ -89,10 +95,15 @@ static inline struct node_entry *entry_of(const struct rte_node *node)
 static inline void enqueue_run(struct rte_graph *graph, struct rte_node *node,
 	const struct node_entry *entry, uint16_t verdict, struct rte_mbuf **pkts, uint16_t n)
 {
+	unsigned reason = verdict & 0x7fff;
+
 	if (verdict < entry->n_next) {
 		rte_node_enqueue(graph, node, verdict, (void **)pkts, n);
-	} else if (VERDICT_IS_DROP(verdict)) {
-		graph_worker->counters.drops[entry->drop_base + (verdict & 0x7fff)] += n;
+	} else if (verdict != VERDICT_TAKEN) {
+		reason = VERDICT_IS_DROP(verdict) && reason < entry->n_drops
+				 ? entry->drop_base + reason
+				 : verdict_drop;
+		graph_worker->counters.drops[reason] += n;
 		rte_pktmbuf_free_bulk(pkts, n);
 	}
 }
@@ -162,6 +173,27 @@ static int node_init(const struct rte_graph *graph, struct rte_node *node)
 	return entry ? 0 : -1;
 }
 
+/* Two nodes with one table, of one file, count together: what happened is the same. */
+static int entry_drops(struct node_entry *entry, struct err *err)
+{
+	const struct drop_reason *table = entry->node->drops;
+	unsigned n = 0;
+
+	while (table && table[n].name)
+		n++;
+	entry->n_drops = (uint16_t)n;
+	for (const struct node_entry *e = entries; table && e < entry; e++)
+		if (e->node->drops == table) {
+			entry->drop_base = e->drop_base;
+			return 0;
+		}
+	if (n_drops + n > DROPS_MAX)
+		return err_set(err, -ENOSPC, "more than %d drop reasons", DROPS_MAX);
+	entry->drop_base = (uint16_t)n_drops;
+	graph_register_drops(table);
+	return 0;
+}
+
 static int entry_add(const struct graph_node *node, struct err *err)
 {
 	struct node_entry *entry = &entries[n_entries];
@@ -179,13 +211,8 @@ static int entry_add(const struct graph_node *node, struct err *err)
 	}
 	entry->node = node;
 	entry->n_next = n;
-	entry->drop_base = n_drops;
 	n_entries++;
-	for (n = 0; node->drops && node->drops[n].name; n++)
-		if (n_drops + n >= DROPS_MAX)
-			return err_set(err, -ENOSPC, "more than %d drop reasons", DROPS_MAX);
-	graph_register_drops(node->drops);
-	return 0;
+	return entry_drops(entry, err);
 }
 
 /* Every edge to `entry->node->before` but those of splices already on it leads to `entry`. */
@@ -250,6 +277,8 @@ int graph_register(const struct graph_node *const *builtin, const struct graph_n
 
 	if (registered)
 		return register_again(extra, err);
+	graph_register_drops(graph_drops);
+	verdict_drop = graph_drop_number(graph_drops[0].name);
 	for (unsigned t = 0; t < RTE_DIM(tables); t++)
 		for (const struct graph_node *const *n = tables[t]; !rc && n && *n; n++)
 			rc = entry_add(*n, err);

@@ -9,6 +9,7 @@
 #include "messages.h"
 #include "nodes.h"
 #include "peer.h"
+#include "work.h"
 
 enum { RX_CLASSIFY, RX_WG_INPUT, RX_ROUTE };
 
@@ -101,8 +102,13 @@ static uint16_t handoff_poll(
 static uint16_t rx_poll(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
 {
 	uint32_t n_ports = w->table ? w->table->n_ports : 0;
-	uint16_t n = handoff_poll(w, pkts, verdicts, max);
+	uint16_t n;
 
+	/* what waits to be opened comes first: packets wait in the ports' queues, or are lost there
+	 */
+	if (w->work && (work_used(w->work) > WORK_ITEMS - WORK_ROOM || w->work->draining))
+		return 0;
+	n = handoff_poll(w, pkts, verdicts, max);
 	for (uint32_t i = 0; i < n_ports && n < max; i++) {
 		uint32_t index = w->rx_cursor + 1 < n_ports ? w->rx_cursor + 1 : 0;
 		struct port_queue *q = worker_queue(w, (uint16_t)index);

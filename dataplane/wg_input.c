@@ -7,6 +7,9 @@
  * Order matters for security: nothing of a peer changes (endpoint, timestamps, key confirmation)
  * before the packet is authentic and new.
  *
+ * Under load bursts go through the FIFO of work.h, so that idle workers open some of them: `opened`
+ * is where they come out, in order, and `help` where a worker opens for others.
+ *
  * A burst from many peers needs half a dozen places in memory per packet. Each stage asks for what
  * the next one reads, for the whole burst.
  */
@@ -22,8 +25,12 @@
 #include "messages.h"
 #include "nodes.h"
 #include "tunnel.h"
+#include "work.h"
 #include "workers.h"
 
+#define FULL_BEFORE_HELP 8 /* full bursts in a row before others are asked to help */
+#define HELP_LONG 150      /* us; 64 packets of 1420 bytes take a third of it, on one core */
+#define HELP_PAUSE 10      /* ms */
 #define REKEY_ON_RECEIVE (REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT)
 
 enum { WG_INPUT_ROUTE };
@@ -38,6 +45,7 @@ enum {
 	DROP_INNER,
 	DROP_SOURCE,
 	DROP_ECN,
+	DROP_WORK_FULL,
 };
 
 static const struct drop_reason wg_input_drops[] = {
@@ -50,14 +58,8 @@ static const struct drop_reason wg_input_drops[] = {
 	{"wg_input_inner", "what was inside is no valid IP packet"},
 	{"wg_input_source", "the inner source address is not among the peer's allowed IPs"},
 	{"wg_input_ecn", "the network marked congestion on a packet that cannot carry the mark"},
+	{"wg_input_work_full", "more came than this worker and those that help it could open"},
 	{NULL, NULL},
-};
-
-struct opening {
-	struct aead_item items[NODE_BURST_MAX];
-	struct keypair *keypairs[NODE_BURST_MAX];
-	uint16_t places[NODE_BURST_MAX];
-	uint16_t n;
 };
 
 static uint64_t counter_of(const struct message_data *message)
@@ -104,21 +106,6 @@ static uint16_t admit(
 		return hand_over(owner, m);
 	*out = found;
 	return VERDICT_OPEN;
-}
-
-static void item_fill(struct aead_item *item, struct rte_mbuf *m, const struct keypair *kp)
-{
-	struct message_data *message = rte_pktmbuf_mtod(m, struct message_data *);
-
-	item->key = &kp->receive;
-	memcpy(item->nonce, &message->counter, sizeof(item->nonce));
-	item->src[0].data = message->encrypted;
-	item->src[0].len = m->data_len - sizeof(*message);
-	item->src[1].data = NULL;
-	item->src[1].len = 0;
-	item->dst = message->encrypted;
-	item->aad = NULL;
-	item->aad_len = 0;
 }
 
 /* Far end and our address; not the mark, and not what only the host port needs. */
@@ -291,7 +278,7 @@ static void slots_prefetch(
 	for (uint16_t k = 0; k < opening->n; k++) {
 		struct keypair *kp = opening->keypairs[k];
 		const struct message_data *message =
-			rte_pktmbuf_mtod(pkts[opening->places[k]], const struct message_data *);
+			rte_pktmbuf_mtod(pkts[k], const struct message_data *);
 
 		rte_prefetch0(&peers.slots[kp->peer]);
 		__builtin_prefetch(&peers.traffic[worker][kp->peer], 1);
@@ -299,30 +286,30 @@ static void slots_prefetch(
 	}
 	/* IPv4 paths are compared with what the slot itself has of them */
 	for (uint16_t k = 0; k < opening->n; k++)
-		if (packet_of(pkts[opening->places[k]])->path.family != AF_INET)
+		if (packet_of(pkts[k])->path.family != AF_INET)
 			rte_prefetch0(
 				atomic_load_explicit(&peers.slots[opening->keypairs[k]->peer].path,
 					memory_order_relaxed));
 }
 
-static void opening_fill(struct worker *w, struct opening *opening, struct rte_mbuf **pkts,
-	uint16_t *verdicts, uint16_t n)
+/* `opened` gets the packets that are to be opened, `places` where they are in the burst. */
+static void opening_fill(struct worker *w, struct opening *opening, struct rte_mbuf **opened,
+	uint16_t *places, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
 	struct keypair *found[NODE_BURST_MAX];
+	uint16_t k = 0;
 
-	opening->n = 0;
 	keypairs_find(pkts, found, n);
 	for (uint16_t i = 0; i < n; i++) {
-		uint16_t k = opening->n;
-
 		verdicts[i] = admit(w, pkts[i], found[i], &opening->keypairs[k]);
 		if (verdicts[i] != VERDICT_OPEN)
 			continue;
-		item_fill(&opening->items[k], pkts[i], opening->keypairs[k]);
-		opening->places[k] = i;
-		opening->n++;
+		opening->messages[k] = rte_pktmbuf_mtod(pkts[i], uint8_t *);
+		opening->lens[k] = pkts[i]->data_len;
+		opened[k] = pkts[i];
+		places[k++] = i;
 	}
-	slots_prefetch(w->id, opening, pkts);
+	opening->n = k;
 }
 
 /* The peers that the inner sources belong to, for those packets that are to be asked for. */
@@ -333,13 +320,12 @@ static void sources_find(struct worker *w, const struct opening *opening, struct
 
 	lookups_init(&lookups, NULL);
 	for (uint16_t k = 0; k < opening->n; k++) {
-		uint16_t i = opening->places[k];
 		const struct dp_tunnel *t = tunnel_get(w->table, opening->keypairs[k]->tunnel);
-		const uint8_t *ip = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
+		const uint8_t *ip = rte_pktmbuf_mtod(pkts[k], const uint8_t *);
 		bool v4 = ip[0] >> 4 == 4;
 
 		from[k] = PEER_NONE;
-		if (verdicts[i] != VERDICT_OPEN || !t)
+		if (verdicts[k] != VERDICT_OPEN || !t)
 			continue;
 		if (t->allowed_ips != lookups.table) {
 			lookup_run(&lookups, from);
@@ -350,34 +336,119 @@ static void sources_find(struct worker *w, const struct opening *opening, struct
 	lookup_run(&lookups, from);
 }
 
-static void opening_finish(
-	struct worker *w, const struct opening *opening, struct rte_mbuf **pkts, uint16_t *verdicts)
+/* pkts and verdicts by place in the opening. */
+static void opening_finish(struct worker *w, const struct opening *opening, uint64_t ok,
+	struct rte_mbuf **pkts, uint16_t *verdicts)
 {
 	uint32_t from[NODE_BURST_MAX];
 
-	for (uint16_t k = 0; k < opening->n; k++) {
-		uint16_t i = opening->places[k];
-
-		verdicts[i] =
-			opened_verdict(w, pkts[i], opening->keypairs[k], opening->items[k].ok);
-	}
+	for (uint16_t k = 0; k < opening->n; k++, ok >>= 1)
+		verdicts[k] = opened_verdict(w, pkts[k], opening->keypairs[k], ok & 1);
 	sources_find(w, opening, pkts, verdicts, from);
-	for (uint16_t k = 0; k < opening->n; k++) {
-		uint16_t i = opening->places[k];
+	for (uint16_t k = 0; k < opening->n; k++)
+		if (verdicts[k] == VERDICT_OPEN)
+			verdicts[k] = inner_verdict(w, pkts[k], opening->keypairs[k], from[k]);
+}
 
-		if (verdicts[i] == VERDICT_OPEN)
-			verdicts[i] = inner_verdict(w, pkts[i], opening->keypairs[k], from[k]);
+/* ---- work that others may do ------------------------------------------------------------------
+ */
+
+/* Order is kept by going behind what is in the FIFO already; else only under load. */
+static bool goes_through_fifo(struct worker *w, uint16_t n)
+{
+	struct work *work = w->work;
+
+	if (!work || !work->shared)
+		return false;
+	work->full = n == NODE_BURST_MAX ? work->full + 1 : 0;
+	return work_used(work) || work->full >= FULL_BEFORE_HELP;
+}
+
+static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	struct work_item *item = work_next(w->work);
+	uint16_t places[NODE_BURST_MAX];
+
+	if (!item) {
+		for (uint16_t i = 0; i < n; i++)
+			verdicts[i] = VERDICT_DROP(DROP_WORK_FULL);
+		return;
 	}
+	opening_fill(w, &item->opening, item->pkts, places, pkts, verdicts, n);
+	for (uint16_t k = 0; k < item->opening.n; k++)
+		verdicts[places[k]] = VERDICT_TAKEN;
+	if (!item->opening.n)
+		return;
+	work_offer(w->work);
+	if (work_used(w->work) > 1)
+		worker_wake_one(w->id);
 }
 
 static void wg_input_process(
 	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
+	uint16_t places[NODE_BURST_MAX], opened_verdicts[NODE_BURST_MAX];
+	struct rte_mbuf *opened[NODE_BURST_MAX];
 	struct opening opening;
 
-	opening_fill(w, &opening, pkts, verdicts, n);
-	aead_open(opening.items, opening.n);
-	opening_finish(w, &opening, pkts, verdicts);
+	if (goes_through_fifo(w, n)) {
+		offer(w, pkts, verdicts, n);
+		return;
+	}
+	opening_fill(w, &opening, opened, places, pkts, verdicts, n);
+	slots_prefetch(w->id, &opening, opened);
+	opening_finish(w, &opening, opening_open(&opening), opened, opened_verdicts);
+	for (uint16_t k = 0; k < opening.n; k++)
+		verdicts[places[k]] = opened_verdicts[k];
+}
+
+static uint16_t opened_poll(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
+{
+	struct work_item *item = w->work ? work_first_done(w->work) : NULL;
+	uint16_t n = item ? item->opening.n : 0;
+
+	if (!n || n > max)
+		return 0;
+	for (uint16_t k = 0; k < n; k++)
+		rte_prefetch0(item->opening.messages[k]);
+	slots_prefetch(w->id, &item->opening, item->pkts);
+	memcpy(pkts, item->pkts, n * sizeof(*pkts));
+	opening_finish(w, &item->opening, item->ok, pkts, verdicts);
+	work_drop_first(w->work);
+	return n;
+}
+
+/* A helper that loses its core in an item makes the owner of the item wait, so it stays away for a
+ * while from where that happens. */
+static uint16_t item_help(struct worker *w, struct worker *other)
+{
+	uint64_t tsc = rte_rdtsc(), hz = rte_get_tsc_hz();
+	unsigned n = work_help(other->work);
+
+	if (n && rte_rdtsc() - tsc > hz / 1000000 * HELP_LONG)
+		w->no_help_until = rte_rdtsc() + hz / 1000 * HELP_PAUSE;
+	w->helped += n;
+	return (uint16_t)n;
+}
+
+/* An item of some worker's that has one, when this worker has nothing of its own to do. What it
+ * brings is for the count alone: the packets are the other's. */
+static uint16_t help_poll(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
+{
+	unsigned workers = workers_count();
+	uint16_t n = 0;
+
+	(void)pkts, (void)max;
+	if (!w->work || w->counters.rx_packets != w->rx_packets_before || work_used(w->work) ||
+		rte_rdtsc() < w->no_help_until)
+		return 0;
+	for (unsigned i = 1; i < workers && !n; i++)
+		n = item_help(w, worker_get((w->id + i) % workers));
+	for (uint16_t k = 0; k < n; k++)
+		verdicts[k] = VERDICT_TAKEN;
+	return n;
 }
 
 const struct graph_node node_wg_input = {
@@ -386,4 +457,19 @@ const struct graph_node node_wg_input = {
 	.process = wg_input_process,
 	.next = (const char *const[]){"route", NULL},
 	.drops = wg_input_drops,
+};
+
+const struct graph_node node_opened = {
+	.name = "opened",
+	.help = "goes on, in order, with what this worker or its helpers opened",
+	.poll = opened_poll,
+	.next = (const char *const[]){"route", NULL},
+	.drops = wg_input_drops,
+};
+
+const struct graph_node node_help = {
+	.name = "help",
+	.help = "opens packets for other workers that have too many",
+	.poll = help_poll,
+	.next = (const char *const[]){"route", NULL}, /* never taken; the graph wants an edge */
 };

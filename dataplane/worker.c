@@ -27,6 +27,7 @@
 #include <rte_lcore.h>
 #include <rte_pause.h>
 
+#include "work.h"
 #include "workers.h"
 
 #define RING_PUNT 1024
@@ -39,6 +40,7 @@
 #define PREEMPTED 100000       /* ns: no round without packets takes that long by itself */
 #define CONTENDED_FOR 10000000 /* ns, after another thread had the core */
 #define RETIRE_POLL_S 0.002
+#define DRAIN_AFTER 1000000 /* ns without a quiescent state */
 
 struct worker_thread {
 	struct worker worker;
@@ -52,7 +54,7 @@ struct worker_thread {
 	bool pinned;
 	_Atomic bool sleeping;
 	_Atomic bool ready;
-	uint64_t last_busy, last_round;
+	uint64_t last_busy, last_round, last_quiescent;
 	uint64_t idle_since;      /* first round without packets; 0: the last round had some */
 	uint64_t gap;             /* ns without packets between rounds with: moving average */
 	uint64_t contended_until; /* another thread had the core while this one polled in vain */
@@ -144,7 +146,8 @@ static bool may_sleep(struct worker_thread *t)
 {
 	const struct dp_table *table = t->worker.table;
 
-	if (!rte_ring_empty(t->worker.inject) || !rte_ring_empty(t->worker.handoff))
+	if (!rte_ring_empty(t->worker.inject) || !rte_ring_empty(t->worker.handoff) ||
+		work_used(t->worker.work))
 		return false;
 	for (unsigned i = 0; table && i < table->n_ports; i++) {
 		struct port_queue *q = worker_queue(&t->worker, i);
@@ -230,10 +233,26 @@ static void idle_round(struct worker_thread *t)
 	t->worker.now = clock_now(); /* asleep is not preempted */
 }
 
+/* Keys that bursts in the FIFO name must live: a quiescent state only when it is empty, and for
+ * that it is emptied now and then. */
+static void quiescent(struct worker_thread *t)
+{
+	struct worker *w = &t->worker;
+
+	if (work_used(w->work)) {
+		w->work->draining = w->now - t->last_quiescent > DRAIN_AFTER;
+		return;
+	}
+	w->work->draining = false;
+	t->last_quiescent = w->now;
+	rte_rcu_qsbr_quiescent(all.rcu, w->id);
+}
+
 static void worker_round(struct worker_thread *t)
 {
 	struct worker *w = &t->worker;
-	uint64_t before = w->counters.rx_packets, tsc = rte_rdtsc(), spent;
+	uint64_t before = w->counters.rx_packets, helped = w->helped;
+	uint64_t tsc = rte_rdtsc(), spent;
 	/* pairs with the release store in workers_publish */
 	struct dp_table *table = atomic_load_explicit(&all.table, memory_order_acquire);
 
@@ -247,8 +266,9 @@ static void worker_round(struct worker_thread *t)
 		return;
 	}
 	w->now = clock_now();
+	w->rx_packets_before = before;
 	graph_walk(t->graph);
-	rte_rcu_qsbr_quiescent(all.rcu, w->id);
+	quiescent(t);
 	if (w->punted) {
 		w->punted = false;
 		wake_control();
@@ -256,7 +276,7 @@ static void worker_round(struct worker_thread *t)
 	spent = rte_rdtsc() - tsc;
 	w->counters.rounds++;
 	w->counters.total_cycles += spent;
-	if (w->counters.rx_packets != before) {
+	if (w->counters.rx_packets != before || w->helped != helped) {
 		w->counters.busy_rounds++;
 		w->counters.busy_cycles += spent;
 		busy_round(t);
@@ -307,6 +327,16 @@ void worker_wake(unsigned id)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load(&t->sleeping) && write(t->wake, &one, sizeof(one)) < 0)
 		log_warn("cannot wake worker %u", id);
+}
+
+void worker_wake_one(unsigned id)
+{
+	for (unsigned i = 0; i < all.n; i++)
+		if (i != id &&
+			atomic_load_explicit(&all.threads[i]->sleeping, memory_order_relaxed)) {
+			worker_wake(i);
+			return;
+		}
 }
 
 LOOP_CALLBACK(control_wakes, ev_io)
@@ -454,6 +484,7 @@ static void thread_free(struct worker_thread *t)
 	rte_ring_free(t->worker.events);
 	ring_drain_free(t->worker.inject);
 	ring_drain_free(t->worker.handoff);
+	work_free(t->worker.work);
 	graph_free(t->graph);
 	if (t->epoll >= 0)
 		close(t->epoll);
@@ -510,7 +541,8 @@ static struct worker_thread *thread_new(
 	t->pinned = pins(param);
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	t->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (t->wake < 0 || t->epoll < 0 || !worker_rings(&t->worker)) {
+	t->worker.work = work_new(param->n > 1);
+	if (t->wake < 0 || t->epoll < 0 || !worker_rings(&t->worker) || !t->worker.work) {
 		err_set(err, -ENOMEM, "worker %u: no memory for its rings", id);
 		thread_free(t);
 		return NULL;

@@ -24,6 +24,8 @@ void workers_poll_mode(enum poll_mode poll, uint64_t idle_before_sleep);
 void workers_publish(struct dp_table *table);
 const struct dp_table *workers_table(void);
 void worker_wake(unsigned id);
+/* Some other worker than `id` that sleeps, if there is one. Workers too. */
+void worker_wake_one(unsigned id);
 void workers_graph_rows(json_t *rows);
 /* As the snapshot door: frees on the loop after a grace period. */
 void workers_retire(void *object, void (*free_fn)(void *));

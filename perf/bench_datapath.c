@@ -113,7 +113,7 @@ static void nodes_note(
 	for (size_t i = 0; i < json_array_size(after) && w->n_nodes < NODES_MAX; i++) {
 		struct node_figure f = figure(json_array_get(before, i), json_array_get(after, i));
 
-		if (f.per_call < 1)
+		if (f.cycles <= 0)
 			continue;
 		if (!strcmp(f.name, "rx"))
 			f.cycles -= (rx + prepare) / packets;

@@ -415,6 +415,22 @@ static bool arrivals_expected(const struct worker *w, const struct port *port, u
 	       wanted == atomic_load_explicit(&t.begun[0], memory_order_relaxed);
 }
 
+/* A worker without a generator: its core is kept for it too, since it may help the others. */
+static void watch(struct worker *w, struct generator *g, uint64_t wanted)
+{
+	if (wanted != atomic_load_explicit(&t.begun[w->id], memory_order_relaxed)) {
+		memset(&g->stats, 0, sizeof(g->stats));
+		core_keep(true);
+		atomic_store_explicit(&t.begun[w->id], wanted, memory_order_relaxed);
+	}
+	for (unsigned i = 0; i < t.n; i++)
+		if (atomic_load_explicit(&t.finished[i], memory_order_acquire) != wanted)
+			return;
+	core_keep(false);
+	/* said only now, so that the run is not changed under a worker */
+	atomic_store_explicit(&t.finished[w->id], wanted, memory_order_release);
+}
+
 static uint16_t traffic_rx(
 	struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t max)
 {
@@ -432,9 +448,7 @@ static uint16_t traffic_rx(
 	if (n > 0 || g != t.generators[t.run.way][w->id])
 		return (uint16_t)n;
 	if (w->id >= t.n) {
-		/* nothing to do: said only now, so that the run is not changed under a worker */
-		memset(&g->stats, 0, sizeof(g->stats));
-		atomic_store_explicit(&t.finished[w->id], wanted, memory_order_release);
+		watch(w, g, wanted);
 		return 0;
 	}
 	if (wanted != atomic_load_explicit(&t.begun[w->id], memory_order_relaxed)) {

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 
@@ -20,6 +22,7 @@
 #include "nodes.h"
 #include "plain_graph.h"
 #include "tunnel.h"
+#include "work.h"
 
 enum { FAR, NEAR }; /* peer indices: packets go out to FAR, and come in from NEAR */
 
@@ -37,7 +40,8 @@ static struct {
 	struct plain_graph graph;
 } w;
 
-static const struct graph_node *const nodes[] = {&node_wg_input, &node_wg_output, NULL};
+static const struct graph_node *const nodes[] = {
+	&node_wg_input, &node_wg_output, &node_opened, NULL};
 
 static struct rte_ring *ring(const char *name, unsigned id)
 {
@@ -443,6 +447,158 @@ static void test_ecn(void **state)
 	assert_int_equal(plain_count(&w.graph, "wg_input_ecn"), 1);
 }
 
+/* ---- a tunnel on more than one worker ---------------------------------------------------------
+ */
+
+#define FULL_BURSTS_FIRST 8 /* opened at once, before others are asked to help */
+
+static _Atomic bool help_over;
+static _Atomic unsigned helped;
+
+static void *help(void *arg)
+{
+	cpu_set_t all;
+
+	/* EAL has put the thread that made this one on a core */
+	memset(&all, 0xff, sizeof(all));
+	pthread_setaffinity_np(pthread_self(), sizeof(all), &all);
+	while (!help_over)
+		helped += work_help(arg);
+	return NULL;
+}
+
+static uint32_t next_number, expected_number;
+
+/* Seals a full burst whose packets are numbered, and gives it to wg_input; every 50th is damaged.
+ */
+static unsigned burst_in(uint16_t n)
+{
+	struct rte_mbuf *burst[NODE_BURST_MAX];
+	unsigned before = w.graph.n_kept, damaged = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		burst[i] = inner4((uint16_t)(60 + i % 7));
+		next_number++;
+		memcpy(rte_pktmbuf_mtod_offset(burst[i], void *, 24), &next_number, 4);
+	}
+	plain_run(&w.graph, "wg_output", burst, n);
+	assert_int_equal(w.graph.n_kept, before + n);
+	w.graph.n_kept = before;
+	for (unsigned i = 0; i < n; i++)
+		if ((next_number + i) % 50 == 0) {
+			rte_pktmbuf_mtod(burst[i], uint8_t *)[40] ^= 1;
+			damaged++;
+		}
+	plain_run(&w.graph, "wg_input", burst, n);
+	return damaged;
+}
+
+/* What is opened goes on to `route`, which this graph lacks: checks the numbers there. */
+static unsigned numbers_check(void)
+{
+	unsigned n = w.graph.n_kept;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t number;
+
+		memcpy(&number, rte_pktmbuf_mtod_offset(w.graph.kept[i], void *, 24), 4);
+		assert_true(number > expected_number);
+		expected_number = number;
+		rte_pktmbuf_free(w.graph.kept[i]);
+	}
+	w.graph.n_kept = 0;
+	return n;
+}
+
+static unsigned opened_take(void)
+{
+	uint16_t verdicts[NODE_BURST_MAX];
+	struct rte_mbuf *pkts[NODE_BURST_MAX];
+	uint16_t n = node_opened.poll(&w.workers[0], pkts, verdicts, NODE_BURST_MAX);
+
+	for (uint16_t i = 0; i < n; i++)
+		plain_verdict(&w.graph, &node_opened, verdicts[i], pkts + i, 1);
+	return numbers_check();
+}
+
+static void test_helped_in_order(void **state)
+{
+	struct work *work = w.workers[0].work = work_new(true);
+	unsigned passed = 0, damaged = 0, bursts = 0;
+	pthread_t thread;
+
+	(void)state;
+	next_number = expected_number = 0;
+	helped = 0;
+	help_over = false;
+	assert_int_equal(pthread_create(&thread, NULL, help, work), 0);
+	/* until the other thread had its part, however the kernel runs the two */
+	for (; bursts < 300 || helped < 20 * NODE_BURST_MAX; bursts++) {
+		damaged += burst_in(NODE_BURST_MAX);
+		passed += numbers_check();
+		sched_yield();
+		for (unsigned i = 0; i < 4; i++)
+			passed += opened_take();
+		while (work_used(work) == WORK_ITEMS)
+			passed += opened_take();
+	}
+	while (work_used(work))
+		passed += opened_take();
+	help_over = true;
+	pthread_join(thread, NULL);
+	assert_int_equal(passed + damaged, bursts * NODE_BURST_MAX);
+	assert_int_equal(plain_count(&w.graph, "wg_input_auth"), damaged);
+	assert_int_equal(plain_count(&w.graph, "wg_input_replay"), 0);
+	work_free(work);
+}
+
+/* The first burst is at a helper that takes its time: nothing overtakes it, whatever else is done.
+ */
+static void test_waits_for_helper(void **state)
+{
+	struct work *work = w.workers[0].work = work_new(true);
+	unsigned passed = 0, damaged = 0, bursts = FULL_BURSTS_FIRST + 1;
+
+	(void)state;
+	next_number = expected_number = 0;
+	for (unsigned i = 0; i < bursts; i++) {
+		damaged += burst_in(NODE_BURST_MAX);
+		passed += numbers_check();
+	}
+	assert_int_equal(work_used(work), 2);
+	atomic_store(&work->items[0].state, WORK_TAKEN);
+	assert_int_equal(work_help(work), NODE_BURST_MAX);
+	assert_int_equal(opened_take(), 0);
+	damaged += burst_in(1); /* no load any more, and still it goes behind */
+	assert_int_equal(numbers_check(), 0);
+	assert_int_equal(opened_take(), 0);
+	work->items[0].ok = opening_open(&work->items[0].opening);
+	atomic_store(&work->items[0].state, WORK_DONE);
+	while (work_used(work))
+		passed += opened_take();
+	assert_int_equal(passed + damaged, bursts * NODE_BURST_MAX + 1);
+	work_free(work);
+}
+
+static void test_work_full(void **state)
+{
+	struct work *work = w.workers[0].work = work_new(true);
+
+	(void)state;
+	next_number = expected_number = 0;
+	for (unsigned i = 0; i < FULL_BURSTS_FIRST - 1 + WORK_ITEMS; i++) {
+		burst_in(NODE_BURST_MAX);
+		numbers_check();
+	}
+	assert_int_equal(work_used(work), WORK_ITEMS);
+	assert_int_equal(plain_count(&w.graph, "wg_input_work_full"), 0);
+	burst_in(NODE_BURST_MAX);
+	assert_int_equal(plain_count(&w.graph, "wg_input_work_full"), NODE_BURST_MAX);
+	/* nobody helps: the owner opens the first itself, and goes on */
+	assert_true(opened_take() > 0);
+	work_free(work); /* with the packets that are still in it */
+}
+
 static int eal_once(void **state)
 {
 	char *argv[] = {(char[]){"test"}, (char[]){"--no-huge"}, (char[]){"-m"}, (char[]){"64"},
@@ -453,7 +609,7 @@ static int eal_once(void **state)
 	(void)state;
 	if (rte_eal_init(RTE_DIM(argv), argv) < 0 || aead_init(NULL))
 		return -1;
-	w.pool = eal_pool("test", 1023, 2000, -1, &err);
+	w.pool = eal_pool("test", 4095, 2000, -1, &err);
 	return w.pool ? 0 : -1;
 }
 
@@ -476,6 +632,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rekey_asked_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_workers_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_helped_in_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waits_for_helper, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_work_full, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, eal_once, NULL);

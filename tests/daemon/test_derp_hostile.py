@@ -282,6 +282,40 @@ def abort_many(daemon, n):
         t.join()
 
 
+WEBSOCKET = (b"GET /derp HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+             b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Protocol: derp\r\n\r\n")
+MASK = bytes(4)  # leaves the bytes as they are
+
+MESSAGES = {
+    "without a mask": b"\x82\x05hello",
+    "with a reserved bit": b"\xc2\x80" + MASK,
+    "of text": b"\x81\x85" + MASK + b"hello",
+    "of an unknown kind": b"\x83\x80" + MASK,
+    "of 2^64 bytes": b"\x82\xff" + b"\xff" * 8 + MASK + bytes(1000),
+    "a ping that is too long": b"\x89\xfe\x00\x80" + MASK + bytes(128),
+    "a ping in pieces": b"\x09\x80" + MASK,
+    "that goes on with none": b"\x80\x80" + MASK,
+    "with a packet before the greeting": b"\x82\xe9" + MASK + frame(SEND_PACKET, bytes(100)),
+    "with half a greeting, and goodbye": b"\x82\x85" + MASK + struct.pack(">BI", CLIENT_INFO, 100) + b"\x88\x80" + MASK,
+}
+
+
+@pytest.mark.parametrize("what", MESSAGES)
+def test_websocket_messages_that_are_none(relay, two, what):
+    with dial(relay) as s:
+        s.sendall(WEBSOCKET)
+        said = b""
+        while b"DERP" + "🔑".encode() not in said.partition(b"\r\n\r\n")[2]:
+            said += s.recv(4096)
+        assert said.startswith(b"HTTP/1.1 101") and b"sec-websocket-protocol: derp" in said.lower()
+        s.sendall(MESSAGES[what])
+        try:
+            while s.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass
+
+
 def idle_fds(relay):
     """Descriptors when no client is there; the relay's own look at itself may be."""
     wait_until(lambda: metric(relay, "tailplane_derp_connections") == 0, "all clients are gone", timeout=30)

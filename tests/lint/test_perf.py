@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "perf"))
 
-from report import host, svg, writer  # noqa: E402
+from report import derp, host, svg, writer  # noqa: E402
 
 SUBJECTS = runpy.run_path(str(ROOT / "perf/run"))["SUBJECTS"]
 
@@ -44,3 +44,24 @@ def test_lines_on_logarithmic_axes():
 def test_targets_either_way():
     assert host.target("t", 2, 2.1)["held"] and not host.target("t", 2, 1.9)["held"]
     assert host.target("t", 50, 49, at_most=True)["held"] and not host.target("t", 50, 51, at_most=True)["held"]
+
+
+def relay_data(ours, theirs, missing=None):
+    """One row of perf/derp.py, as it is when a relay was not measured too."""
+    def series(value):
+        return value and {"median": value, "min": value, "max": value}
+
+    row = {"cell": "64-tls", "what": "mpps_cpu", "label": "64 B, TLS: Mpps", "derper": series(theirs),
+           "tailplane": series(ours), "ideal": series(missing),
+           "times_better": {"tailplane": ours / theirs if theirs else None, "ideal": None}}
+    how = {"derper": "1", "go": "g", "openssl": "o", "relay_core": 0, "load_core": 1, "rounds": 1, "seconds": 1}
+    return {"how": how, "results": [row], "rounds": {"derper": [{}], "tailplane": [{}], "ideal": [{}]}, "notes": ["a note"]}
+
+
+def test_relay_beside_derper():
+    text = "\n".join(derp.text(relay_data(2.0, 0.5)))
+    assert "| 64 B, TLS: Mpps | 0.50 (0.50–0.50) | 2.00 (2.00–2.00) |  | 4.00 |  |" in text and "a note" in text
+    assert derp.targets(relay_data(2.0, 0.5), None)[0]["held"]
+    assert not derp.targets(relay_data(1.9, 0.5), None)[0]["held"]
+    assert derp.targets(relay_data(2.0, None), None) == []
+    assert derp.headline(relay_data(2.0, None)) == []

@@ -17,6 +17,7 @@
 
 #include "front_private.h"
 #include "front_tls.h"
+#include "inherit.h"
 
 #define BACKLOG 4096
 #define ACCEPTS_A_TURN 64
@@ -235,6 +236,9 @@ static int open_socket(const char *address)
 
 	if (parse(&ep, address) != 0)
 		return -EINVAL;
+	fd = inherit_take(&ep);
+	if (fd >= 0)
+		return fd;
 	fd = try_open(&ep);
 	if (fd != -EAFNOSUPPORT || *address != ':')
 		return fd;
@@ -436,8 +440,10 @@ void front_listeners_commit(void)
 	if (!prepared)
 		return;
 	for (const struct listener *l = next; l; l = l->next) {
-		if (l->fd >= 0)
+		if (l->fd >= 0) {
 			tell(l);
+			inherit_keep(l->fd);
+		}
 	}
 	io_on_each(exchange, NULL);
 	running = next;
@@ -447,10 +453,13 @@ void front_listeners_commit(void)
 		struct listener *one = old;
 
 		old = one->next;
+		if (one->fd >= 0 && running)
+			inherit_drop(one->fd);
 		front_listener_free(one);
 	}
 }
 
+/* The manager keeps its copies: for the process that comes next. */
 void front_listeners_close(void)
 {
 	front_listeners_abandon();
@@ -481,6 +490,7 @@ struct listener *front_listener_open(
 	listener->fd = fd;
 	if (fd >= 0) {
 		tell(listener);
+		inherit_keep(fd);
 		return listener;
 	}
 	front_listener_free(listener);

@@ -19,6 +19,7 @@
 #include "ctl.h"
 #include "daemon.h"
 #include "front_life.h"
+#include "inherit.h"
 #include "io_life.h"
 #include "job_pool.h"
 #include "log_thread.h"
@@ -230,6 +231,7 @@ static int run(struct configuration *configuration)
 		stop_rest();
 		return 1;
 	}
+	inherit_done();
 	log_info("tailplaned " TAILPLANE_VERSION " is up, pid %d", getpid());
 	notify_ready();
 	notify_watchdog_start();
@@ -256,6 +258,7 @@ int main(int argc, char **argv)
 {
 	struct configuration *configuration;
 
+	inherit_init();
 	json_set_alloc_funcs(malloc, free_zeroed);
 	/* A tree of many small values is freed bit by bit into ever larger chunks, and glibc would
 	 * sweep its fast bins for each: a fifth of the cost of a long list. */

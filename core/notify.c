@@ -15,11 +15,34 @@
 
 static ev_timer watchdog;
 
-static void notify(const char *text)
+/* The room for one descriptor that goes along. */
+union passed {
+	char bytes[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
+
+static void attach(struct msghdr *msg, union passed *room, int passed)
+{
+	struct cmsghdr *cmsg;
+
+	memset(room, 0, sizeof(*room));
+	msg->msg_control = room;
+	msg->msg_controllen = sizeof(*room);
+	cmsg = CMSG_FIRSTHDR(msg);
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(passed));
+	memcpy(CMSG_DATA(cmsg), &passed, sizeof(passed));
+}
+
+void notify_with(const char *text, int passed)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	struct iovec iov = {(char *)text, strlen(text)};
+	struct msghdr msg = {.msg_name = &sun, .msg_iov = &iov, .msg_iovlen = 1};
 	size_t len = path ? strlen(path) : 0;
+	union passed room;
 	int fd;
 
 	if (!len || len >= sizeof(sun.sun_path) || (path[0] != '/' && path[0] != '@'))
@@ -30,10 +53,17 @@ static void notify(const char *text)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return;
-	if (sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&sun,
-		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+	msg.msg_namelen = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+	if (passed >= 0)
+		attach(&msg, &room, passed);
+	if (sendmsg(fd, &msg, MSG_NOSIGNAL) < 0)
 		log_debug("notify: %s did not get through", text);
 	close(fd);
+}
+
+static void notify(const char *text)
+{
+	notify_with(text, -1);
 }
 
 void notify_ready(void)

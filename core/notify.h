@@ -8,3 +8,5 @@ void notify_stopping(void);
 /* Says that the loop turns, twice in the time that WATCHDOG_USEC gives it. */
 void notify_watchdog_start(void);
 void notify_watchdog_stop(void);
+/* Any state, with a descriptor that goes along; -1: none. */
+void notify_with(const char *text, int fd);

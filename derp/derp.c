@@ -108,6 +108,7 @@ static void others_end(void)
 {
 	core_provide(RELAY_SERVICE, NULL);
 	probe_stop();
+	derp_ops_use(NULL);
 	tell_control();
 }
 

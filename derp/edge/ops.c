@@ -206,11 +206,41 @@ static void run_close(struct op_call *call, const json_t *args)
 	op_reply(call, json_pack("{s:o}", "closed", key_json(KEY_PREFIX, &key)));
 }
 
+/* One at a time; whoever asked may go away, and it goes on. */
+static struct {
+	bool going;
+	struct op_call *call;
+	uint64_t since;
+} drain;
+
+static void drain_asker_gone(void *arg)
+{
+	(void)arg;
+	drain.call = NULL;
+}
+
+static void drained(void *user)
+{
+	(void)user;
+	drain.going = false;
+	if (drain.call)
+		op_reply(drain.call,
+			json_pack("{s:I}", "over", (json_int_t)(core_now() - drain.since)));
+	drain.call = NULL;
+}
+
 static void run_drain(struct op_call *call, const json_t *args)
 {
 	(void)args;
-	derp_server_drain(conf->drain, NULL, NULL);
-	op_reply(call, json_pack("{s:I}", "over", (json_int_t)conf->drain));
+	if (drain.going) {
+		op_fail(call, "connections are being closed already");
+		return;
+	}
+	drain.going = true;
+	drain.call = call;
+	drain.since = core_now();
+	op_on_close(call, drain_asker_gone, NULL);
+	derp_server_drain(conf->drain, drained, NULL);
 }
 
 static void run_map(struct op_call *call, const json_t *args)
@@ -237,7 +267,7 @@ static void run_map(struct op_call *call, const json_t *args)
 }
 
 static const struct op_column drain_columns[] = {
-	{"over", "Connections are closed over", OP_DURATION},
+	{"over", "All connections were closed within", OP_DURATION},
 	{NULL, NULL, OP_TEXT},
 };
 
@@ -298,4 +328,9 @@ const struct op derp_ops[] = {
 void derp_ops_use(const struct derp_conf *now)
 {
 	conf = now;
+	if (now)
+		return;
+	if (drain.call)
+		op_fail(drain.call, "the relay is stopping");
+	memset(&drain, 0, sizeof(drain));
 }

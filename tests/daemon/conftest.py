@@ -46,9 +46,9 @@ class Daemon:
         keep = {k: v for k, v in os.environ.items() if k in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")}
         return {**keep, **self.env}
 
-    def spawn(self, *args, **popen):
+    def spawn(self, *args, args_before=(), **popen):
         popen = {"stdout": subprocess.DEVNULL, "stderr": open(self.log_file, "a"), "stdin": subprocess.DEVNULL, **popen}
-        self.process = subprocess.Popen([DAEMON, "-c", self.conf, *args], env=self.environment(), **popen)
+        self.process = subprocess.Popen([*args_before, DAEMON, "-c", self.conf, *args], env=self.environment(), **popen)
         return self
 
     def start(self, *args, **popen):

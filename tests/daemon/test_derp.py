@@ -141,6 +141,23 @@ def test_commands(relay):
         relay.call("derp map")
 
 
+def test_drain(relay):
+    """All are told and closed, and none is taken, until the next start."""
+    relay.begin(drain="500ms")
+    with talker(relay) as a, talker(relay) as b, talker(relay) as c:
+        for one in (a, b, c):
+            one.wait("up")
+        relay.call("derp drain")
+        for one in (a, b, c):
+            assert one.wait("restarting") and one.wait("down")
+        assert relay.call("derp clients") == [] and not is_served(relay)
+        since = [len(one.events) for one in (a, b, c)]
+        relay.stop()
+        relay.start()
+        for one, at in zip((a, b, c), since):
+            one.wait("up", at, timeout=30)
+
+
 def test_tls_of_its_own(relay):
     relay.begin(tls_listen_addr=["127.0.0.1:0"], hostname="relay.test", region_code="home", ipv4="192.0.2.1")
     region = relay.call("derp map")["Regions"]["999"]

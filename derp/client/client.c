@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <openssl/ssl.h>
+#include <tailplane/loop.h>
 
 #include "session.h"
 #include "tls.h"
@@ -26,7 +27,7 @@ struct relay_client {
 	struct derp_dial *dial; /* at most one of dial, session, and the timer */
 	struct derp_session *session;
 	struct derp_dialled dialled; /* times */
-	uint64_t up_ns;
+	uint64_t tried_at, up_ns;
 };
 
 static const struct derp_session_ops session_ops;
@@ -148,6 +149,8 @@ static void try_now(struct ev_loop *loop, ev_timer *watcher, int revents)
 
 	(void)revents;
 	client->dialled = (struct derp_dialled){0};
+	client->tried_at = core_now();
+	client->up_ns = 0;
 	client->dial = derp_dial_start(&conf);
 	if (!client->dial)
 		abort();
@@ -274,7 +277,7 @@ static void on_up(void *user)
 	struct relay_client *client = user;
 
 	client->tries = 0;
-	client->up_ns = client->dialled.http_ns;
+	client->up_ns = core_now() - client->tried_at;
 	if (client->conf.preferred)
 		relay_client_preferred(client, true);
 	if (client->conf.watch)
@@ -348,6 +351,7 @@ struct relay_client_facts relay_client_facts(const struct relay_client *client)
 		.tcp_ns = client->dialled.tcp_ns,
 		.tls_ns = client->dialled.tls_ns,
 		.http_ns = client->dialled.http_ns,
+		.up_ns = client->up_ns,
 		.fast = client->dialled.fast,
 		.tries = client->tries};
 

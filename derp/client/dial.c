@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include <tailplane/loop.h>
 
 #include "http.h"
 #include "tls.h"
@@ -48,14 +49,6 @@ struct derp_dial {
 	size_t head_len;
 	uint8_t head[DERP_RESPONSE_MAX];
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 /* ---- ends ---- */
 
@@ -103,7 +96,7 @@ static void succeed(struct derp_dial *dial)
 	struct derp_dial_conf conf = dial->conf;
 	struct derp_dialled dialled = dial->dialled;
 
-	dialled.http_ns = now_ns() - dial->since;
+	dialled.http_ns = core_now() - dial->since;
 	dialled.stream = dial->stream;
 	dial->stream = NULL;
 	derp_dial_cancel(dial);
@@ -211,7 +204,7 @@ static void on_handshake(struct ev_loop *loop, ev_io *watcher, int revents)
 		fail(dial, rc);
 		return;
 	}
-	dial->dialled.tls_ns = now_ns() - dial->since;
+	dial->dialled.tls_ns = core_now() - dial->since;
 	dial->dialled.fast =
 		derp_tls_meta_key(dial->stream->tls, &dial->dialled.server, &version) && version;
 	request(dial);
@@ -219,7 +212,7 @@ static void on_handshake(struct ev_loop *loop, ev_io *watcher, int revents)
 
 static void on_stream(struct derp_dial *dial, int fd, const struct net_endpoint *to)
 {
-	dial->dialled.tcp_ns = now_ns() - dial->since;
+	dial->dialled.tcp_ns = core_now() - dial->since;
 	attempts_close(dial);
 	dial->stream = calloc(1, sizeof(*dial->stream));
 	if (!dial->stream)
@@ -368,7 +361,7 @@ struct derp_dial *derp_dial_start(const struct derp_dial_conf *conf)
 	ev_now_update(conf->loop); /* timers count from the loop's idea of now */
 	dial->conf = *conf;
 	dial->target = *conf->target;
-	dial->since = now_ns();
+	dial->since = core_now();
 	for (unsigned i = 0; i < DERP_ADDRESSES_MAX; i++) {
 		dial->attempts[i].fd = -1;
 		dial->attempts[i].dial = dial;

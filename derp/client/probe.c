@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <tailplane/loop.h>
+
 #include "client.h"
 #include "stun.h"
 #include "tls.h"
@@ -51,14 +53,6 @@ struct derp_probe {
 	bool relay_done;
 	json_t *result;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 /* ---- ends ---- */
 
@@ -175,7 +169,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
 static void send_round(struct derp_probe *probe)
 {
 	secret_random(probe->packet, sizeof(probe->packet));
-	probe->sent_at = now_ns();
+	probe->sent_at = core_now();
 	if (relay_client_send(probe->clients[NEAR], &probe->keys[FAR], probe->packet, PACKET_LEN))
 		problem(probe, "a packet cannot be sent");
 }
@@ -222,7 +216,7 @@ static void near_packet(
 
 	if (probe->round == ROUNDS || !is_ours(probe, from, packet, len, FAR))
 		return;
-	probe->rtt_ns[probe->round++] = now_ns() - probe->sent_at;
+	probe->rtt_ns[probe->round++] = core_now() - probe->sent_at;
 	if (probe->round < ROUNDS)
 		send_round(probe);
 	else
@@ -235,7 +229,7 @@ static void near_pong(void *user, const uint8_t data[8])
 
 	if (memcmp(data, probe->packet, 8) != 0)
 		return;
-	probe->ping_ns = now_ns() - probe->sent_at;
+	probe->ping_ns = core_now() - probe->sent_at;
 	send_round(probe);
 }
 
@@ -273,6 +267,7 @@ static void facts_result(struct derp_probe *probe)
 		result, "address", json_string(net_endpoint_format(&facts.address, text)));
 	json_object_set_new(result, "fast_start", json_boolean(facts.fast));
 	json_object_set_new(result, "tcp", json_integer((json_int_t)facts.tcp_ns));
+	json_object_set_new(result, "up", json_integer((json_int_t)facts.up_ns));
 	if (!facts.tls)
 		return;
 	json_object_set_new(result, "handshake", json_integer((json_int_t)facts.tls_ns));
@@ -290,7 +285,7 @@ static void on_up(void *user, const struct public_key *server)
 		return;
 	facts_result(probe);
 	secret_random(probe->packet, sizeof(probe->packet));
-	probe->sent_at = now_ns();
+	probe->sent_at = core_now();
 	if (relay_client_ping(probe->clients[NEAR], probe->packet))
 		problem(probe, "a ping cannot be sent");
 }
@@ -309,7 +304,7 @@ static void stun_send(struct stun_ask *ask)
 
 	secret_random(ask->txid, sizeof(ask->txid));
 	stun_request_write(request, ask->txid);
-	ask->sent_at = now_ns();
+	ask->sent_at = core_now();
 	if (send(ask->fd, request, sizeof(request), 0) < 0)
 		ask->sent_at = 0; /* tried again, and then told as no answer */
 }
@@ -323,7 +318,7 @@ static void on_stun(struct ev_loop *loop, ev_io *watcher, int revents)
 	(void)loop, (void)revents;
 	while ((n = recv(ask->fd, answer, sizeof(answer), 0)) > 0) {
 		if (!ask->rtt_ns && stun_answer_read(answer, (size_t)n, ask->txid, &ask->seen))
-			ask->rtt_ns = now_ns() - ask->sent_at;
+			ask->rtt_ns = core_now() - ask->sent_at;
 	}
 	finish_if_done(ask->probe);
 }

@@ -9,7 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include <tailplane/loop.h>
 
 #include "x25519.h"
 
@@ -239,14 +240,6 @@ int derp_session_send(struct derp_session *session, enum derp_frame_type type,
 	return 0;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 bool derp_session_allows(struct derp_session *session, size_t len)
 {
 	double rate = (double)session->info.token_bucket_bytes_per_second;
@@ -256,7 +249,7 @@ bool derp_session_allows(struct derp_session *session, size_t len)
 
 	if (rate == 0.)
 		return true;
-	now = now_ns();
+	now = core_now();
 	session->bucket += rate * (double)(now - session->bucket_at) / 1e9;
 	if (session->bucket > burst)
 		session->bucket = burst;
@@ -324,7 +317,7 @@ static void take_server_info(struct derp_session *session, const struct derp_fra
 	secret_zero(&session->box, sizeof(session->box));
 	session->phase = PHASE_UP;
 	session->bucket = (double)session->info.token_bucket_bytes_burst;
-	session->bucket_at = now_ns();
+	session->bucket_at = core_now();
 	ev_timer_stop(session->conf.loop, &session->silence);
 	ev_timer_set(&session->silence, 0., SILENCE_S);
 	ev_timer_again(session->conf.loop, &session->silence);

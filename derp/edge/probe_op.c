@@ -182,6 +182,7 @@ const struct op_column probe_columns[] = {
 	{"fast_start", "Fast start", OP_TEXT},
 	{"tcp", "TCP after", OP_DURATION},
 	{"handshake", "TLS after", OP_DURATION},
+	{"up", "Accepted after", OP_DURATION},
 	{"ping", "Ping", OP_DURATION},
 	{"rtt_min", "Packet there and back, least", OP_DURATION},
 	{"rtt_median", "Median", OP_DURATION},

@@ -143,7 +143,7 @@ def test_probe(internet, authority, relay):
     found = daemon.call("derp probe", relay=f"https://{relay.machine.outside}")
     assert "problem" not in found and found["key"] == key and found["pin"] == f"sha256-raw:{relay.pin}"
     assert found["fast_start"] and found["tls"] == "TLSv1.3" and "Test authority" in found["issuer"]
-    assert 0 < found["tcp"] < found["handshake"] and 0 < found["ping"] < 1e9
+    assert 0 < found["tcp"] < found["handshake"] < found["up"] and 0 < found["ping"] < 1e9
     assert 0 < found["rtt_min"] <= found["rtt_median"] <= found["rtt_max"] < 1e9
     assert found["stun"][0]["seen_as"].startswith(f"{machine.outside}:") and 0 < found["stun"][0]["rtt"] < 1e9
     for name in ("900", "test", "900a", relay.machine.outside):

@@ -14,6 +14,8 @@
 
 enum { NEIGHBOUR_TX };
 
+#define VERDICT_KNOWN 0x7fff /* no verdict yet: the MAC is there */
+
 enum { DROP_NO_PORT, DROP_NO_ROOM, DROP_ASK_FULL, DROP_UNREACHABLE };
 
 static const struct drop_reason neighbour_drops[] = {
@@ -54,50 +56,63 @@ static uint16_t unknown(struct worker *w, struct rte_mbuf *m, const struct neigh
 
 /* Whom the last packet of the burst went to: mostly the next one goes there as well. */
 struct last {
-	const struct fib_next_hop *hop; /* NULL: nobody yet, or not known */
+	bool known;
+	bool on_link; /* the destination itself is the neighbour */
+	uint32_t next_hop;
+	const struct port *port;
 	struct neigh_key key;
 	uint8_t mac[6];
 };
 
 /* A next hop stands for one port, VLAN and neighbour, but for one whose destinations are on the
- * link, and then the destination has to be the same. */
-static bool same_neighbour(const struct last *last, const struct fib_next_hop *hop,
-	const struct packet *p, const uint8_t *ip)
+ * link: then the destination has to be the same. */
+static bool same_neighbour(const struct last *last, const struct packet *p, const uint8_t *ip)
 {
-	if (last->hop != hop || p->out_port != last->key.port || p->vlan != last->key.vlan)
+	if (!last->known || p->next_hop != last->next_hop || p->out_port != last->key.port ||
+		p->vlan != last->key.vlan)
 		return false;
-	if (hop->family)
+	if (!last->on_link)
 		return true;
 	if (ip[0] >> 4 == 4)
 		return last->key.family == AF_INET && memcmp(last->key.addr, ip + 16, 4) == 0;
 	return last->key.family == AF_INET6 && memcmp(last->key.addr, ip + 24, 16) == 0;
 }
 
-static bool mac_find(struct worker *w, const struct fib_next_hop *hop, const struct packet *p,
-	const uint8_t *ip, struct last *last)
+/* VERDICT_KNOWN, or where a packet goes whose neighbour is not. */
+static uint16_t neighbour_find(
+	struct worker *w, struct rte_mbuf *m, const uint8_t *ip, struct last *last)
 {
-	bool known;
+	const struct packet *p = packet_of(m);
+	const struct port *port = p->out_port < PORT_MAX ? w->table->ports[p->out_port] : NULL;
+	const struct fib_next_hop *hop =
+		w->table->fib ? fib_next_hop(w->table->fib, p->next_hop) : NULL;
 
+	last->known = false;
+	if (!port || !hop)
+		return VERDICT_DROP(DROP_NO_PORT);
 	key_fill(&last->key, hop, p, ip);
-	known = neigh_lookup(w->table->neighbours, &last->key, w->now, last->mac);
-	last->hop = known ? hop : NULL;
-	return known;
+	if (!neigh_lookup(w->table->neighbours, &last->key, w->now, last->mac))
+		return unknown(w, m, &last->key);
+	last->known = true;
+	last->on_link = !hop->family;
+	last->next_hop = p->next_hop;
+	last->port = port;
+	return VERDICT_KNOWN;
 }
 
 static uint16_t neighbour_one(struct worker *w, struct rte_mbuf *m, struct last *last)
 {
 	struct packet *p = packet_of(m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	const struct port *port = p->out_port < PORT_MAX ? w->table->ports[p->out_port] : NULL;
-	const struct fib_next_hop *hop =
-		w->table->fib ? fib_next_hop(w->table->fib, p->next_hop) : NULL;
 	uint16_t type = ip[0] >> 4 == 4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6;
 
-	if (!port || !hop)
-		return VERDICT_DROP(DROP_NO_PORT);
-	if (!same_neighbour(last, hop, p, ip) && !mac_find(w, hop, p, ip, last))
-		return unknown(w, m, &last->key);
-	if (!ether_prepend(m, last->mac, port->mac, p->vlan, type))
+	if (!same_neighbour(last, p, ip)) {
+		uint16_t verdict = neighbour_find(w, m, ip, last);
+
+		if (verdict != VERDICT_KNOWN)
+			return verdict;
+	}
+	if (!ether_prepend(m, last->mac, last->port->mac, p->vlan, type))
 		return VERDICT_DROP(DROP_NO_ROOM);
 	p->kind = PACKET_ETHER;
 	return NEIGHBOUR_TX;
@@ -108,7 +123,7 @@ static void neighbour_process(
 {
 	struct last last;
 
-	last.hop = NULL;
+	last.known = false;
 	for (uint16_t i = 0; i < n; i++)
 		verdicts[i] = neighbour_one(w, pkts[i], &last);
 }

@@ -216,28 +216,61 @@ static void test_round_trip(void **state)
 		assert_int_equal(m->data_len, len);
 		assert_memory_equal(
 			rte_pktmbuf_mtod(m, void *), rte_pktmbuf_mtod(want, void *), len);
+		for (uint16_t i = len; i < RTE_MIN(RTE_ALIGN_CEIL(len, 16), MTU); i++)
+			assert_int_equal(rte_pktmbuf_mtod(m, uint8_t *)[i], 0);
 		assert_int_equal(packet_of(m)->peer, NEAR);
 		rte_pktmbuf_free(m);
 		rte_pktmbuf_free(want);
 	}
 }
 
-static void test_burst_counters(void **state)
+/* Seals a burst; the packets that left have the counters from `first` on. */
+static void burst_counts(uint64_t first)
 {
 	struct rte_mbuf *burst[NODE_BURST_MAX];
+	unsigned before = w.graph.n_kept;
 
-	(void)state;
 	for (unsigned i = 0; i < NODE_BURST_MAX; i++)
 		burst[i] = inner4((uint16_t)(60 + i));
 	plain_run(&w.graph, "wg_output", burst, NODE_BURST_MAX);
-	assert_int_equal(w.graph.n_kept, NODE_BURST_MAX);
+	assert_int_equal(w.graph.n_kept, before + NODE_BURST_MAX);
 	for (unsigned i = 0; i < NODE_BURST_MAX; i++) {
 		const struct message_data *message =
-			rte_pktmbuf_mtod(w.graph.kept[i], struct message_data *);
+			rte_pktmbuf_mtod(w.graph.kept[before + i], struct message_data *);
 
-		assert_int_equal(le64_get(message->counter), i);
+		assert_int_equal(le64_get(message->counter), first + i);
 		assert_int_equal(le32_get(message->receiver_index), 0x2002);
 	}
+}
+
+static void test_burst_counters(void **state)
+{
+	(void)state;
+	burst_counts(0);
+	w.workers[0].alone = true; /* counts without a locked add */
+	burst_counts(NODE_BURST_MAX);
+	w.workers[0].alone = false;
+	burst_counts(2 * NODE_BURST_MAX);
+}
+
+static void test_no_room(void **state)
+{
+	struct rte_mbuf *burst[3] = {inner4(60), inner4(60), inner4(60)};
+	struct peer_traffic *traffic = &peers.traffic[0][FAR];
+
+	(void)state;
+	rte_pktmbuf_append(burst[1], rte_pktmbuf_tailroom(burst[1]));
+	plain_run(&w.graph, "wg_output", burst, 3);
+	assert_int_equal(w.graph.n_kept, 2);
+	assert_int_equal(plain_count(&w.graph, "wg_output_no_room"), 1);
+	assert_int_equal(traffic->tx_packets, 2);
+	burst[0] = inner4(60);
+	plain_run(&w.graph, "wg_output", burst, 1);
+	assert_int_equal(w.graph.n_kept, 3);
+	for (unsigned i = 0; i < 3; i++) /* one of the first three is left out */
+		assert_int_equal(
+			le64_get(rte_pktmbuf_mtod(w.graph.kept[i], struct message_data *)->counter),
+			i < 2 ? i : 3);
 }
 
 static void test_replayed(void **state)
@@ -618,6 +651,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_burst_counters, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_replayed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_corrupt, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unknown_index_and_age, setup, teardown),

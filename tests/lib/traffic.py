@@ -81,7 +81,8 @@ class Flow:
     raw: dict
 
 
-def iperf3(client, server, to, seconds=3, megabytes=None, reverse=False, streams=1, port=5201):
+def iperf3(client, server, to, seconds=3, megabytes=None, reverse=False, streams=1, port=5201,
+           timeout=300):
     """One TCP run. What counts is what the receiver got."""
     daemon = server.start("iperf3", "-s", "-1", "-p", port, name="iperf3")
     daemon.expected_exit = True
@@ -89,7 +90,7 @@ def iperf3(client, server, to, seconds=3, megabytes=None, reverse=False, streams
     args = ["iperf3", "-c", to, "-p", port, "-J", "-P", streams, "-C", "cubic"]
     args += ["-n", f"{megabytes}M"] if megabytes else ["-t", seconds]
     args += ["-R"] if reverse else []
-    done = client.run(*args, check=False, timeout=300)
+    done = client.run(*args, check=False, timeout=timeout)
     report = json.loads(done.stdout or "{}")
     assert done.returncode == 0 and "error" not in report, report.get("error", done.stderr)
     daemon.wait(10)

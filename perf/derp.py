@@ -11,6 +11,7 @@ machine with other work spoils little; beside them stands what went through in t
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -29,7 +30,7 @@ sys.path[:0] = [str(ROOT / "perf"), str(ROOT / "tests/lib")]
 sys.dont_write_bytecode = True
 
 from daemon import libconfig  # noqa: E402
-from gobuild import go_program  # noqa: E402
+from gobuild import go_program, go_source  # noqa: E402
 from report import host, writer  # noqa: E402
 from report.derp import targets, text  # noqa: E402
 from wait import wait_until  # noqa: E402
@@ -208,7 +209,26 @@ def overrun(relay, seconds):
             "delivered_kpps": got["received"] / got["seconds"] / 1e3}
 
 
-def set_up(relay, _seconds, *options):
+def set_up(relay, _seconds):
+    """By Tailscale's own client library: what its clients offer in TLS, and its fast start."""
+    program = go_source(ROOT / "tests/interop/derp_go", (1, 26, 0), "ts_debug_websockets")
+    pin = []
+    if relay.tls:
+        der = ssl.PEM_cert_to_DER_cert((relay.folder / f"{ADDRESS}.crt").read_text())
+        pin = ["-pin", hashlib.sha256(der).hexdigest()]
+    count = 300 if relay.quick else 2000
+
+    def connect(n):
+        subprocess.run([str(part) for part in [program, *pin, "-set-up", n, f"{ADDRESS}:{relay.port}"]], check=True, timeout=300,
+                       preexec_fn=lambda: relay.before(LOAD_CORE))
+
+    connect(32)
+    before = relay.cpu_seconds()
+    connect(count)
+    return {"per_cpu_s": count / (relay.cpu_seconds() - before)}
+
+
+def set_up_lean(relay, _seconds, *options):
     count = 300 if relay.quick else 2000
     got = relay.load("pass", "--connections", count, *options)
     return {"per_cpu_s": count / got["relay_cpu_s"], "resumed": got["resumed"] / count}
@@ -290,7 +310,9 @@ CELLS = {
     "latency": Cell(True, latency, ideal=True, delays=True),
     "loaded": Cell(True, loaded, ideal=True, delays=True),
     "setup-tls": Cell(True, set_up, ideal=True),
-    "setup-ticket": Cell(True, set_up, ("--resume",), ideal=True),
+    "setup-tls-lean": Cell(True, set_up_lean, ideal=True),
+    "setup-ticket": Cell(True, set_up_lean, ("--resume",), ideal=True),
+    "setup-plain-lean": Cell(False, set_up_lean, ideal=True),
     "setup-plain": Cell(False, set_up, ideal=True),
     "stun": Cell(False, stun, ideal=True),
     "stall-plain": Cell(False, stall, delays=True, once=True),
@@ -320,9 +342,11 @@ ROWS = [
     Row("latency", "p99_us", "500 packets a second, TLS: p99, µs", False),
     Row("loaded", "p99_us", "45 % of derper's capacity, TLS: p99, µs", False),
     Row("loaded", "lost_percent", "45 % of derper's capacity, TLS: lost, %", False),
-    Row("setup-tls", "per_cpu_s", "connections set up, TLS (P-256)"),
-    Row("setup-ticket", "per_cpu_s", "connections set up, TLS with tickets"),
-    Row("setup-plain", "per_cpu_s", "connections set up, plain"),
+    Row("setup-tls", "per_cpu_s", "connections set up, TLS (P-256), Tailscale's clients"),
+    Row("setup-tls-lean", "per_cpu_s", "connections set up, TLS, lean clients"),
+    Row("setup-ticket", "per_cpu_s", "connections set up, TLS, lean clients with tickets"),
+    Row("setup-plain", "per_cpu_s", "connections set up, plain, Tailscale's clients"),
+    Row("setup-plain-lean", "per_cpu_s", "connections set up, plain, lean clients"),
     Row("stun", "per_cpu_s", "STUN: million answers"),
     Row("stall-plain", "closed_after_s", "a reader stalls, plain: closed after, s", False),
     Row("stall-plain", "hidden_kib", "a reader stalls, plain: held by the kernel, KiB", False),

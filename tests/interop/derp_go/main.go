@@ -4,7 +4,9 @@
 // JSON object, scenario by scenario. It judges nothing; whoever runs it against two relays compares.
 //
 //	derp_go [-pin SHA256] [-mesh KEY] [-only NAME,...] HOST:PORT
+//	derp_go [-pin SHA256] -set-up N HOST:PORT
 //
+// The second only sets up N connections, 16 at a time, for who counts what they cost the relay.
 // With -pin it is TLS and the relay is the second node of a region, as clients know it from a map;
 // without, it is the plain URL. TS_DEBUG_DERP_WS_CLIENT=1 makes the clients speak WebSocket.
 package main
@@ -40,6 +42,7 @@ const (
 var (
 	pin  = flag.String("pin", "", "SHA-256 of the relay's certificate")
 	mesh = flag.String("mesh", "", "the key of the mesh, 64 hex digits")
+	many = flag.Int("set-up", 0, "how many connections")
 	only = flag.String("only", "", "names of scenarios")
 )
 
@@ -529,11 +532,44 @@ func run(host, port string, scenario func(w *world)) (seen []string) {
 	return
 }
 
+// setUp: as far as the relay's word that the client is in.
+func (w *world) setUp() {
+	a := &actor{w: w, key: key.NewNode()}
+	a.client = w.newClient(a, true)
+	defer a.leave()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := a.client.Connect(ctx); err != nil {
+		log.Fatal(err)
+	}
+	m, err := a.client.Recv()
+	if _, ok := m.(derp.ServerInfoMessage); !ok {
+		log.Fatalf("%T instead of server info: %v", m, err)
+	}
+}
+
+func setUpMany(w *world, n int) {
+	var left sync.WaitGroup
+	turns := make(chan struct{}, 16)
+	for range n {
+		turns <- struct{}{}
+		left.Go(func() {
+			w.setUp()
+			<-turns
+		})
+	}
+	left.Wait()
+}
+
 func main() {
 	flag.Parse()
 	host, port, err := net.SplitHostPort(flag.Arg(0))
 	if err != nil {
 		log.Fatal(err)
+	}
+	if *many > 0 {
+		setUpMany(&world{host: host, port: port}, *many)
+		return
 	}
 	chosen := map[string]bool{}
 	for _, name := range strings.Split(*only, ",") {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Packets and frames for connections on other loops. Runs on: I/O loops. What a pass has for
- * another loop goes there as one message, in which runs lie one behind the other; that loop writes
- * straight from it, and gives it back to be filled again: fresh memory would cost more than the
- * packets do.
+ * another loop goes there as one message that tells of runs; that loop writes them straight from
+ * the arena of this one, which it is lent until its own pass ends. Only when all arenas are lent
+ * are packets copied into the message. It goes home to be filled again: fresh memory would cost
+ * more than the packets do.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,15 @@ struct batch {
 	struct io_message message;
 	struct batch *next; /* held, spare or on its way back */
 	unsigned home;      /* the loop that fills it */
+	struct arena *lent; /* that runs lie in; NULL: they are behind their records */
 	uint32_t used, size;
+	uint32_t carried; /* bytes of its runs, INPUT_MAX at most: room for what is made of them */
 	_Alignas(8) uint8_t data[];
 };
 
 struct record {
 	uint8_t destination[DERP_KEY_LEN];
+	uint8_t *bytes;
 	uint32_t len, frames;
 	bool forwarded;
 };
@@ -70,7 +74,10 @@ static struct batch *batch_new(struct derp_loop *loop, uint32_t need)
 		return NULL;
 	batch->message.run = batch_run;
 	batch->home = loop->index;
-	batch->used = 0;
+	batch->lent = loop->may_lend ? loop->arena : NULL;
+	if (batch->lent)
+		atomic_fetch_add_explicit(&batch->lent->lent, 1, memory_order_relaxed);
+	batch->used = batch->carried = 0;
 	batch->size = size;
 	return batch;
 }
@@ -80,6 +87,9 @@ static void give_back(struct batch *batch)
 	_Atomic(struct batch *) *back = &server.loops[batch->home].back;
 	struct batch *head = atomic_load_explicit(back, memory_order_relaxed);
 
+	/* release: pairs with the acquire in is_free */
+	if (batch->lent)
+		atomic_fetch_sub_explicit(&batch->lent->lent, 1, memory_order_release);
 	if (batch->size != BATCH_SIZE) {
 		free(batch);
 		return;
@@ -101,10 +111,12 @@ static void send_batch(struct derp_loop *loop, unsigned to)
 
 void cross_run(struct derp_loop *loop, unsigned to, const struct run *run)
 {
-	uint32_t need = ALIGN8((uint32_t)sizeof(struct record) + run->len);
+	bool copies = loop->out[to] ? !loop->out[to]->lent : !loop->may_lend;
+	uint32_t need = ALIGN8((uint32_t)sizeof(struct record) + (copies ? run->len : 0));
 	struct record *record;
 
-	if (loop->out[to] && loop->out[to]->size - loop->out[to]->used < need)
+	if (loop->out[to] && (loop->out[to]->size - loop->out[to]->used < need ||
+				     loop->out[to]->carried + run->len > INPUT_MAX))
 		send_batch(loop, to);
 	if (!loop->out[to] && atomic_load_explicit(&server.loops[to].crossing,
 				      memory_order_relaxed) < CROSSING_MAX)
@@ -118,8 +130,9 @@ void cross_run(struct derp_loop *loop, unsigned to, const struct run *run)
 	record->len = run->len;
 	record->frames = run->frames;
 	record->forwarded = run->forwarded;
-	memcpy(record + 1, run->bytes, run->len);
+	record->bytes = copies ? memcpy(record + 1, run->bytes, run->len) : run->bytes;
 	loop->out[to]->used += need;
+	loop->out[to]->carried += run->len;
 	COUNT(loop, packets_crossed, run->frames);
 }
 
@@ -136,14 +149,14 @@ static void batch_run(struct io_message *message)
 	struct batch *batch = (struct batch *)message;
 	struct derp_loop *loop = derp_loop_here();
 
-	arena_room(loop, batch->used);
+	arena_room(loop, batch->carried);
 	batch->next = loop->held;
 	loop->held = batch;
 	for (uint32_t at = 0; at < batch->used;) {
 		struct record *record = (struct record *)(batch->data + at);
 		struct run run = {
 			.destination = record->destination,
-			.bytes = (uint8_t *)(record + 1),
+			.bytes = record->bytes,
 			.len = record->len,
 			.frames = record->frames,
 			.forwarded = record->forwarded,
@@ -152,7 +165,7 @@ static void batch_run(struct io_message *message)
 
 		run.source = peer_find(loop, run.bytes + DERP_HEADER_LEN);
 		deliver_run(loop, &run);
-		at += ALIGN8((uint32_t)sizeof(*record) + record->len);
+		at += ALIGN8((uint32_t)sizeof(*record) + (batch->lent ? 0 : record->len));
 	}
 }
 

@@ -6,6 +6,8 @@
 
 #include "relay.h"
 
+#define ARENAS_MAX 8 /* while other loops read the others */
+
 /* ---- the arena ---- */
 
 uint8_t *arena_room(struct derp_loop *loop, size_t n)
@@ -13,16 +15,53 @@ uint8_t *arena_room(struct derp_loop *loop, size_t n)
 	if (ARENA_SIZE - loop->arena_at < 3 * n)
 		pass_end(loop);
 	assert(ARENA_SIZE - loop->arena_at >= 3 * n);
-	return loop->arena + loop->arena_at;
+	return loop->arena->bytes + loop->arena_at;
 }
 
 uint8_t *arena_take(struct derp_loop *loop, size_t n)
 {
-	uint8_t *bytes = loop->arena + loop->arena_at;
+	uint8_t *bytes = loop->arena->bytes + loop->arena_at;
 
 	assert(ARENA_SIZE - loop->arena_at >= n);
 	loop->arena_at += n;
 	return bytes;
+}
+
+static bool is_free(const struct arena *arena)
+{
+	/* acquire: pairs with the release in give_back; whoever had it has read the last of it */
+	return atomic_load_explicit(&arena->lent, memory_order_acquire) == 0;
+}
+
+static struct arena *arena_new(struct derp_loop *loop)
+{
+	struct arena *arena = aligned_alloc(64, sizeof(*arena));
+
+	if (!arena)
+		return NULL;
+	atomic_init(&arena->lent, 0);
+	arena->next = loop->arenas;
+	loop->arenas = arena;
+	loop->n_arenas++;
+	return arena;
+}
+
+static struct arena *other_arena(struct derp_loop *loop)
+{
+	for (struct arena *arena = loop->arenas; arena; arena = arena->next) {
+		if (arena != loop->arena && is_free(arena))
+			return arena;
+	}
+	return server.n > 1 && loop->n_arenas < ARENAS_MAX ? arena_new(loop) : NULL;
+}
+
+/* The next pass has an arena that nobody else reads: what was lent has another beside it. */
+static void arena_turn(struct derp_loop *loop)
+{
+	if (!is_free(loop->arena))
+		loop->arena = other_arena(loop);
+	loop->arena_at = 0;
+	loop->may_lend = other_arena(loop) != NULL;
 }
 
 /* ---- the end of a pass ---- */
@@ -46,7 +85,7 @@ void pass_end(struct derp_loop *loop)
 	pass_write(loop);
 	cross_flush(loop);
 	cross_free_held(loop);
-	loop->arena_at = 0;
+	arena_turn(loop);
 }
 
 static void on_before_wait(struct ev_loop *ev, ev_prepare *watcher, int revents)
@@ -83,7 +122,7 @@ void loop_open(struct derp_loop *loop, struct io_loop *io, unsigned index)
 	loop->io = io;
 	loop->ev = io_loop_ev(io);
 	loop->index = index;
-	loop->arena = must(malloc(ARENA_SIZE));
+	loop->arena = must(arena_new(loop));
 	loop->pieces = must(calloc(PIECES_MAX, sizeof(*loop->pieces)));
 	loop->out = must(calloc(server.n, sizeof(struct batch *)));
 	if (!wire_init(loop))
@@ -121,5 +160,15 @@ void loop_close(struct derp_loop *loop)
 	free(loop->out);
 	free(loop->slots);
 	free(loop->pieces);
-	free(loop->arena);
+}
+
+void loop_free(struct derp_loop *loop)
+{
+	while (loop->arenas) {
+		struct arena *arena = loop->arenas;
+
+		loop->arenas = arena->next;
+		free(arena);
+	}
+	cross_fini(loop);
 }

@@ -177,6 +177,15 @@ struct sighting {
 	struct sighting *of_conn, **of_conn_prev;
 };
 
+/* Where a pass keeps what it reads. One that is lent to other loops is not written to again until
+ * they have given it back. */
+struct arena {
+	struct arena *next; /* of the loop that owns it */
+	_Atomic unsigned
+		lent; /* batches with pieces of it; added to by its owner, taken from by others */
+	_Alignas(64) uint8_t bytes[ARENA_SIZE];
+};
+
 struct watcher {
 	struct watcher *next;
 	uint16_t loop;
@@ -220,7 +229,10 @@ struct derp_loop {
 	ev_prepare before_wait;
 	ev_timer tick;
 
-	uint8_t *arena;
+	struct arena *arena;  /* of this pass */
+	struct arena *arenas; /* all */
+	unsigned n_arenas;
+	bool may_lend; /* this pass's: there is another for the next */
 	size_t arena_at;
 	struct piece *pieces;
 	uint32_t n_pieces;
@@ -275,6 +287,8 @@ void pass_end(struct derp_loop *loop);
 void loop_open(struct derp_loop *loop, struct io_loop *io, unsigned index);
 void loop_shut(struct derp_loop *loop);
 void loop_close(struct derp_loop *loop);
+/* When all are closed. */
+void loop_free(struct derp_loop *loop);
 
 /* ---- conn.c: life ---- */
 

@@ -103,7 +103,7 @@ void derp_server_stop(void)
 	io_flush(); /* and what came of that */
 	io_on_each(close_here, NULL);
 	for (unsigned i = 0; i < server.n; i++)
-		cross_fini(&server.loops[i]);
+		loop_free(&server.loops[i]);
 	limits_fini();
 	free(server.loops);
 	secret_zero(&server, sizeof(server));

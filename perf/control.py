@@ -239,7 +239,8 @@ def go_program():
         shutil.copyfile(source, folder / "main.go")
         (folder / "go.mod").write_text("module tsnet\n")
         env = {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
-        for words in (["get", f"tailscale.com@v{CLIENT}"], ["build", "-trimpath", "-ldflags=-s -w", "-o", "tsnet", "."]):
+        for words in (["get", f"tailscale.com@v{CLIENT}"],
+                      ["build", "-mod=mod", "-trimpath", "-ldflags=-s -w", "-o", "tsnet", "."]):
             subprocess.run(["go", *words], cwd=folder, env=env, check=True, stdout=sys.stderr)
     return made
 

@@ -269,6 +269,7 @@ void stream_full(struct map_stream *s)
 	stream_move(s, &s->view->live, STREAM_LIVE);
 	map->stats.full_maps++;
 	map->stats.full_records += s->view->n_nodes;
+	node_mapped(map->t, s->node, !TAILQ_EMPTY(&map->waiting));
 }
 
 void map_once(struct map *map, struct node *node, struct rpc *rpc)

@@ -330,6 +330,9 @@ static unsigned derive_changes(
 	return what;
 }
 
+/* Until its first full map a client has no addresses, so no ports to tell of. */
+#define UNMAPPED_NS (60 * 1000000000ull)
+
 /* A client's first report says less than the one that follows within moments, and others need not
  * be told of it twice. One that never says where it is is told of all the same. */
 static unsigned readiness(struct tailnet *t, struct node *node)
@@ -340,7 +343,9 @@ static unsigned readiness(struct tailnet *t, struct node *node)
 		return 0;
 	if (!found && t->conf.settle) {
 		if (!node->ready_at)
-			node->ready_at = tailnet_clock(t) + t->conf.settle;
+			node->ready_at =
+				tailnet_clock(t) +
+				(node->sessions && !node->mapped ? UNMAPPED_NS : t->conf.settle);
 		return 0;
 	}
 	node->ready = true;

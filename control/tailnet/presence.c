@@ -84,6 +84,15 @@ void node_session_begin(struct tailnet *t, struct node *node)
 	tailnet_tell(t, node, what);
 }
 
+void node_mapped(struct tailnet *t, struct node *node, bool busy)
+{
+	node->mapped = true;
+	if (!node->ready_at)
+		return;
+	node->ready_at = tailnet_clock(t) + t->conf.settle * (busy ? 4 : 1);
+	node_due(t, node);
+}
+
 void node_session_end(struct tailnet *t, struct node *node)
 {
 	uint64_t now = tailnet_clock(t);

@@ -127,6 +127,7 @@ struct node {
 	unsigned sessions, sessions_begun;
 	bool online;  /* what others are told */
 	bool ready;   /* others can use it: it has told its disco key, and where it is */
+	bool mapped;  /* its stream has a full map: what it says of itself next is whole */
 	bool expired; /* its key is, and others were told */
 	bool failing; /* for routes: its stream closed, or it did not answer */
 	int64_t seen; /* Unix ns; d.last_seen follows when it goes offline */
@@ -341,6 +342,8 @@ void node_report(struct tailnet *t, struct node *node, const struct node_report 
 
 /* Map streams of a node begin and end; each begin has its end, in any order. */
 void node_session_begin(struct tailnet *t, struct node *node);
+/* A full map went out to it; `busy`: many more do, and what it says next may take longer. */
+void node_mapped(struct tailnet *t, struct node *node, bool busy);
 void node_session_end(struct tailnet *t, struct node *node);
 /* The answer of a probe, or that there was none. For routes. */
 void node_probed(struct tailnet *t, struct node *node, bool alive);

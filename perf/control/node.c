@@ -22,6 +22,8 @@
 #define READS_A_TURN 4
 #define RETRY_NS 100000000ull /* and up to as much again, so that they do not come in step */
 #define PORTS_AN_ADDRESS 8192
+/* Both ends' buffers are in one machine's memory for sockets, which is bounded. */
+#define RECEIVE_BUFFER (256 << 10)
 
 static uint8_t scratch[READ_MAX];
 
@@ -150,7 +152,8 @@ static void source_of(const struct node *node, struct sockaddr_in *from)
 
 static int dial(struct node *node)
 {
-	int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1, room = RECEIVE_BUFFER;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(node->load->conf.port)};
 	struct sockaddr_in from;
 
@@ -158,6 +161,7 @@ static int dial(struct node *node)
 		return -errno;
 	inet_pton(AF_INET, node->load->conf.host, &to.sin_addr);
 	source_of(node, &from);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&from, sizeof(from)) != 0 ||

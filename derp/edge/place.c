@@ -37,7 +37,8 @@ static struct {
 	void (*changed)(void);
 	struct front_own *own; /* NULL: core.http's listeners are all */
 	char *cert_path, *key_path;
-	char host[HOST_SIZE]; /* that the certificate is for; "": not asked yet */
+	char host[HOST_SIZE];  /* that the certificate is for; "": not asked yet */
+	char asked[HOST_SIZE]; /* what the control server calls this machine; "": it has not said */
 	struct certificate cert;
 	struct making *making;
 	ev_timer look;
@@ -221,7 +222,11 @@ json_t *place_region(const char *host, struct err *err)
 	if (!port)
 		return NULL;
 	own_address(address);
-	host = conf->hostname ? conf->hostname : host ? host : address;
+	/* an answer for people must be the control server's: another host wants another certificate
+	 */
+	if (host)
+		snprintf(place.asked, sizeof(place.asked), "%s", host);
+	host = conf->hostname ? conf->hostname : *place.asked ? place.asked : address;
 	if (place.own && !conf->advertised_port && !certificate_is_for(host)) {
 		err_set(err, -EAGAIN, "the certificate for %s is being made", host);
 		return NULL;

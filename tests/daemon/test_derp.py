@@ -268,3 +268,46 @@ def test_reload(relay, judge):
         relay.call("reload")
         b.wait("down", since_b)
         assert not a.seen("down", since_a)
+
+
+def test_beside_control(relay):
+    """Whichever of the two is restarted by a reload, the map keeps the region, with the same pin; without the
+    relay's own listener there is nothing that clients could use, and the reason is told."""
+    if not (BUILD / "control/control.so").exists():
+        pytest.skip("the plugin control is not built")
+    relay.env["TAILPLANE_PLUGIN_PATH"] += f":{BUILD / 'control'}"
+    paths = {"paths": [str(relay.folder / "none.json")]}
+    (relay.folder / "none.json").write_text('{"Regions": {}}')
+    tls = free_port()
+
+    def configure(control=None, **derp):
+        relay.configure("control", "derp", core={"http": {"listen_addr": [f"127.0.0.1:{relay.port}"]}},
+                        control={"first_key": False, "server_url": "http://relay.test:1", "derp": paths,
+                                 "dns": {"base_domain": "tail.test"}, **(control or {})},
+                        derp={"stun_listen_addr": "127.0.0.1:0", "tls_listen_addr": [f"127.0.0.1:{tls}"], **derp})
+
+    def regions():
+        return relay.call("status")["control"]["relay_regions"]
+
+    def cert_name():
+        return relay.call("derp map")["Regions"]["999"]["Nodes"][0]["CertName"]
+
+    configure()
+    relay.start()
+    wait_until(lambda: regions() == 1, "the region is in the map")
+    pin = cert_name()
+    configure(stun_listen_addr="")
+    relay.call("reload")
+    wait_until(lambda: regions() == 1 and relay.call("derp status")["stun"] == "off", "the relay was restarted")
+    configure({"server_url": "http://relay.test:2"}, stun_listen_addr="")
+    relay.call("reload")
+    wait_until(lambda: regions() == 1, "the control server was restarted")
+    assert cert_name() == pin
+    configure({"server_url": "http://relay.test:2", "derp": {**paths, "server": {"enabled": False}}},
+              stun_listen_addr="")
+    relay.call("reload")
+    wait_until(lambda: regions() == 0, "the region is taken out")
+    configure({"server_url": "http://relay.test:2"}, stun_listen_addr="", tls_listen_addr=[])
+    relay.call("reload")
+    wait_until(lambda: "clients want TLS" in relay.log(), "the reason is told")
+    assert regions() == 0

@@ -89,9 +89,17 @@ class Relay:
         self.log.close()
 
     def before(self, core):
+        """In the new process. Real-time is for one loop alone, which waits without turning: derper's threads wait for
+        one another in loops, and a generator that keeps its rate does, too."""
         os.sched_setaffinity(0, {core})
-        if self.first:  # not real-time: derper's threads wait for one another in loops
-            os.setpriority(os.PRIO_PROCESS, 0, -20)
+        if not self.first:
+            return
+        os.setsid()
+        if Path("/proc/self/autogroup").exists():  # or nice counts among those of one session alone
+            Path("/proc/self/autogroup").write_text("-20")
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
+        if core == RELAY_CORE and self.loops == 1:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
 
     def environment(self):
         return {}

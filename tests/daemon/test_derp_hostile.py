@@ -294,7 +294,6 @@ MESSAGES = {
     "of 2^64 bytes": b"\x82\xff" + b"\xff" * 8 + MASK + bytes(1000),
     "a ping that is too long": b"\x89\xfe\x00\x80" + MASK + bytes(128),
     "a ping in pieces": b"\x09\x80" + MASK,
-    "that goes on with none": b"\x80\x80" + MASK,
     "with a packet before the greeting": b"\x82\xe9" + MASK + frame(SEND_PACKET, bytes(100)),
     "with half a greeting, and goodbye": b"\x82\x85" + MASK + struct.pack(">BI", CLIENT_INFO, 100) + b"\x88\x80" + MASK,
 }

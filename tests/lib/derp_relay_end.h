@@ -78,7 +78,8 @@ static inline void relay_end_frame(
 	uint8_t *frame = malloc(DERP_HEADER_LEN + len);
 
 	derp_header_put(frame, type, (uint32_t)len);
-	memcpy(frame + DERP_HEADER_LEN, payload, len);
+	if (len)
+		memcpy(frame + DERP_HEADER_LEN, payload, len);
 	relay_end_say(end, frame, DERP_HEADER_LEN + len);
 	free(frame);
 }

@@ -347,6 +347,7 @@ void front_start(void)
 	io_on_each(open_here, NULL);
 	for (unsigned i = 0; i < sizeof(metrics_routes) / sizeof(metrics_routes[0]); i++)
 		front_route_add(&metrics_routes[i], NULL);
+	front_pages_add();
 	ev_timer_init(&front.look, front_look, LOOK_EVERY, LOOK_EVERY);
 	ev_timer_start(core_loop(), &front.look);
 }
@@ -356,6 +357,7 @@ void front_stop(void)
 	ev_timer_stop(core_loop(), &front.look);
 	front_listeners_close();
 	front_routes_remove(&front);
+	front_pages_remove();
 	io_on_each(close_here, NULL);
 	front_abandon();
 	serving_free(front.running);

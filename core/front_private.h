@@ -157,6 +157,11 @@ void front_conn_answer(struct front_conn *conn, uint8_t *out, size_t len, bool c
 unsigned front_conns_shed(struct front_loop *loop, unsigned n);
 void front_conns_tick(struct ev_loop *ev, ev_timer *timer, int revents);
 
+/* ---- front_pages.c ---- */
+
+void front_pages_add(void);
+void front_pages_remove(void);
+
 /* ---- front_request.c ---- */
 
 /* A whole request: finds its handler, or answers. */

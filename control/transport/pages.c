@@ -10,9 +10,7 @@
 #include "private.h"
 
 #define HTML "text/html; charset=utf-8"
-#define TEXT "text/plain; charset=utf-8"
 #define JSON "application/json"
-#define CHALLENGE_MAX 64
 
 /* The server's public key, over TLS where there is any: what clients trust from then on. */
 static void serve_key(struct front_request *request, void *user)
@@ -52,42 +50,10 @@ static void serve_version(struct front_request *request, void *user)
 	front_reply(request, 200, JSON, json, sizeof(json) - 1);
 }
 
-static void serve_robots(struct front_request *request, void *user)
-{
-	static const char text[] = "User-agent: *\nDisallow: /\n";
-
-	(void)user;
-	front_reply(request, 200, TEXT, text, sizeof(text) - 1);
-}
-
 static void serve_blank(struct front_request *request, void *user)
 {
 	(void)user;
 	front_reply(request, 200, HTML, "", 0);
-}
-
-static bool is_challenge(const char *text)
-{
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._:-";
-
-	return text && strlen(text) <= CHALLENGE_MAX && text[strspn(text, letters)] == '\0';
-}
-
-/* Whether a captive portal is in between. */
-static void serve_204(struct front_request *request, void *user)
-{
-	const char *challenge = front_field(request, "X-Tailscale-Challenge");
-	char response[CHALLENGE_MAX + 16];
-
-	(void)user;
-	if (is_challenge(challenge)) {
-		snprintf(response, sizeof(response), "response %s", challenge);
-		front_header(request, "X-Tailscale-Response", response);
-	}
-	front_header(request, "Cache-Control",
-		"no-cache, no-store, must-revalidate, no-transform, max-age=0");
-	front_reply(request, 204, NULL, NULL, 0);
 }
 
 /* ---- how to join ---- */
@@ -164,9 +130,7 @@ int pages_add(struct err *err)
 		{"GET", "/key", NULL, 0, 0, serve_key, &transport},
 		{"GET", "/health", NULL, FRONT_ON_CONTROL, 0, serve_health, &transport},
 		{"GET", "/version", NULL, 0, 0, serve_version, &transport},
-		{"GET", "/robots.txt", NULL, FRONT_PLAIN, 0, serve_robots, &transport},
 		{"GET", "/", NULL, 0, 0, serve_blank, &transport},
-		{"GET", "/generate_204", NULL, FRONT_PLAIN, 0, serve_204, &transport},
 		{"GET", "/apple", NULL, 0, 0, serve_apple, &transport},
 		{"GET", "/apple/", NULL, FRONT_PREFIX, 0, serve_profile, &transport},
 		{"GET", "/windows", NULL, 0, 0, serve_windows, &transport},

@@ -12,7 +12,6 @@
 
 #define TEXT "text/plain; charset=utf-8"
 #define HTML "text/html; charset=utf-8"
-#define CHALLENGE_MAX 64
 #define NAME_MAX_LEN 255
 
 static char user; /* of the routes */
@@ -23,38 +22,6 @@ static void serve_probe(struct front_request *request, void *arg)
 	(void)arg;
 	front_header(request, "Access-Control-Allow-Origin", "*");
 	front_reply(request, 200, TEXT, "", 0);
-}
-
-static bool is_challenge(const char *text)
-{
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789._:-";
-
-	return text && strlen(text) <= CHALLENGE_MAX && text[strspn(text, letters)] == '\0';
-}
-
-/* Whether a captive portal is in between: only we know the answer. */
-static void serve_204(struct front_request *request, void *arg)
-{
-	const char *challenge = front_field(request, "X-Tailscale-Challenge");
-	char response[CHALLENGE_MAX + 16];
-
-	(void)arg;
-	if (is_challenge(challenge)) {
-		snprintf(response, sizeof(response), "response %s", challenge);
-		front_header(request, "X-Tailscale-Response", response);
-	}
-	front_header(request, "Cache-Control",
-		"no-cache, no-store, must-revalidate, no-transform, max-age=0");
-	front_reply(request, 204, NULL, NULL, 0);
-}
-
-static void serve_robots(struct front_request *request, void *arg)
-{
-	static const char text[] = "User-agent: *\nDisallow: /\n";
-
-	(void)arg;
-	front_reply(request, 200, TEXT, text, sizeof(text) - 1);
 }
 
 static void serve_front_page(struct front_request *request, void *arg)
@@ -110,8 +77,6 @@ static const struct front_route routes[] = {
 	{"GET", "/debug/varz", NULL, FRONT_METRICS, 0, serve_varz, &user},
 };
 static const struct front_route routes_alone[] = {
-	{"GET", "/generate_204", NULL, FRONT_PLAIN, 0, serve_204, &user},
-	{"GET", "/robots.txt", NULL, FRONT_PLAIN, 0, serve_robots, &user},
 	{"GET", "/", NULL, 0, 0, serve_front_page, &user},
 };
 

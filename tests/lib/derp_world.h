@@ -70,16 +70,25 @@ static inline int world_teardown(void **state)
 	return 0;
 }
 
-/* What the control loop has to do, until `done` says so. */
+LOOP_CALLBACK(world_look_again, ev_timer)
+{
+	(void)loop, (void)watcher, (void)revents;
+}
+
+/* What the control loop has to do, until `done` says so: of other loops' work no event tells, so it
+ * looks again each millisecond. */
 static inline void world_until(bool (*done)(void *arg), void *arg)
 {
 	uint64_t deadline = core_now() + WORLD_PATIENCE * SECOND;
+	ev_timer again;
 
+	ev_timer_init(&again, world_look_again, 0.001, 0.001);
+	ev_timer_start(core_loop(), &again);
 	while (!done(arg)) {
 		assert_true(core_now() < deadline);
-		ev_run(core_loop(), EVRUN_NOWAIT);
-		usleep(200);
+		ev_run(core_loop(), EVRUN_ONCE);
 	}
+	ev_timer_stop(core_loop(), &again);
 }
 
 /* ---- connections ---- */

@@ -3,27 +3,18 @@
 
 import os
 import re
-import shutil
 import ssl
 
 import pytest
 
-from daemon import ROOT
 from machine import need_namespaces
+from proxy import nginx
 from tailnet import Tailnet
 from tailscale import NET4, OLDER, program
 from traffic import wait_ping
 from wait import wait_until
 
 NAME = "control.example.org"
-AROUND = """
-daemon off;
-user root;
-pid {folder}/nginx.pid;
-error_log stderr;
-events {{ }}
-http {{ access_log off; {example} }}
-"""
 
 
 class Authority:
@@ -114,18 +105,11 @@ def test_https(net, authority):
 
 def test_behind_a_proxy(net, authority):
     """nginx, set up as our example says, has the certificate; the server behind it speaks plain HTTP and believes it."""
-    if not shutil.which("nginx"):
-        pytest.skip("nginx is not installed")
     cert, key = authority.issue("proxy")
     http = {"listen_addr": ["127.0.0.1:8080"], "trusted_proxies": ["127.0.0.1/32"]}
     tailnet = secure(net, authority, http)
     assert tailnet.doctor()["server_url"]["state"] == "failed", "nobody listens there yet"
-    config = authority.folder / "nginx.conf"
-    example = (ROOT / "configs" / "reverse-proxy.nginx").read_text()
-    for ours, here in (("vpn.example.com.crt", cert), ("vpn.example.com.key", key)):
-        example = example.replace(f"/etc/nginx/{ours}", str(here))
-    config.write_text(AROUND.format(folder=authority.folder, example=example.replace("vpn.example.com", NAME)))
-    nginx = tailnet.server.start("nginx", "-c", config, name="nginx")
+    proxy = nginx(tailnet.server, authority.folder, NAME, cert, key)
     wait_until(lambda: served(tailnet) == "proxy", "nginx serves", 30)
     a, b = tailnet.joined("a"), tailnet.joined("b")
     a.wait_peer("b", Online=True)
@@ -140,4 +124,4 @@ def test_behind_a_proxy(net, authority):
     tailnet.daemon.configure({**tailnet.daemon.config, "core": {"http": {**http, "trusted_proxies": ["192.0.2.1/32"]}}})
     tailnet.cli("reload")
     assert "does not believe" in tailnet.doctor()["server_url"]["found"]
-    assert nginx.alive()
+    assert proxy.alive()

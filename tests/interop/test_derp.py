@@ -7,69 +7,15 @@ import socket
 
 import pytest
 
-from daemon import Tailplaned
-from machine import Background, need_namespaces
-from tailscale import NET4, Client, Internet
-from traffic import transfer, wait_ping
+from machine import Background
+from relays import ADDRESS, REGION, Embedded, relayed, wall
+from traffic import transfer
 from wait import wait_until
-
-ADDRESS = f"{NET4}.2"
-URL = f"http://{ADDRESS}:8080"
-REGION = 999
-
-
-def wall(machine):
-    """No UDP leaves; the tunnel's own interface is no matter."""
-    machine.run("nft", "add table inet wall; add chain inet wall out { type filter hook output priority 0; }; "
-                "add rule inet wall out oifname eth0 meta l4proto udp drop")
-
-
-class Embedded:
-    def __init__(self, net, **derp):
-        need_namespaces()
-        self.internet = Internet(net)
-        self.server = self.internet.machine("server", 2)
-        self.daemon = Tailplaned(self.server, {
-            "plugins": ["control", "derp"],
-            "core": {"http": {"listen_addr": [f"{ADDRESS}:8080"]}},
-            "control": {"server_url": URL, "first_key": False, "dns": {"base_domain": "tail.test"}},
-            "derp": {"tls_listen_addr": [f"{ADDRESS}:8443"], **derp},
-        })
-        self.daemon.start()
-        self.daemon.cli("users", "create", "alice")
-        self.wait_works()
-        self.clients = 0
-
-    def ask(self, *args):
-        return json.loads(self.daemon.cli("-o", "json", *args).stdout)
-
-    def wait_works(self):
-        wait_until(lambda: self.ask("derp", "status")["works"] == "yes", "the relay works", 30)
-
-    def joined(self, name, before=lambda machine: None):
-        self.clients += 1
-        machine = self.internet.machine(name, 10 + self.clients)
-        before(machine)
-        client = Client(machine)
-        client.up(URL, self.daemon.cli("preauthkeys", "create", "-u", "alice").stdout.strip())
-        return client
-
-    def connected(self):
-        return {row["key"] for row in self.ask("derp", "clients")}
-
-    def key_of(self, name):
-        return next(n["nodeKey"] for n in self.ask("nodes", "list") if n["givenName"] == name)
 
 
 @pytest.fixture
 def embedded(net):
     return Embedded(net)
-
-
-def relayed(a, b, timeout=60):
-    wait_ping(a.machine, b.ip4, timeout=timeout)
-    peer = a.peers()[b.machine.name]
-    assert not peer["CurAddr"] and peer["Relay"] == "tailplane"
 
 
 def test_nothing_from_outside(embedded):

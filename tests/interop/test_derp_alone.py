@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The relay alone, with real clients: how they begin, behind a proxy too."""
+
+from pathlib import Path
+
+from gobuild import go_source
+from relays import Alone, relayed, wall
+from tailscale import CURRENT, NEEDS_GO
+from wait import wait_until
+
+LIBRARY = Path(__file__).parent / "derp_go"
+CONNECTIONS = 5
+
+
+def by_library(world, machine):
+    """Tailscale's client library sets up connections; how many began fast, and how many did not. The relay's own
+    look at itself may be among the fast ones."""
+    def counters():
+        return world.counter("accepts"), world.counter("accepts_fast")
+
+    before = counters()
+    machine.run(go_source(LIBRARY, NEEDS_GO[CURRENT], "ts_debug_websockets"), "-pin", world.pin(), "-set-up",
+                CONNECTIONS, f"{world.machine.outside}:443")
+    accepts, fast = (after - b for after, b in zip(counters(), before))
+    return fast, accepts - fast
+
+
+def joined(world):
+    """Two without UDP, and the relay's rows of them."""
+    a, b = world.joined("a", wall), world.joined("b", wall)
+    relayed(a, b)
+    keys = [world.key_of(name) for name in "ab"]
+    wait_until(lambda: world.connected() >= set(keys), "both are connected", 30)
+    return a, [world.rows()[key] for key in keys]
+
+
+def test_fast_start(net):
+    """Who finds the relay's key behind its certificate spares a round trip."""
+    world = Alone(net)
+    a, rows = joined(world)
+    assert [row["via"] for row in rows] == ["fast", "fast"]
+    fast, upgraded = by_library(world, a.machine)
+    assert fast >= CONNECTIONS and upgraded == 0
+
+
+def test_behind_a_proxy(net):
+    """A proxy that speaks TLS has no such certificate: HTTP upgrade; and clients have their own addresses."""
+    world = Alone(net, behind_proxy=True)
+    a, rows = joined(world)
+    assert [row["via"] for row in rows] == ["upgrade", "upgrade"]
+    assert {row["address"].rsplit(":", 1)[0] for row in rows} == {"10.55.0.11", "10.55.0.12"}
+    fast, upgraded = by_library(world, a.machine)
+    assert fast == 0 and upgraded >= CONNECTIONS

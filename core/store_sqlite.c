@@ -98,6 +98,22 @@ int store_sqlite_prepare(sqlite3_stmt **stmt, struct err *err, const char *fmt, 
 	return rc == SQLITE_OK ? 0 : store_sqlite_error(err, "has tables of another shape");
 }
 
+int store_sqlite_number(const char *fmt, const char *name, int64_t *value, struct err *err)
+{
+	sqlite3_stmt *stmt;
+	int rc = store_sqlite_prepare(&stmt, err, fmt, name);
+	int step;
+
+	if (rc)
+		return rc;
+	step = sqlite3_step(stmt);
+	*value = step == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+	if (step != SQLITE_ROW && step != SQLITE_DONE)
+		rc = store_sqlite_error(err, "cannot be read");
+	sqlite3_finalize(stmt);
+	return rc;
+}
+
 /* ---- values ---- */
 
 /* The bytes stay until the statement is reset. */
@@ -430,19 +446,8 @@ int store_migration_load(
 
 static int sqlite_counter(const char *name, int64_t *value, struct err *err)
 {
-	sqlite3_stmt *stmt;
-	int rc = store_sqlite_prepare(
-		&stmt, err, "SELECT value FROM tailplane_counters WHERE name = %Q", name);
-	int step;
-
-	if (rc)
-		return rc;
-	step = sqlite3_step(stmt);
-	*value = step == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
-	if (step != SQLITE_ROW && step != SQLITE_DONE)
-		rc = store_sqlite_error(err, "cannot be read");
-	sqlite3_finalize(stmt);
-	return rc;
+	return store_sqlite_number(
+		"SELECT value FROM tailplane_counters WHERE name = %Q", name, value, err);
 }
 
 /* ---- opening ---- */

@@ -21,6 +21,8 @@ int store_sqlite_error(struct err *err, const char *what);
 int store_sqlite_exec(const char *sql, struct err *err);
 /* `fmt` as sqlite3_mprintf takes it: %w within "", %Q for a text. */
 int store_sqlite_prepare(sqlite3_stmt **stmt, struct err *err, const char *fmt, ...);
+/* The first column of the row that `fmt`, with %Q for `name`, selects; 0 when there is none. */
+int store_sqlite_number(const char *fmt, const char *name, int64_t *value, struct err *err);
 
 void store_sqlite_table_open(struct store_info *table);
 void store_sqlite_table_close(struct store_info *table);

@@ -29,23 +29,6 @@ int store_sqlite_make_own_tables(struct err *err)
 	return store_sqlite_exec(sql, err);
 }
 
-static int version_of(const char *schema, unsigned *version, struct err *err)
-{
-	sqlite3_stmt *stmt;
-	int rc = store_sqlite_prepare(
-		&stmt, err, "SELECT version FROM tailplane_schemas WHERE name = %Q", schema);
-	int step;
-
-	if (rc)
-		return rc;
-	step = sqlite3_step(stmt);
-	*version = step == SQLITE_ROW ? (unsigned)sqlite3_column_int(stmt, 0) : 0;
-	if (step != SQLITE_ROW && step != SQLITE_DONE)
-		rc = store_sqlite_error(err, "cannot be read");
-	sqlite3_finalize(stmt);
-	return rc;
-}
-
 /* ---- tables ---- */
 
 static unsigned since(unsigned declared)
@@ -170,11 +153,14 @@ static int bring_up(const struct store_schema *schema, unsigned have, struct err
 
 int store_sqlite_declare(const struct store_schema *schema, struct err *err)
 {
+	int64_t version;
 	unsigned have;
-	int rc = version_of(schema->name, &have, err);
+	int rc = store_sqlite_number("SELECT version FROM tailplane_schemas WHERE name = %Q",
+		schema->name, &version, err);
 
 	if (rc)
 		return rc;
+	have = (unsigned)version;
 	if (have > schema->version)
 		return err_set(err, -ENOTSUP,
 			"%s: written by a newer Tailplane (%s is at version %u, this one knows "

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from machine import Background
-from relays import ADDRESS, REGION, Embedded, relayed, wall
+from relays import ADDRESS, REGION, URL, Embedded, relayed, wall
 from traffic import transfer
 from wait import wait_until
 
@@ -55,7 +55,8 @@ def test_what_clients_say(embedded):
 
 
 def test_who_is_let_in(embedded):
-    """Nodes are; who was deleted or has expired is disconnected at once, and not let in again."""
+    """Nodes are; who was deleted or has expired is disconnected at once, and not let in again, but with the key
+    that it gets when it is registered anew."""
     a, b = embedded.joined("a"), embedded.joined("b")
     a.wait_peer("b", Online=True)
     keys = embedded.key_of("a"), embedded.key_of("b")
@@ -69,6 +70,10 @@ def test_who_is_let_in(embedded):
     a.machine.run("ip", "link", "set", "eth0", "up")
     wait_until(lambda: embedded.ask("derp", "status")["denied"] > denied, "it is refused", 60)
     assert keys[0] not in embedded.connected()
+    b.up(URL, embedded.key(), "--force-reauth")
+    assert embedded.key_of("b") != keys[1]
+    wait_until(lambda: embedded.key_of("b") in embedded.connected(), "it is connected with its new key", 30)
+    assert keys[1] not in embedded.connected()
 
 
 # What package net/stun of Tailscale 1.102.4 sends.

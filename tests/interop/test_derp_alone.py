@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The relay alone, with real clients: how they begin, behind a proxy too."""
+"""The relay alone, with real clients: how they begin, behind a proxy too; a certificate that changes."""
 
+import socket
+import ssl
+import time
 from pathlib import Path
 
 from gobuild import go_source
 from relays import Alone, relayed, wall
 from tailscale import CURRENT, NEEDS_GO
+from traffic import PingStream
 from wait import wait_until
 
 LIBRARY = Path(__file__).parent / "derp_go"
@@ -51,3 +55,44 @@ def test_behind_a_proxy(net):
     assert {row["address"].rsplit(":", 1)[0] for row in rows} == {"10.55.0.11", "10.55.0.12"}
     fast, upgraded = by_library(world, a.machine)
     assert fast == 0 and upgraded >= CONNECTIONS
+
+
+def served(world, machine):
+    """The certificate that who connects now is shown."""
+    context = ssl.create_default_context(cafile=world.authority.certificate)
+    with machine.socket(socket.AF_INET, socket.SOCK_STREAM) as plain:
+        plain.settimeout(10)
+        plain.connect((world.machine.outside, 443))
+        with context.wrap_socket(plain, server_hostname=world.machine.outside) as tls:
+            return tls.getpeercert(binary_form=True)
+
+
+def on_disk(world):
+    return ssl.PEM_cert_to_DER_cert(world.certificate.read_text())
+
+
+def test_certificate(net):
+    """A new one is for those who come from then on, and no connection ends; files that are none, or no pair, change
+    nothing and are told."""
+    world = Alone(net)
+    a, b = world.joined("a", wall), world.joined("b", wall)
+    relayed(a, b)
+    first = on_disk(world)
+    assert served(world, a.machine) == first
+    began = time.monotonic()
+    with PingStream(a.machine, b.ip4, interval=0.1):
+        world.issue()
+        second = on_disk(world)
+        assert second != first
+        wait_until(lambda: served(world, a.machine) == second, "the new certificate is shown", 30)
+        world.certificate.write_text("none\n")
+        world.relay.program.wait_log(f"are not taken: {world.certificate}: no certificate", 30)
+        assert world.relay.cli("reload", check=False).returncode != 0
+        certificate, key = world.issue_beside()
+        certificate.rename(world.certificate)
+        world.relay.program.wait_log(f"are not taken: {world.private_key} is not the key", 30)
+        assert served(world, a.machine) == second and world.ask("derp", "status")["works"] == "yes"
+        key.rename(world.private_key)
+        wait_until(lambda: served(world, a.machine) == on_disk(world), "the third certificate is shown", 30)
+    rows = [world.rows()[world.key_of(name)] for name in "ab"]
+    assert min(row["connected"] for row in rows) > (time.monotonic() - began) * 1e9

@@ -124,12 +124,16 @@ class Alone(World):
         path.write_text(json.dumps(self.ask("derp", "map")))
         self.control(control={"derp": {"paths": [str(path)]}})
 
-    def issue(self):
-        """Anew, each file in one step as a program that renews certificates does it."""
-        new = [f"{path}.new" for path in (self.certificate, self.private_key)]
+    def issue_beside(self):
+        """A new certificate and its key, which are not in place yet."""
+        new = [path.with_name(f"{path.name}.new") for path in (self.certificate, self.private_key)]
         self.authority.issue(*new, self.machine.outside)
-        for path in (self.private_key, self.certificate):
-            path.with_name(f"{path.name}.new").rename(path)
+        return new
+
+    def issue(self):
+        certificate, key = self.issue_beside()
+        key.rename(self.private_key)
+        certificate.rename(self.certificate)
 
     def pin(self):
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate.read_text())).hexdigest()

@@ -5,8 +5,9 @@
  * free. Splices are resolved when the nodes are registered: an edge that leads to X leads to the
  * first node spliced before X, that one to the second, the last to X.
  *
- * rte_graph cannot forget a node, so registration happens once in a process; graphs (one per
- * worker) come and go.
+ * Graphs (one per worker) come and go; rte_graph cannot forget a node. Nodes of a plugin that was
+ * added since are registered when the data plane starts anew, those of one that is gone stay, with
+ * nothing to do.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@
 
 struct node_entry {
 	const struct graph_node *node;
-	rte_node_t id;
+	rte_node_t id; /* DPDK's, once it knows the node */
+	bool known;
 	uint16_t n_next;
 	uint16_t drop_base, n_drops;
 	const char *next[NEXT_MAX];
@@ -34,7 +36,6 @@ struct node_entry {
 
 static struct node_entry entries[NODES_MAX];
 static unsigned n_entries;
-static bool registered;
 
 static struct drop_reason drops[DROPS_MAX];
 static unsigned n_drops;
@@ -252,48 +253,90 @@ static int entry_register(struct node_entry *entry, struct err *err)
 		reg->next_nodes[i] = entry->next[i];
 	entry->id = __rte_node_register(reg);
 	free(reg);
-	if (entry->id == RTE_NODE_ID_INVALID)
-		return err_set(err, -EINVAL, "DPDK refused the graph node %s", entry->node->name);
+	entry->known = entry->id != RTE_NODE_ID_INVALID;
+	return entry->known
+		       ? 0
+		       : err_set(err, -EINVAL, "DPDK refused the graph node %s", entry->node->name);
+}
+
+/* The edges of a node that DPDK knows, as they lead now. */
+static void entry_edges_update(struct node_entry *entry)
+{
+	if (entry->n_next)
+		rte_node_edge_update(entry->id, 0, entry->next, entry->n_next);
+}
+
+static int nodes_add(const struct graph_node *const *nodes, struct err *err)
+{
+	int rc = 0;
+
+	for (; !rc && nodes && *nodes; nodes++) {
+		const struct node_entry *entry = entry_find((*nodes)->name);
+
+		if (!entry || entry->node != *nodes)
+			rc = entry_add(*nodes, err);
+	}
+	return rc;
+}
+
+static int splices_make(unsigned first, struct err *err)
+{
+	int rc = 0;
+
+	for (unsigned i = first; !rc && i < n_entries; i++)
+		if (entries[i].node->before)
+			rc = entry_splice(&entries[i], err);
+	return rc;
+}
+
+static int edges_check(struct err *err)
+{
+	for (unsigned i = 0; i < n_entries; i++)
+		for (unsigned k = 0; k < entries[i].n_next; k++)
+			if (!entry_find(entries[i].next[k]))
+				return err_set(err, -ENOENT,
+					"graph node %s leads to %s, which does not exist",
+					entries[i].node->name, entries[i].next[k]);
 	return 0;
 }
 
-/* Nodes registered before, by name: the process can have no others. */
-static int register_again(const struct graph_node *const *extra, struct err *err)
+static int entries_make(const struct graph_node *const *builtin,
+	const struct graph_node *const *extra, struct err *err)
 {
-	for (; extra && *extra; extra++)
-		if (!entry_find((*extra)->name))
-			return err_set(err, -EBUSY,
-				"graph node %s is new, and graph nodes are fixed at start: restart "
-				"the daemon",
-				(*extra)->name);
-	return 0;
+	unsigned first = n_entries;
+	int rc;
+
+	if (!first) {
+		graph_register_drops(graph_drops);
+		verdict_drop = graph_drop_number(graph_drops[0].name);
+	}
+	rc = nodes_add(builtin, err);
+	if (!rc)
+		rc = nodes_add(extra, err);
+	if (!rc)
+		rc = splices_make(first, err);
+	return rc ? rc : edges_check(err);
 }
 
 int graph_register(const struct graph_node *const *builtin, const struct graph_node *const *extra,
 	struct err *err)
 {
-	const struct graph_node *const *const tables[] = {builtin, extra};
-	int rc = 0;
+	static struct node_entry entries_before[NODES_MAX];
+	unsigned n_before = n_entries, drops_before = n_drops;
+	int rc;
 
-	if (registered)
-		return register_again(extra, err);
-	graph_register_drops(graph_drops);
-	verdict_drop = graph_drop_number(graph_drops[0].name);
-	for (unsigned t = 0; t < RTE_DIM(tables); t++)
-		for (const struct graph_node *const *n = tables[t]; !rc && n && *n; n++)
-			rc = entry_add(*n, err);
+	memcpy(entries_before, entries, sizeof(entries));
+	rc = entries_make(builtin, extra, err);
+	if (rc) {
+		memcpy(entries, entries_before, sizeof(entries));
+		n_entries = n_before;
+		n_drops = drops_before;
+	}
 	for (unsigned i = 0; !rc && i < n_entries; i++)
-		if (entries[i].node->before)
-			rc = entry_splice(&entries[i], err);
-	for (unsigned i = 0; !rc && i < n_entries; i++)
-		for (unsigned k = 0; !rc && k < entries[i].n_next; k++)
-			if (!entry_find(entries[i].next[k]))
-				rc = err_set(err, -ENOENT,
-					"graph node %s leads to %s, which does not exist",
-					entries[i].node->name, entries[i].next[k]);
-	for (unsigned i = 0; !rc && i < n_entries; i++)
-		rc = entry_register(&entries[i], err);
-	registered = !rc;
+		if (entries[i].known)
+			entry_edges_update(&entries[i]);
+		else
+			rc = entry_register(&entries[i], err);
 	return rc;
 }
 

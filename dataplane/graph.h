@@ -11,8 +11,9 @@
 
 struct graph;
 
-/* Control loop. Registers the built-in graph nodes and `extra` (NULL-terminated, may be NULL) once;
- * a later call with other nodes is refused (they cannot be taken back). */
+/* Control loop, while there is no graph. Registers the built-in graph nodes and `extra`
+ * (NULL-terminated, may be NULL); a later call adds what is new and takes nothing back. On an error
+ * all is as it was. */
 int graph_register(const struct graph_node *const *builtin, const struct graph_node *const *extra,
 	struct err *err);
 /* Losses counted outside of a verdict (ports); before graph_register. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The skeleton under the graph nodes: what becomes of a verdict, of good ones and of wrong ones. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -126,6 +127,55 @@ static void test_shared_reasons(void **state)
 	assert_int_equal(n, 4); /* two, one, and the skeleton's own */
 }
 
+static unsigned late;
+
+static void late_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	(void)w, (void)pkts;
+	late += n;
+	for (uint16_t i = 0; i < n; i++)
+		verdicts[i] = i == 0 ? VERDICT_DROP(0) : 0;
+}
+
+/* A plugin that was added brings its node along when the data plane starts anew; one that does not
+ * fit changes nothing. */
+static void test_late_nodes(void **state)
+{
+	static const uint16_t verdicts[] = {0, 0, 0, VERDICT_DROP(DROP_TWO)};
+	static const struct drop_reason late_drops[] = {{"late", "of the late one"}, {NULL, NULL}};
+	static const struct graph_node good = {.name = "late",
+		.process = late_process,
+		.next = to_end,
+		.drops = late_drops,
+		.before = "end"};
+	static const struct graph_node stray = {
+		.name = "stray", .process = late_process, .next = to_end, .before = "nowhere"};
+	static const struct graph_node twice = {.name = "end", .process = late_process};
+	const struct graph_node *const extra[] = {&good, NULL}, *const strays[] = {&stray, NULL},
+				       *const twices[] = {&twice, NULL};
+	struct err err = {0};
+
+	(void)state;
+	graph_free(g.graph);
+	assert_int_equal(graph_register(nodes, strays, &err), -ENOENT);
+	assert_int_equal(graph_register(nodes, twices, &err), -EEXIST);
+	for (unsigned round = 1; round <= 3; round++) { /* the third without the plugin */
+		assert_int_equal(graph_register(nodes, round < 3 ? extra : NULL, &err), 0);
+		g.graph = graph_new(g.worker, &err);
+		assert_non_null(g.graph);
+		g.verdicts = verdicts;
+		g.n = RTE_DIM(verdicts);
+		graph_walk(g.graph);
+		assert_int_equal(late, 3 * round);
+		assert_int_equal(g.ended, 2 * round);
+		assert_int_equal(dropped("late"), round);
+		assert_int_equal(dropped("source_two"), round);
+		if (round < 3)
+			graph_free(g.graph);
+	}
+	assert_int_equal(rte_mempool_in_use_count(g.pool), 0);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -169,6 +219,7 @@ int main(void)
 		cmocka_unit_test_setup(test_verdicts, setup),
 		cmocka_unit_test_setup(test_wrong_verdicts, setup),
 		cmocka_unit_test_setup(test_shared_reasons, setup),
+		cmocka_unit_test_setup(test_late_nodes, setup),
 	};
 
 	return cmocka_run_group_tests(tests, once, once_more);

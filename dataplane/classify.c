@@ -5,7 +5,8 @@
  * traffic for this host, and packets to route. Runs on workers; nothing is copied.
  *
  * A port with a mirror leaves ARP, ND and everything for this host that is not a tunnel's to the
- * kernel. Without one this file's next graph node `local` is the whole host.
+ * kernel; datagrams go by way of `local_udp`, where plugins can stand that serve them here. Without
+ * a mirror this file's next graph node `local` is the whole host.
  *
  * A check that fails is a named drop before anything else looks at the packet: what leaves for
  * `route` or `wg_input` is one segment, trimmed to the length that its IP header says, its header
@@ -35,7 +36,13 @@
 
 enum { ND_SOLICITATION = 135, ND_ADVERTISEMENT = 136 };
 
-enum { CLASSIFY_WG_INPUT, CLASSIFY_ROUTE, CLASSIFY_REASSEMBLE, CLASSIFY_LOCAL };
+enum {
+	CLASSIFY_WG_INPUT,
+	CLASSIFY_ROUTE,
+	CLASSIFY_REASSEMBLE,
+	CLASSIFY_LOCAL,
+	CLASSIFY_LOCAL_UDP,
+};
 
 enum {
 	DROP_SHORT_FRAME,
@@ -214,6 +221,25 @@ static uint16_t to_local(struct frame *f)
 	return f->port->mirror ? punt(f, PUNT_MIRROR, DROP_MIRROR_FULL) : to_ip(f, CLASSIFY_LOCAL);
 }
 
+/* Whether an answer would go to one other machine: not to this one, not to a broadcast address. */
+static bool can_be_answered(const struct frame *f)
+{
+	const struct fib *fib = f->w->table->fib;
+	const struct fib_next_hop *hop =
+		fib_next_hop(fib, f->ip.family == AF_INET ? fib_lookup4(fib, f->ip.source)
+							  : fib_lookup6(fib, f->ip.source));
+
+	return hop && (hop->type == FIB_PORT || hop->type == FIB_TUNNEL) &&
+	       !ip_is_unspecified(f->ip.family, f->ip.source) &&
+	       !ip_is_link_local(f->ip.family, f->ip.source) &&
+	       !ip_is_link_local(f->ip.family, f->ip.destination);
+}
+
+static uint16_t to_local_udp(struct frame *f)
+{
+	return f->port->mirror && can_be_answered(f) ? CLASSIFY_LOCAL_UDP : to_local(f);
+}
+
 static uint16_t for_us(struct frame *f, const uint8_t *ip)
 {
 	uint32_t tunnel;
@@ -226,7 +252,8 @@ static uint16_t for_us(struct frame *f, const uint8_t *ip)
 		return to_local(f);
 	tunnel = tunnel_by_listen_port(
 		f->w->table, *(const unaligned_uint16_t *)(ip + f->ip.header_len + 2));
-	return tunnel == TUNNEL_NONE ? to_local(f) : wireguard(f, ip + f->ip.header_len, tunnel);
+	return tunnel == TUNNEL_NONE ? to_local_udp(f)
+				     : wireguard(f, ip + f->ip.header_len, tunnel);
 }
 
 /* ---- IP ------------------------------------------------------------------------------------- */
@@ -533,6 +560,7 @@ const struct graph_node node_classify = {
 	.name = "classify",
 	.help = "tells WireGuard, ARP and ND, traffic for this host and packets to route apart",
 	.process = classify_process,
-	.next = (const char *const[]){"wg_input", "route", "reassemble", "local", NULL},
+	.next = (const char *const[]){"wg_input", "route", "reassemble", "local", "local_udp",
+		NULL},
 	.drops = classify_drops,
 };

@@ -32,9 +32,9 @@
 #define WG_OVERHEAD 80    /* IPv6, UDP, WireGuard header and tag, padding */
 
 static const struct graph_node *const graph_nodes[] = {&node_rx, &node_inject, &node_classify,
-	&node_reassemble, &node_local, &node_wg_input, &node_opened, &node_help, &node_route,
-	&node_wg_output, &node_outer, &node_icmp_error, &node_fragment, &node_fragments,
-	&node_neighbour, &node_tx, NULL};
+	&node_reassemble, &node_local, &node_local_udp, &node_wg_input, &node_opened, &node_help,
+	&node_route, &node_wg_output, &node_outer, &node_icmp_error, &node_fragment,
+	&node_fragments, &node_neighbour, &node_tx, NULL};
 
 static struct {
 	const struct dataplane_conf *conf;

@@ -6,6 +6,9 @@
  *
  * A packet that came out of a tunnel has no Ethernet header; for the mirror it gets one, from the
  * MAC that stands for "routed by this gateway" (mirror.h).
+ *
+ * `local_udp` hands datagrams to the mirror of the port that they came in by. A graph node of a
+ * plugin that answers some of them in the kernel's place stands before it (node.h).
  */
 #include <string.h>
 
@@ -84,11 +87,26 @@ static void local_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *ve
 		verdicts[i] = local_one(w, pkts[i]);
 }
 
+static void local_udp_process(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++)
+		verdicts[i] = worker_punt(w, PUNT_MIRROR, pkts[i]) ? VERDICT_TAKEN
+								   : VERDICT_DROP(DROP_MIRROR_FULL);
+}
+
 const struct graph_node node_local = {
 	.name = "local",
 	.help = "takes packets to addresses of this gateway: to the kernel's mirror, or answers "
 		"ping",
 	.process = local_process,
 	.next = (const char *const[]){"route", NULL},
+	.drops = local_drops,
+};
+
+const struct graph_node node_local_udp = {
+	.name = "local_udp",
+	.help = "takes datagrams to addresses of this gateway to the kernel's mirror",
+	.process = local_udp_process,
 	.drops = local_drops,
 };

@@ -60,6 +60,8 @@ static void frame_run(struct rte_mbuf *m)
 			node = &node_classify;
 		else if (strcmp(name, "local") == 0)
 			node = &node_local;
+		else if (strcmp(name, "local_udp") == 0)
+			node = &node_local_udp;
 		else
 			break;
 	}

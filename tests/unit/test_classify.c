@@ -163,7 +163,59 @@ static void this_host(void **state)
 	(void)state;
 	assert_string_equal(frame_verdict(len, PLAIN_PORT), "local");
 	len = put_frame(frame, mirror_mac, 0, "10.1.0.9", "10.1.0.1", 53, "x", 1);
+	assert_string_equal(frame_verdict(len, MIRROR_PORT), "local_udp");
+	frame[14 + 9] = IPPROTO_TCP;
+	ip4_sum(frame + 14);
 	assert_string_equal(frame_verdict(len, MIRROR_PORT), "up:mirror");
+	frame[14 + 9] = IPPROTO_UDP;
+	put16(frame + 14 + 2, 27); /* not even a header of UDP */
+	ip4_sum(frame + 14);
+	assert_string_equal(frame_verdict(len, MIRROR_PORT), "up:mirror");
+}
+
+static void whom_nobody_should_answer_is_the_kernels(void **state)
+{
+	static const struct {
+		const char *source, *destination, *verdict;
+	} cases[] = {
+		{"10.1.0.9", "10.1.0.1", "local_udp"},
+		{"10.0.0.9", "10.1.0.1", "local_udp"}, /* the answer leaves by another port */
+		{"192.0.2.9", "10.1.0.1", "local_udp"},
+		{"10.1.0.1", "10.1.0.1", "up:mirror"}, /* this host */
+		{"10.0.0.1", "10.1.0.1", "up:mirror"}, {"10.9.0.1", "10.1.0.1", "up:mirror"},
+		{"10.1.0.255", "10.1.0.1", "up:mirror"}, /* broadcasts */
+		{"10.7.0.0", "10.1.0.1", "up:mirror"}, {"0.0.0.0", "10.1.0.1", "up:mirror"},
+		{"2001:db8::9", "2001:db8::1", "local_udp"},
+		{"fe80::9", "2001:db8::1", "up:mirror"}, {"2001:db8::9", "fe80::1", "up:mirror"},
+		{"2001:db8:9::9", "2001:db8::1", "up:mirror"}, /* no way back */
+	};
+	struct fib_next_hop router = {.type = FIB_PORT,
+		.family = AF_INET,
+		.port = PLAIN_PORT,
+		.tunnel = TUNNEL_NONE,
+		.via = {10, 0, 0, 254}};
+	struct net_prefix all = {.addr.family = AF_INET}, ours = prefix_of("10.9.0.1/32"),
+			  link = prefix_of("fe80::/10"), ours_there = prefix_of("fe80::1/128");
+
+	(void)state;
+	assert_int_equal(fib_route_add(table.fib, &all, FIB_FROM_STATIC, &router, NULL), 0);
+	assert_int_equal(fib_route_add(table.fib, &link, FIB_FROM_STATIC, &router, NULL), 0);
+	assert_int_equal(fib_address_add(table.fib, &ours, PORT_NONE, 0, TUNNEL, 1420, NULL), 0);
+	assert_int_equal(
+		fib_address_add(table.fib, &ours_there, MIRROR_PORT, 0, TUNNEL_NONE, 1500, NULL),
+		0);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		size_t len = put_frame(
+			frame, mirror_mac, 0, cases[i].source, cases[i].destination, 53, "x", 1);
+
+		if (strcmp(frame_verdict(len, MIRROR_PORT), cases[i].verdict) != 0)
+			fail_msg("%s: not %s", cases[i].source, cases[i].verdict);
+	}
+	assert_int_equal(
+		fib_address_remove(table.fib, &ours_there, MIRROR_PORT, 0, TUNNEL_NONE, 1500), 0);
+	assert_int_equal(fib_address_remove(table.fib, &ours, PORT_NONE, 0, TUNNEL, 1420), 0);
+	assert_int_equal(fib_route_remove(table.fib, &link, FIB_FROM_STATIC, &router), 0);
+	assert_int_equal(fib_route_remove(table.fib, &all, FIB_FROM_STATIC, &router), 0);
 }
 
 static void arp_and_nd(void **state)
@@ -399,7 +451,7 @@ static void taken_free(uint16_t n)
 static void usual_frames_are_as_tagged_ones(void **state)
 {
 	struct prng prng = {11};
-	unsigned seen[4] = {0}, refused = 0;
+	unsigned seen[5] = {0}, refused = 0;
 
 	(void)state;
 	for (unsigned round = 0; round < 2000; round++) {
@@ -435,8 +487,8 @@ static void usual_frames_are_as_tagged_ones(void **state)
 		}
 		taken_free(taken);
 	}
-	for (unsigned i = 0; i < 4; i++)
-		assert_true(seen[i] > 50); /* wg_input, route, reassemble, local */
+	for (unsigned i = 0; i < 5; i++)
+		assert_true(seen[i] > 50); /* wg_input, route, reassemble, local, local_udp */
 	assert_true(refused > 500);
 }
 
@@ -458,6 +510,7 @@ int main(void)
 		cmocka_unit_test_teardown(
 			packets_for_others_are_routed_at_their_ip_header, nothing_leaked),
 		cmocka_unit_test_teardown(this_host, nothing_leaked),
+		cmocka_unit_test_teardown(whom_nobody_should_answer_is_the_kernels, nothing_leaked),
 		cmocka_unit_test_teardown(arp_and_nd, nothing_leaked),
 		cmocka_unit_test_teardown(multicast_broadcast_and_strange_types, nothing_leaked),
 		cmocka_unit_test_teardown(a_dhcp_answer_reaches_the_kernel, nothing_leaked),

@@ -49,7 +49,13 @@ struct graph_node {
 	const char *const *next;         /* names of graph nodes, NULL-terminated; may be NULL */
 	const struct drop_reason *drops; /* may be NULL */
 	/* Splice: this node takes every edge that leads to the named graph node, and its next[0] is
-	 * that node. Several splices before one node run in order of their plugins. */
+	 * that node. Several splices before one node run in order of their plugins.
+	 *
+	 * `route` gets every packet that is forwarded. `local_udp` gets the datagrams to addresses
+	 * of this gateway that no tunnel listens for, from Ethernet ports whose mirror would take
+	 * them: PACKET_ETHER with l2_len set, the IP header sound and the frame trimmed to it, no
+	 * fragment, eight bytes of UDP there but not checked; none is link-local, to many, or from
+	 * where an answer would not go to one other machine. */
 	const char *before;
 	uint16_t burst_max; /* 0: NODE_BURST_MAX; at most NODE_BURST_LARGE */
 };

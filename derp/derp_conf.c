@@ -65,7 +65,9 @@ const struct setting derp_settings[] = {
 	{"stun_listen_addr", SETTING_STRING, 0, AT(stun_listen_addr), .def = ":3478",
 		.help = "Address and UDP port of the STUN server, by which clients learn their "
 			"own address and measure how far the relay is; \":3478\" is both "
-			"families, \"\" none. It is silent while the relay itself cannot be used."},
+			"families, \"\" none. It is silent while the relay itself cannot be used. "
+			"On Ethernet ports of the data plane that have a mirror, workers "
+			"answer."},
 	{"tls_listen_addr", SETTING_STRING, SETTING_LIST, AT(tls_listen_addr),
 		.help = "Addresses with a TCP port on which the relay speaks TLS with a "
 			"certificate that it signs itself and that maps tell by its hash; for "

@@ -83,6 +83,7 @@ static void run_status(struct op_call *call, const json_t *args)
 	set_int(status, "dropped", dropped(&figures));
 	set_int(status, "denied", figures.handshakes_denied);
 	set_int(status, "stun_answers", stun_answers());
+	set_int(status, "stun_port_answers", stun_port_answers());
 	op_reply(call, status);
 }
 
@@ -101,6 +102,7 @@ static const struct op_column status_columns[] = {
 	{"dropped", "Packets dropped", OP_COUNTER},
 	{"denied", "Clients denied", OP_COUNTER},
 	{"stun_answers", "STUN answers", OP_COUNTER},
+	{"stun_port_answers", "Of these on Ethernet ports", OP_COUNTER},
 	{NULL, NULL, OP_TEXT},
 };
 

@@ -15,18 +15,11 @@
 #include <tailplane/net.h>
 
 #include "stun.h"
+#include "stun_ports.h"
 
 #define BATCH 64
-#define BATCHES_A_TURN 8 /* then others of the loop have theirs */
-#define DATAGRAM_MAX 512
+#define BATCHES_A_TURN 8       /* then others of the loop have theirs */
 #define BUFFER_BYTES (4 << 20) /* asked for: the kernel gives what it allows */
-
-/* What is counted; of one loop, read by scrapes. */
-enum outcome { ANSWERED, NOT_STUN, READ_ERROR, WRITE_ERROR, SILENT, OUTCOMES };
-
-struct counts {
-	_Atomic uint64_t outcomes[OUTCOMES], ipv4, ipv6;
-};
 
 struct sock {
 	ev_io readable;
@@ -43,12 +36,12 @@ struct batch {
 		char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
 		struct cmsghdr align;
 	} control[BATCH];
-	uint8_t data[BATCH][DATAGRAM_MAX], answer[BATCH][STUN_ANSWER_MAX];
+	uint8_t data[BATCH][STUN_REQUEST_MAX], answer[BATCH][STUN_ANSWER_MAX];
 };
 
 /* Of one I/O loop: made and freed by the control loop while the loop does not look at it. */
 struct stun_loop {
-	struct counts counts;
+	struct stun_counts counts;
 	struct batch *batch;
 	size_t n;
 	struct sock *socks;
@@ -58,6 +51,8 @@ static struct {
 	struct stun_loop *loops;
 	unsigned n;
 	uint16_t port;
+	struct net_endpoint *listen;
+	unsigned n_listen;
 } stun;
 static _Atomic bool speaking; /* written by the control loop, read by I/O loops */
 
@@ -90,7 +85,7 @@ static void keep_address(struct msghdr *answer, const struct msghdr *msg)
 }
 
 /* True: there is an answer in place `at`. */
-static bool answer_one(struct batch *batch, unsigned i, unsigned at, struct counts *counts)
+static bool answer_one(struct batch *batch, unsigned i, unsigned at, struct stun_counts *counts)
 {
 	const struct msghdr *msg = &batch->msgs[i].msg_hdr;
 	struct msghdr *answer = &batch->answers[at].msg_hdr;
@@ -100,7 +95,7 @@ static bool answer_one(struct batch *batch, unsigned i, unsigned at, struct coun
 	if ((msg->msg_flags & MSG_TRUNC) ||
 		!stun_request_read(batch->data[i], batch->msgs[i].msg_len, txid) ||
 		net_endpoint_from_sockaddr(&from, msg->msg_name) != 0) {
-		count(&counts->outcomes[NOT_STUN], 1);
+		count(&counts->outcomes[STUN_NOT_STUN], 1);
 		return false;
 	}
 	count(from.addr.family == AF_INET ? &counts->ipv4 : &counts->ipv6, 1);
@@ -115,14 +110,14 @@ static bool answer_one(struct batch *batch, unsigned i, unsigned at, struct coun
 }
 
 /* One that cannot be sent is left out. */
-static void send_all(int fd, struct batch *batch, unsigned n, struct counts *counts)
+static void send_all(int fd, struct batch *batch, unsigned n, struct stun_counts *counts)
 {
 	unsigned at = 0;
 
 	while (at < n) {
 		int sent = sendmmsg(fd, batch->answers + at, n - at, MSG_DONTWAIT);
 
-		count(&counts->outcomes[sent > 0 ? ANSWERED : WRITE_ERROR],
+		count(&counts->outcomes[sent > 0 ? STUN_ANSWERED : STUN_WRITE_ERROR],
 			sent > 0 ? (unsigned)sent : 1);
 		at += sent > 0 ? (unsigned)sent : 1;
 	}
@@ -142,7 +137,7 @@ static void prepare(struct batch *batch)
 /* How many there were; a socket that gives fewer than BATCH is empty. */
 static unsigned one_batch(const struct sock *sock)
 {
-	struct counts *counts = &sock->loop->counts;
+	struct stun_counts *counts = &sock->loop->counts;
 	struct batch *batch = sock->loop->batch;
 	unsigned n_answers = 0;
 	int n;
@@ -150,11 +145,11 @@ static unsigned one_batch(const struct sock *sock)
 	prepare(batch);
 	n = recvmmsg(sock->fd, batch->msgs, BATCH, MSG_DONTWAIT, NULL);
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
-		count(&counts->outcomes[READ_ERROR], 1);
+		count(&counts->outcomes[STUN_READ_ERROR], 1);
 	if (n <= 0)
 		return 0;
 	if (!atomic_load_explicit(&speaking, memory_order_relaxed)) {
-		count(&counts->outcomes[SILENT], (unsigned)n);
+		count(&counts->outcomes[STUN_SILENT], (unsigned)n);
 		return (unsigned)n;
 	}
 	for (int i = 0; i < n; i++)
@@ -260,6 +255,18 @@ static uint16_t port_of(int fd)
 		       : 0;
 }
 
+static int note_endpoint(const struct net_endpoint *ep)
+{
+	struct net_endpoint *listen =
+		realloc(stun.listen, (stun.n_listen + 1) * sizeof(*stun.listen));
+
+	if (!listen)
+		return -ENOMEM;
+	stun.listen = listen;
+	listen[stun.n_listen++] = *ep;
+	return 0;
+}
+
 /* With port 0 the first socket's is everybody's. */
 static int open_endpoint(struct net_endpoint *ep)
 {
@@ -275,7 +282,7 @@ static int open_endpoint(struct net_endpoint *ep)
 			stun.port = ep->port;
 		rc = add_socket(&stun.loops[i], fd);
 	}
-	return rc;
+	return rc ? rc : note_endpoint(ep);
 }
 
 static int open_address(const char *address, struct err *err)
@@ -333,7 +340,7 @@ static struct batch *batch_new(void)
 	struct batch *batch = calloc(1, sizeof(*batch));
 
 	for (unsigned i = 0; batch && i < BATCH; i++) {
-		batch->in[i] = (struct iovec){batch->data[i], DATAGRAM_MAX};
+		batch->in[i] = (struct iovec){batch->data[i], STUN_REQUEST_MAX};
 		batch->msgs[i].msg_hdr = (struct msghdr){.msg_name = &batch->from[i],
 			.msg_iov = &batch->in[i],
 			.msg_iovlen = 1,
@@ -353,6 +360,7 @@ static void free_all(void)
 		free(loop->batch);
 	}
 	free(stun.loops);
+	free(stun.listen);
 	memset(&stun, 0, sizeof(stun));
 }
 
@@ -360,7 +368,7 @@ int stun_start(const struct setting_list *addresses, struct err *err)
 {
 	int rc = 0;
 
-	stun_speak(false);
+	atomic_store_explicit(&speaking, false, memory_order_relaxed);
 	stun.n = io_loop_count();
 	stun.loops = calloc(stun.n, sizeof(*stun.loops));
 	for (unsigned i = 0; !rc && i < stun.n; i++) {
@@ -369,24 +377,30 @@ int stun_start(const struct setting_list *addresses, struct err *err)
 	}
 	for (size_t i = 0; !rc && i < addresses->count; i++)
 		rc = open_address(((char **)addresses->items)[i], err);
-	if (rc)
+	if (rc) {
 		free_all();
-	else
-		io_on_each(begin_here, NULL);
-	return rc;
+		return rc;
+	}
+	io_on_each(begin_here, NULL);
+	stun_ports_publish(stun.listen, stun.n_listen, false);
+	return 0;
 }
 
 void stun_stop(void)
 {
 	if (!stun.loops)
 		return;
+	stun_ports_publish(NULL, 0, false);
 	io_on_each(end_here, NULL);
 	free_all();
 }
 
 void stun_speak(bool speak)
 {
+	if (speak == stun_speaks())
+		return;
 	atomic_store_explicit(&speaking, speak, memory_order_relaxed);
+	stun_ports_publish(stun.listen, stun.n_listen, speak);
 }
 
 bool stun_speaks(void)
@@ -401,34 +415,42 @@ uint16_t stun_port(void)
 
 /* ---- counters ---- */
 
+static uint64_t counted(const struct stun_counts *counts, size_t offset)
+{
+	return atomic_load_explicit(
+		(const _Atomic uint64_t *)((const char *)counts + offset), memory_order_relaxed);
+}
+
+/* Of sockets and ports. */
 static uint64_t sum(size_t offset)
 {
-	uint64_t n = 0;
+	uint64_t n = counted(stun_ports_counts(), offset);
 
-	for (unsigned i = 0; i < stun.n; i++) {
-		const char *counts = (const char *)&stun.loops[i].counts;
-
-		n += atomic_load_explicit(
-			(const _Atomic uint64_t *)(counts + offset), memory_order_relaxed);
-	}
+	for (unsigned i = 0; i < stun.n; i++)
+		n += counted(&stun.loops[i].counts, offset);
 	return n;
 }
 
 uint64_t stun_answers(void)
 {
-	return sum(offsetof(struct counts, outcomes[ANSWERED]));
+	return sum(offsetof(struct stun_counts, outcomes[STUN_ANSWERED]));
+}
+
+uint64_t stun_port_answers(void)
+{
+	return counted(stun_ports_counts(), offsetof(struct stun_counts, outcomes[STUN_ANSWERED]));
 }
 
 static void add_outcomes(struct metric_sink *sink, const struct metric *metric)
 {
-	static const char *const outcomes[OUTCOMES] = {
+	static const char *const outcomes[STUN_OUTCOMES] = {
 		"success", "not_stun", "read_error", "write_error", "silent"};
 
-	for (unsigned i = 0; i < OUTCOMES; i++) {
+	for (unsigned i = 0; i < STUN_OUTCOMES; i++) {
 		struct metric_label label = {"disposition", outcomes[i]};
 
 		metric_add(sink, metric, &label, 1,
-			(double)sum(offsetof(struct counts, outcomes) + i * sizeof(uint64_t)));
+			(double)sum(offsetof(struct stun_counts, outcomes) + i * sizeof(uint64_t)));
 	}
 }
 
@@ -436,14 +458,14 @@ static void add_families(struct metric_sink *sink, const struct metric *metric)
 {
 	struct metric_label ipv4 = {"family", "ipv4"}, ipv6 = {"family", "ipv6"};
 
-	metric_add(sink, metric, &ipv4, 1, (double)sum(offsetof(struct counts, ipv4)));
-	metric_add(sink, metric, &ipv6, 1, (double)sum(offsetof(struct counts, ipv6)));
+	metric_add(sink, metric, &ipv4, 1, (double)sum(offsetof(struct stun_counts, ipv4)));
+	metric_add(sink, metric, &ipv6, 1, (double)sum(offsetof(struct stun_counts, ipv6)));
 }
 
 void stun_collect(struct metric_sink *sink)
 {
 	static const struct metric requests = {"tailplane_stun_requests_total", METRIC_COUNTER,
-		"Datagrams to the STUN sockets, by what became of them."};
+		"Datagrams to the STUN server, by what became of them."};
 	static const struct metric families = {
 		"tailplane_stun_families_total", METRIC_COUNTER, "STUN requests by IP version."};
 	static const struct metric derpers_requests = {
@@ -451,8 +473,13 @@ void stun_collect(struct metric_sink *sink)
 	static const struct metric derpers_families = {"stun_addrfamily", METRIC_COUNTER,
 		"derper's name of tailplane_stun_families_total."};
 
+	static const struct metric ports = {"tailplane_stun_port_answers_total", METRIC_COUNTER,
+		"STUN requests that workers answered, on Ethernet ports; they are among the "
+		"others."};
+
 	add_outcomes(sink, &requests);
 	add_families(sink, &families);
+	metric_add(sink, &ports, NULL, 0, (double)stun_port_answers());
 	add_outcomes(sink, &derpers_requests);
 	add_families(sink, &derpers_families);
 }

@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * STUN on UDP sockets, one per address on each I/O loop. No limit of rate: a client takes an answer
- * that does not come for a relay that is far away or down. Silent while told so, since clients that
- * are answered choose this relay whether its TLS works or not. Control loop.
+ * STUN on UDP sockets, one per address on each I/O loop; where the data plane has Ethernet ports
+ * its workers answer for them (stun_ports.h). No limit of rate: a client takes an answer that does
+ * not come for a relay that is far away or down. Silent while told so, since clients that are
+ * answered choose this relay whether its TLS works or not. Control loop.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,4 +26,5 @@ bool stun_speaks(void);
 /* Of the first socket; 0: none. */
 uint16_t stun_port(void);
 uint64_t stun_answers(void);
+uint64_t stun_port_answers(void); /* of these by workers, on Ethernet ports */
 void stun_collect(struct metric_sink *sink);

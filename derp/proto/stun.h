@@ -16,6 +16,7 @@
 #define STUN_PORT 3478
 #define STUN_TXID_SIZE 12
 #define STUN_REQUEST_SIZE 40
+#define STUN_REQUEST_MAX 512 /* more attributes than anybody sends: looked at no further */
 #define STUN_ANSWER_MAX 44
 
 /* Whether this is a request that is to be answered; its transaction then. */

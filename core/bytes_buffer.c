@@ -25,17 +25,22 @@ static void grow(struct bytes_buffer *buffer, size_t len)
 
 /* A new place also where the front has left more room than is used: each byte moves twice at most.
  */
+void bytes_buffer_reserve(struct bytes_buffer *buffer, size_t len)
+{
+	if (buffer->size - buffer->to < len)
+		grow(buffer, len);
+}
+
 void bytes_buffer_add(struct bytes_buffer *buffer, const void *bytes, size_t len)
 {
 	if (!len)
 		return;
-	if (buffer->size - buffer->to < len)
-		grow(buffer, len);
+	bytes_buffer_reserve(buffer, len);
 	memcpy(buffer->bytes + buffer->to, bytes, len);
 	buffer->to += len;
 }
 
-/* An empty one gives its memory back. */
+/* What was dropped is zero already. An empty one gives its memory back. */
 void bytes_buffer_drop(struct bytes_buffer *buffer, size_t len)
 {
 	if (buffer->size)
@@ -48,7 +53,7 @@ void bytes_buffer_drop(struct bytes_buffer *buffer, size_t len)
 void bytes_buffer_fini(struct bytes_buffer *buffer)
 {
 	if (buffer->size)
-		explicit_bzero(buffer->bytes, buffer->size);
+		explicit_bzero(buffer->bytes + buffer->from, bytes_buffer_used(buffer));
 	free(buffer->bytes);
 	*buffer = (struct bytes_buffer){0};
 }

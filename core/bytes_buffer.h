@@ -10,6 +10,8 @@ struct bytes_buffer {
 	size_t from, to, size;
 };
 
+/* Room for so much more, at once. */
+void bytes_buffer_reserve(struct bytes_buffer *buffer, size_t len);
 void bytes_buffer_add(struct bytes_buffer *buffer, const void *bytes, size_t len);
 void bytes_buffer_drop(struct bytes_buffer *buffer, size_t len);
 void bytes_buffer_fini(struct bytes_buffer *buffer);

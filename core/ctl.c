@@ -28,6 +28,7 @@
 #define CONNS_MAX 64
 #define LINE_MAX_BYTES (1u << 20)
 #define BACKLOG_MAX_BYTES (16u << 20)
+#define SOCKET_BYTES (1 << 20) /* as far as the kernel lets: a turn of the loop for each */
 
 struct conn {
 	struct conn *next, **prev;
@@ -57,31 +58,47 @@ static void doom(struct conn *conn)
 	ev_feed_event(core_loop(), &conn->readable, EV_READ);
 }
 
-/* Takes the reference. */
+/* One answer may be long; a client that does not take the ones before gets no more. */
+static bool may_put(struct conn *conn)
+{
+	if (conn->doomed)
+		return false;
+	if (bytes_buffer_used(&conn->out) <= BACKLOG_MAX_BYTES)
+		return true;
+	log_warnx("ctl: process %d does not read what it asked for: closed", conn->peer.pid);
+	doom(conn);
+	return false;
+}
+
+struct part {
+	const char *text;
+	size_t len;
+};
+
+static void put_parts(struct conn *conn, const struct part *parts, unsigned n)
+{
+	size_t len = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		len += parts[i].len;
+	bytes_buffer_reserve(&conn->out, len);
+	for (unsigned i = 0; i < n; i++)
+		bytes_buffer_add(&conn->out, parts[i].text, parts[i].len);
+	ev_io_start(core_loop(), &conn->writable);
+}
+
+/* Takes the reference. Numbers as they were written: 0.1 is no 0.10000000000000001. */
 static void put_line(struct conn *conn, json_t *line)
 {
-	char *text;
+	char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
 
-	if (conn->doomed) {
-		json_decref(line);
-		return;
-	}
-	text = line ? json_dumps(line, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
 	json_decref(line);
 	if (!text) {
 		doom(conn);
 		return;
 	}
-	/* one answer may be long; a client that does not take the ones before gets no more */
-	if (bytes_buffer_used(&conn->out) > BACKLOG_MAX_BYTES) {
-		log_warnx(
-			"ctl: process %d does not read what it asked for: closed", conn->peer.pid);
-		doom(conn);
-	} else {
-		bytes_buffer_add(&conn->out, text, strlen(text));
-		bytes_buffer_add(&conn->out, "\n", 1);
-		ev_io_start(core_loop(), &conn->writable);
-	}
+	if (may_put(conn))
+		put_parts(conn, (struct part[]){{text, strlen(text)}, {"\n", 1}}, 2);
 	explicit_bzero(text, strlen(text));
 	free(text);
 }
@@ -106,6 +123,16 @@ static void sink_result(void *ctx, const json_t *result)
 	request_done(ctx);
 }
 
+static void sink_text(void *ctx, const char *text, size_t len)
+{
+	struct conn *conn = ctx;
+	struct part parts[] = {{"{\"result\":", 10}, {text, len}, {"}\n", 2}};
+
+	if (may_put(conn))
+		put_parts(conn, parts, 3);
+	request_done(conn);
+}
+
 static void sink_error(void *ctx, const char *text, const json_t *result)
 {
 	json_t *value = json_string(text);
@@ -117,7 +144,7 @@ static void sink_error(void *ctx, const char *text, const json_t *result)
 	request_done(ctx);
 }
 
-static const struct op_sink sink = {sink_row, sink_result, sink_error};
+static const struct op_sink sink = {sink_row, sink_result, sink_text, sink_error};
 
 /* ---- requests ---- */
 
@@ -325,6 +352,7 @@ LOOP_CALLBACK(ctl_accept, ev_io)
 {
 	int fd = accept4(watcher->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	socklen_t len = sizeof(struct ucred);
+	const int room = SOCKET_BYTES;
 	struct conn *conn;
 
 	(void)revents;
@@ -340,6 +368,7 @@ LOOP_CALLBACK(ctl_accept, ev_io)
 		return;
 	}
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &conn->peer, &len);
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	conn->passed_fd = -1;
 	ev_io_init(&conn->readable, ctl_read, fd, EV_READ);
 	ev_io_init(&conn->writable, ctl_write, fd, EV_WRITE);

@@ -219,6 +219,15 @@ void op_reply(struct op_call *call, json_t *result)
 	call_free(call);
 }
 
+void op_reply_text(struct op_call *call, char *text, size_t len)
+{
+	if (call->sink)
+		call->sink->text(call->ctx, text, len);
+	explicit_bzero(text, len);
+	free(text);
+	call_free(call);
+}
+
 __attribute__((format(printf, 3, 0))) static void fail_with(
 	struct op_call *call, const json_t *result, const char *fmt, va_list args)
 {
@@ -300,6 +309,14 @@ static void invocation_result(void *ctx, const json_t *result)
 	invocation_end(ctx, result, NULL);
 }
 
+static void invocation_text(void *ctx, const char *text, size_t len)
+{
+	json_t *result = json_loadb(text, len, JSON_DECODE_ANY, NULL);
+
+	invocation_end(ctx, result, result ? NULL : "the answer is no JSON");
+	json_decref(result);
+}
+
 static void invocation_error(void *ctx, const char *text, const json_t *result)
 {
 	(void)result;
@@ -309,7 +326,8 @@ static void invocation_error(void *ctx, const char *text, const json_t *result)
 void op_invoke(const char *name, json_t *args,
 	void (*done)(void *arg, const json_t *result, const char *error), void *arg)
 {
-	static const struct op_sink sink = {invocation_row, invocation_result, invocation_error};
+	static const struct op_sink sink = {
+		invocation_row, invocation_result, invocation_text, invocation_error};
 	struct invocation *inv = calloc(1, sizeof(*inv));
 
 	if (!inv)

@@ -10,6 +10,7 @@ struct instance;
 struct op_sink {
 	void (*row)(void *ctx, const json_t *row);
 	void (*result)(void *ctx, const json_t *result);
+	void (*text)(void *ctx, const char *text, size_t len); /* a result as JSON */
 	/* `result` NULL, or what was found all the same. */
 	void (*error)(void *ctx, const char *text, const json_t *result);
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 /* What the files of this folder share. */
+#include "json_out.h"
 #include "ops.h"
 
 extern struct tailnet *ops_tailnet;
@@ -47,13 +48,14 @@ json_t *time_json(int64_t when);
 json_t *id_json(int64_t id);
 json_t *user_json(const struct user *user); /* NULL: null */
 json_t *node_json(const struct node *node);
-/* For many nodes, whose users and keys are few: what was made for the last one is shared. */
+/* For many nodes: as text. Their users and keys are few, so what was written for the last one is
+ * kept, and is right until the loop goes on. Zero-initialize. */
 struct node_shapes {
 	const struct user *user;
 	int64_t preauth;
-	json_t *user_json, *preauth_json;
+	struct json_out user_text, preauth_text;
 };
-json_t *node_json_of(const struct node *node, struct node_shapes *shapes);
+void put_node(struct json_out *out, const struct node *node, struct node_shapes *shapes);
 void node_shapes_fini(struct node_shapes *shapes);
 json_t *preauth_json(const struct preauth *key, const char *text); /* text NULL: masked */
 json_t *apikey_json(const struct apikey *key);

@@ -26,19 +26,6 @@ static const char *or_empty(const char *text)
 	return text ? text : "";
 }
 
-json_t *user_json(const struct user *user)
-{
-	const struct user_data *d = user ? &user->d : NULL;
-
-	if (!d)
-		return json_null();
-	return json_pack("{s:o, s:s, s:o, s:s, s:s, s:s, s:s, s:s}", "id", id_json(d->id), "name",
-		d->name, "createdAt", time_json(d->created), "displayName",
-		or_empty(d->display_name), "email", or_empty(d->email), "providerId",
-		or_empty(d->provider_id), "provider", or_empty(d->provider), "profilePicUrl",
-		or_empty(d->picture));
-}
-
 json_t *text_array(const char *stored)
 {
 	json_t *array = stored ? json_loads(stored, 0, NULL) : NULL;
@@ -46,45 +33,166 @@ json_t *text_array(const char *stored)
 	return array ? array : json_array();
 }
 
+/* What was written as text, for those who want a tree; it is theirs. */
+static json_t *tree(struct json_out *out)
+{
+	json_t *value =
+		json_out_ok(out) ? json_loadb(out->text, out->len, JSON_DECODE_ANY, NULL) : NULL;
+
+	json_out_fini(out);
+	return value ? value : json_null();
+}
+
+/* ---- members of an object ---- */
+
+#define KEY(out, name) json_out_raw(out, ",\"" name "\":", sizeof(",\"" name "\":") - 1)
+/* The first of an object. */
+#define KEY_FIRST(out, name) json_out_raw(out, "{\"" name "\":", sizeof("{\"" name "\":") - 1)
+
+static void put_id(struct json_out *out, int64_t id)
+{
+	json_out_raw(out, "\"", 1);
+	json_out_int(out, id);
+	json_out_raw(out, "\"", 1);
+}
+
+static void put_time(struct json_out *out, int64_t when)
+{
+	if (when)
+		json_out_time(out, when);
+	else
+		json_out_text(out, "null");
+}
+
+static void put_text(struct json_out *out, const char *text)
+{
+	json_out_string(out, or_empty(text));
+}
+
+static void put_stored(struct json_out *out, const char *stored)
+{
+	json_out_text(out, stored ? stored : "[]");
+}
+
+/* ---- users ---- */
+
+static void put_user(struct json_out *out, const struct user *user)
+{
+	const struct user_data *d = user ? &user->d : NULL;
+
+	if (!d) {
+		json_out_text(out, "null");
+		return;
+	}
+	KEY_FIRST(out, "id");
+	put_id(out, d->id);
+	KEY(out, "name");
+	put_text(out, d->name);
+	KEY(out, "createdAt");
+	put_time(out, d->created);
+	KEY(out, "displayName");
+	put_text(out, d->display_name);
+	KEY(out, "email");
+	put_text(out, d->email);
+	KEY(out, "providerId");
+	put_text(out, d->provider_id);
+	KEY(out, "provider");
+	put_text(out, d->provider);
+	KEY(out, "profilePicUrl");
+	put_text(out, d->picture);
+	json_out_raw(out, "}", 1);
+}
+
+json_t *user_json(const struct user *user)
+{
+	struct json_out out = {0};
+
+	put_user(&out, user);
+	return tree(&out);
+}
+
+json_t *answer_user(const struct tailnet_result *result)
+{
+	return user_json(user_by_id(ops_tailnet, result->id));
+}
+
+/* ---- pre-auth keys ---- */
+
+/* `text` NULL: masked. */
+static void put_preauth(struct json_out *out, const struct preauth *key, const char *text)
+{
+	const struct preauth_data *d = &key->d;
+	char masked[64];
+
+	snprintf(masked, sizeof(masked), AUTHKEY_AUTH "%.32s-***", or_empty(d->prefix));
+	KEY_FIRST(out, "user");
+	put_user(out, d->user ? user_by_id(ops_tailnet, d->user) : NULL);
+	KEY(out, "id");
+	put_id(out, d->id);
+	KEY(out, "key");
+	put_text(out, text ? text : masked);
+	KEY(out, "reusable");
+	json_out_bool(out, d->reusable);
+	KEY(out, "ephemeral");
+	json_out_bool(out, d->ephemeral);
+	KEY(out, "used");
+	json_out_bool(out, d->used);
+	KEY(out, "expiration");
+	put_time(out, d->revoked ? d->revoked : d->expiry);
+	KEY(out, "createdAt");
+	put_time(out, d->created);
+	KEY(out, "aclTags");
+	put_stored(out, d->tags);
+	json_out_raw(out, "}", 1);
+}
+
+json_t *preauth_json(const struct preauth *key, const char *text)
+{
+	struct json_out out = {0};
+
+	put_preauth(&out, key, text);
+	return tree(&out);
+}
+
 /* ---- nodes ---- */
 
-static void add_prefix(json_t *list, const struct net_prefix *prefix)
+static void put_prefixes(struct json_out *out, const struct net_prefix *prefixes, size_t n)
 {
-	char text[NET_PREFIX_STRLEN];
-
-	json_array_append_new(list, json_string(net_prefix_format(prefix, text)));
-}
-
-static json_t *prefixes_json(const struct net_prefix *prefixes, size_t n)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < n; i++)
-		add_prefix(list, &prefixes[i]);
-	return list;
-}
-
-static json_t *served_json(const struct node *node)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < node->n_routes; i++) {
-		if (node->routes[i].primary)
-			add_prefix(list, &node->routes[i].prefix);
+	json_out_raw(out, "[", 1);
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			json_out_raw(out, ",", 1);
+		json_out_prefix(out, &prefixes[i]);
 	}
-	return list;
+	json_out_raw(out, "]", 1);
 }
 
-static json_t *addresses_json(const struct node_data *d)
+static void put_served(struct json_out *out, const struct node *node)
 {
-	json_t *list = json_array();
-	char text[NET_ADDR_STRLEN];
+	bool any = false;
 
+	json_out_raw(out, "[", 1);
+	for (size_t i = 0; i < node->n_routes; i++) {
+		if (!node->routes[i].primary)
+			continue;
+		if (any)
+			json_out_raw(out, ",", 1);
+		json_out_prefix(out, &node->routes[i].prefix);
+		any = true;
+	}
+	json_out_raw(out, "]", 1);
+}
+
+static void put_addresses(struct json_out *out, const struct node_data *d)
+{
+	json_out_raw(out, "[", 1);
 	if (d->v4.family)
-		json_array_append_new(list, json_string(net_addr_format(&d->v4, text)));
+		json_out_addr(out, &d->v4);
+	if (d->v4.family && d->v6.family)
+		json_out_raw(out, ",", 1);
 	if (d->v6.family)
-		json_array_append_new(list, json_string(net_addr_format(&d->v6, text)));
-	return list;
+		json_out_addr(out, &d->v6);
+	json_out_raw(out, "]", 1);
 }
 
 static const char *method_text(int64_t method)
@@ -100,80 +208,109 @@ static const char *method_text(int64_t method)
 	return texts[known ? method : REGISTER_METHOD_UNSPECIFIED];
 }
 
-static json_t *key_json(const char *prefix, const struct public_key *key)
+/* Its user and its key, whose texts neighbours in a list share. */
+static void put_user_shape(
+	struct json_out *out, const struct user *user, struct node_shapes *shapes)
 {
-	char text[KEY_TEXT_SIZE];
-
-	return json_string(key_text_format(text, prefix, key));
-}
-
-static json_t *user_shape(const struct user *user, struct node_shapes *shapes)
-{
-	if (!shapes->user_json || shapes->user != user) {
-		json_decref(shapes->user_json);
+	if (!shapes->user_text.len || shapes->user != user) {
+		json_out_reset(&shapes->user_text);
 		shapes->user = user;
-		shapes->user_json = user_json(user);
+		put_user(&shapes->user_text, user);
 	}
-	return json_incref(shapes->user_json);
+	json_out_raw(out, shapes->user_text.text, shapes->user_text.len);
 }
 
-static json_t *preauth_shape(int64_t id, struct node_shapes *shapes)
+static void put_preauth_shape(struct json_out *out, int64_t id, struct node_shapes *shapes)
 {
 	const struct preauth *preauth = id ? preauth_by_id(ops_tailnet, id) : NULL;
 
-	if (!preauth)
-		return json_null();
-	if (!shapes->preauth_json || shapes->preauth != id) {
-		json_decref(shapes->preauth_json);
-		shapes->preauth = id;
-		shapes->preauth_json = preauth_json(preauth, NULL);
+	if (!preauth) {
+		json_out_text(out, "null");
+		return;
 	}
-	return json_incref(shapes->preauth_json);
+	if (!shapes->preauth_text.len || shapes->preauth != id) {
+		json_out_reset(&shapes->preauth_text);
+		shapes->preauth = id;
+		put_preauth(&shapes->preauth_text, preauth, NULL);
+	}
+	json_out_raw(out, shapes->preauth_text.text, shapes->preauth_text.len);
 }
 
 void node_shapes_fini(struct node_shapes *shapes)
 {
-	json_decref(shapes->user_json);
-	json_decref(shapes->preauth_json);
+	json_out_fini(&shapes->user_text);
+	json_out_fini(&shapes->preauth_text);
+}
+
+static void put_identity(struct json_out *out, const struct node *node, struct node_shapes *shapes)
+{
+	const struct node_data *d = &node->d;
+
+	KEY_FIRST(out, "id");
+	put_id(out, d->id);
+	KEY(out, "machineKey");
+	json_out_key(out, KEY_TEXT_MACHINE, &d->machine);
+	KEY(out, "nodeKey");
+	json_out_key(out, KEY_TEXT_NODE, &d->key);
+	KEY(out, "discoKey");
+	json_out_key(out, KEY_TEXT_DISCO, &d->disco);
+	KEY(out, "ipAddresses");
+	put_addresses(out, d);
+	KEY(out, "name");
+	put_text(out, d->hostname);
+	KEY(out, "user");
+	put_user_shape(out, node->user, shapes);
+}
+
+void put_node(struct json_out *out, const struct node *node, struct node_shapes *shapes)
+{
+	const struct node_data *d = &node->d;
+
+	put_identity(out, node, shapes);
+	KEY(out, "lastSeen");
+	put_time(out, node->seen ? node->seen : d->last_seen);
+	KEY(out, "expiry");
+	put_time(out, d->expiry);
+	KEY(out, "preAuthKey");
+	put_preauth_shape(out, d->preauth, shapes);
+	KEY(out, "createdAt");
+	put_time(out, d->created);
+	KEY(out, "registerMethod");
+	put_text(out, method_text(d->method));
+	KEY(out, "givenName");
+	put_text(out, d->label);
+	KEY(out, "online");
+	json_out_bool(out, node->online);
+	KEY(out, "approvedRoutes");
+	put_prefixes(out, node->approved, node->n_approved);
+	KEY(out, "availableRoutes");
+	put_prefixes(out, node->info.routes, node->info.n_routes);
+	KEY(out, "subnetRoutes");
+	put_served(out, node);
+	KEY(out, "tags");
+	put_stored(out, d->tags);
+	/* ours */
+	KEY(out, "ephemeral");
+	json_out_bool(out, d->ephemeral);
+	KEY(out, "approved");
+	json_out_bool(out, d->approved);
+	KEY(out, "expired");
+	json_out_bool(out, node_is_expired(ops_tailnet, node));
+	KEY(out, "os");
+	put_text(out, node->info.os);
+	KEY(out, "capabilityVersion");
+	json_out_int(out, d->cap);
+	json_out_raw(out, "}", 1);
 }
 
 json_t *node_json(const struct node *node)
 {
 	struct node_shapes shapes = {0};
-	json_t *out = node_json_of(node, &shapes);
+	struct json_out out = {0};
 
+	put_node(&out, node, &shapes);
 	node_shapes_fini(&shapes);
-	return out;
-}
-
-json_t *node_json_of(const struct node *node, struct node_shapes *shapes)
-{
-	const struct node_data *d = &node->d;
-	json_t *out = json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "id", id_json(d->id),
-		"machineKey", key_json(KEY_TEXT_MACHINE, &d->machine), "nodeKey",
-		key_json(KEY_TEXT_NODE, &d->key), "discoKey", key_json(KEY_TEXT_DISCO, &d->disco),
-		"ipAddresses", addresses_json(d), "name", or_empty(d->hostname), "user",
-		user_shape(node->user, shapes));
-
-	json_object_set_new(out, "lastSeen", time_json(node->seen ? node->seen : d->last_seen));
-	json_object_set_new(out, "expiry", time_json(d->expiry));
-	json_object_set_new(out, "preAuthKey", preauth_shape(d->preauth, shapes));
-	json_object_set_new(out, "createdAt", time_json(d->created));
-	json_object_set_new(out, "registerMethod", json_string(method_text(d->method)));
-	json_object_set_new(out, "givenName", json_string(d->label));
-	json_object_set_new(out, "online", json_boolean(node->online));
-	json_object_set_new(out, "approvedRoutes", prefixes_json(node->approved, node->n_approved));
-	json_object_set_new(
-		out, "availableRoutes", prefixes_json(node->info.routes, node->info.n_routes));
-	json_object_set_new(out, "subnetRoutes", served_json(node));
-	json_object_set_new(out, "tags", text_array(d->tags));
-	/* ours */
-	json_object_set_new(out, "ephemeral", json_boolean(d->ephemeral));
-	json_object_set_new(out, "approved", json_boolean(d->approved));
-	json_object_set_new(out, "expired", json_boolean(node_is_expired(ops_tailnet, node)));
-	json_object_set_new(out, "os", json_string(or_empty(node->info.os)));
-	json_object_set_new(out, "capabilityVersion", json_integer(d->cap));
-	return out;
+	return tree(&out);
 }
 
 json_t *answer_node(const struct tailnet_result *result)
@@ -183,25 +320,7 @@ json_t *answer_node(const struct tailnet_result *result)
 	return node ? node_json(node) : json_object();
 }
 
-json_t *answer_user(const struct tailnet_result *result)
-{
-	return user_json(user_by_id(ops_tailnet, result->id));
-}
-
-/* ---- keys ---- */
-
-json_t *preauth_json(const struct preauth *key, const char *text)
-{
-	const struct preauth_data *d = &key->d;
-	json_t *shown =
-		text ? json_string(text) : json_sprintf(AUTHKEY_AUTH "%s-***", or_empty(d->prefix));
-
-	return json_pack("{s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o, s:o}", "user",
-		user_json(d->user ? user_by_id(ops_tailnet, d->user) : NULL), "id", id_json(d->id),
-		"key", shown, "reusable", d->reusable, "ephemeral", d->ephemeral, "used", d->used,
-		"expiration", time_json(d->revoked ? d->revoked : d->expiry), "createdAt",
-		time_json(d->created), "aclTags", text_array(d->tags));
-}
+/* ---- keys of the API ---- */
 
 json_t *apikey_json(const struct apikey *key)
 {

@@ -4,56 +4,150 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <tailplane/loop.h>
+
 #include "common.h"
 #include "times.h"
 
-void run_nodes_list(struct op_call *call, const json_t *args)
-{
-	const struct user *user = NULL;
-	bool waiting = arg_is(args, "waiting");
-	struct node_shapes shapes = {0};
-	json_t *rows;
-	struct node **nodes;
-	size_t n;
+/* ---- lists ---- */
 
-	if (arg_text(args, "user") && !(user = arg_user(call, args, "user")))
-		return;
-	rows = json_array();
-	nodes = nodes_list(ops_tailnet, &n);
-	for (size_t i = 0; i < n; i++) {
-		if ((!user || nodes[i]->user == user) && (!waiting || !nodes[i]->d.approved))
-			json_array_append_new(rows, node_json_of(nodes[i], &shapes));
-	}
-	node_shapes_fini(&shapes);
-	free(nodes);
-	op_reply(call, rows);
+/* How long a list may hold the loop before others get their turn. */
+#define SLICE_NS (5 * 1000000ull)
+
+/* A list that is being written, a slice a turn: nodes that go meanwhile are left out. */
+struct listing {
+	struct op_call *call;
+	int64_t *ids;
+	size_t n, at;
+	struct json_out text;
+	ev_timer next;
+};
+
+static void listing_free(void *arg)
+{
+	struct listing *list = arg;
+
+	ev_timer_stop(core_loop(), &list->next);
+	json_out_fini(&list->text);
+	free(list->ids);
+	free(list);
 }
 
-static bool has_routes(const struct node *node)
+static void listing_answer(struct listing *list)
 {
-	return node->info.n_routes || node->n_approved;
+	struct op_call *call = list->call;
+	struct json_out text = list->text;
+
+	json_out_raw(&text, "]", 1);
+	list->text = (struct json_out){0};
+	listing_free(list);
+	if (json_out_ok(&text)) {
+		op_reply_text(call, text.text, text.len);
+	} else {
+		json_out_fini(&text);
+		op_fail(call, "no memory for a list so long");
+	}
+}
+
+static void listing_slice(struct listing *list)
+{
+	uint64_t until = core_now() + SLICE_NS;
+	struct node_shapes shapes = {0};
+
+	while (list->at < list->n && (list->at % 16 || core_now() < until)) {
+		const struct node *node = node_by_id(ops_tailnet, list->ids[list->at++]);
+
+		if (!node)
+			continue;
+		if (list->text.len > 1)
+			json_out_raw(&list->text, ",", 1);
+		put_node(&list->text, node, &shapes);
+	}
+	node_shapes_fini(&shapes);
+}
+
+static void listing_go_on(struct listing *list)
+{
+	listing_slice(list);
+	if (list->at < list->n)
+		ev_timer_start(core_loop(), &list->next);
+	else
+		listing_answer(list);
+}
+
+LOOP_CALLBACK(nodes_list_slice, ev_timer)
+{
+	(void)loop, (void)revents;
+	listing_go_on(watcher->data);
+}
+
+static struct listing *listing_new(struct op_call *call, size_t room)
+{
+	struct listing *list = calloc(1, sizeof(*list));
+
+	if (list)
+		list->ids = calloc(room + 1, sizeof(*list->ids));
+	if (!list || !list->ids)
+		abort();
+	list->call = call;
+	ev_timer_init(&list->next, nodes_list_slice, 0., 0.);
+	list->next.data = list;
+	op_on_close(call, listing_free, list);
+	json_out_raw(&list->text, "[", 1);
+	return list;
+}
+
+static void list_nodes(struct op_call *call, const void *choice,
+	bool (*chosen)(const void *choice, const struct node *node))
+{
+	size_t n;
+	struct node **nodes = nodes_list(ops_tailnet, &n);
+	struct listing *list = listing_new(call, n);
+
+	for (size_t i = 0; i < n; i++)
+		if (chosen(choice, nodes[i]))
+			list->ids[list->n++] = nodes[i]->d.id;
+	free(nodes);
+	listing_go_on(list);
+}
+
+struct list_choice {
+	const struct user *user; /* NULL: all users' */
+	bool waiting;            /* for approval */
+};
+
+static bool list_chooses(const void *arg, const struct node *node)
+{
+	const struct list_choice *choice = arg;
+
+	return (!choice->user || node->user == choice->user) &&
+	       (!choice->waiting || !node->d.approved);
+}
+
+void run_nodes_list(struct op_call *call, const json_t *args)
+{
+	struct list_choice choice = {.waiting = arg_is(args, "waiting")};
+
+	if (arg_text(args, "user") && !(choice.user = arg_user(call, args, "user")))
+		return;
+	list_nodes(call, &choice, list_chooses);
+}
+
+static bool routes_choose(const void *one, const struct node *node)
+{
+	return one ? node == one : node->info.n_routes || node->n_approved;
 }
 
 void run_nodes_routes(struct op_call *call, const json_t *args)
 {
 	const struct node *one = NULL;
-	struct node_shapes shapes = {0};
-	json_t *rows;
-	struct node **nodes;
-	size_t n;
 
 	if (arg_text(args, "identifier") && !(one = arg_node(call, args)))
 		return;
-	rows = json_array();
-	nodes = nodes_list(ops_tailnet, &n);
-	for (size_t i = 0; i < n; i++) {
-		if (one ? nodes[i] == one : has_routes(nodes[i]))
-			json_array_append_new(rows, node_json_of(nodes[i], &shapes));
-	}
-	node_shapes_fini(&shapes);
-	free(nodes);
-	op_reply(call, rows);
+	list_nodes(call, one, routes_choose);
 }
+
+/* ---- changes ---- */
 
 void run_nodes_rename(struct op_call *call, const json_t *args)
 {

@@ -175,7 +175,7 @@ static int receive_some(struct client *client, int64_t until_ms, struct err *err
 		       : err_set(err, -EMSGSIZE, "the daemon's answer does not end");
 }
 
-json_t *client_receive(struct client *client, int timeout_ms, struct err *err)
+bool client_wait(struct client *client, int timeout_ms, size_t *len, struct err *err)
 {
 	int64_t until = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
 	size_t seen = 0;
@@ -185,17 +185,34 @@ json_t *client_receive(struct client *client, int timeout_ms, struct err *err)
 		(end = memchr(client->buffer + seen, '\n', client->used - seen)) == NULL) {
 		seen = client->used;
 		if (receive_some(client, until, err) <= 0)
-			return NULL;
+			return false;
 	}
-	size_t len = (size_t)(end - client->buffer);
+	*len = (size_t)(end - client->buffer);
+	return true;
+}
+
+void client_drop(struct client *client, size_t len)
+{
+	client->used -= len + 1;
+	memmove(client->buffer, client->buffer + len + 1, client->used);
+}
+
+json_t *client_take(struct client *client, size_t len, struct err *err)
+{
 	json_error_t why;
 	json_t *line = json_loadb(client->buffer, len, 0, &why);
 
-	client->used -= len + 1;
-	memmove(client->buffer, end + 1, client->used);
+	client_drop(client, len);
 	if (line == NULL)
 		err_set(err, -EPROTO, "the daemon's answer is no JSON: %s", why.text);
 	return line;
+}
+
+json_t *client_receive(struct client *client, int timeout_ms, struct err *err)
+{
+	size_t len;
+
+	return client_wait(client, timeout_ms, &len, err) ? client_take(client, len, err) : NULL;
 }
 
 json_t *client_ask(

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include <jansson.h>
 
 #include <tailplane/err.h>
@@ -27,6 +30,12 @@ int client_send(struct client *client, const char *op, json_t *args, int fd, str
  * daemon went away.
  */
 json_t *client_receive(struct client *client, int timeout_ms, struct err *err);
+
+/* The same in two steps, for who may do without the tree: false as NULL above; else the line has
+ * come, and is the first *len bytes of the buffer until one of the others is called. */
+bool client_wait(struct client *client, int timeout_ms, size_t *len, struct err *err);
+json_t *client_take(struct client *client, size_t len, struct err *err);
+void client_drop(struct client *client, size_t len);
 
 /* Sends and takes the whole answer: the result, or the rows as an array if there were any. NULL
  * with a reason (or none when the time passed). */

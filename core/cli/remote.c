@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pick.h"
 #include "rates.h"
 #include "render.h"
 #include "text.h"
@@ -37,26 +38,71 @@ static enum cli_exit complain(const char *what, const struct err *err, enum cli_
 	return code;
 }
 
-/* Takes rows until the answer; `line` gets it. */
-static json_t *receive_answer(struct cli *cli, struct render_rows *rows, struct err *err)
+/* A result of which no tree is made: the daemon wrote it as it is to be shown, or a table shows a
+ * part of it. False: read it as any other. */
+static bool show_text(struct render_rows *rows, const char *line, size_t len)
 {
+	static const char begin[] = "{\"result\":";
+	const size_t before = sizeof(begin) - 1;
+	bool json = rows->output == OUTPUT_JSON_LINE ||
+		    (rows->output == OUTPUT_JSON && !rows->screen->tty);
+	json_t *picked;
+
+	if (rows->any || len < before + 2 || memcmp(line, begin, before) != 0)
+		return false;
+	line += before;
+	len -= before + 1;
+	if (json) {
+		fwrite(line, 1, len, rows->out);
+		fputc('\n', rows->out);
+		return true;
+	}
+	if (rows->output != OUTPUT_TABLE || rows->columns == NULL)
+		return false;
+	picked = pick_rows(line, len, rows->columns);
+	if (picked == NULL)
+		return false;
+	render(rows->out, OUTPUT_TABLE, picked, rows->columns, rows->screen);
+	json_decref(picked);
+	return true;
+}
+
+/* Takes rows until the answer. False: there is none, for the reason in `err`. NULL in `answer`: it
+ * was shown already. */
+static bool receive_answer(
+	struct cli *cli, struct render_rows *rows, json_t **answer, struct err *err)
+{
+	size_t len;
+
+	*answer = NULL;
 	for (;;) {
-		json_t *line = client_receive(&cli->client, rows->waiting ? BURST_MS : -1, err);
-		json_t *row = json_object_get(line, "row");
+		bool came = client_wait(&cli->client, rows->waiting ? BURST_MS : -1, &len, err);
+		json_t *line, *row;
 
 		cli->screen.now_s = time(NULL);
-		if (line == NULL && err->msg[0] != '\0')
-			return NULL;
-		if (row != NULL) {
-			render_row(rows, row);
-			json_decref(line);
-			if (rows->output != OUTPUT_TABLE)
-				fflush(rows->out);
-		} else {
+		if (!came && err->msg[0] != '\0')
+			return false;
+		if (!came) {
 			render_rows_flush(rows);
-			if (line != NULL)
-				return line;
+			continue;
 		}
+		if (show_text(rows, cli->client.buffer, len)) {
+			client_drop(&cli->client, len);
+			return true;
+		}
+		line = client_take(&cli->client, len, err);
+		if (line == NULL)
+			return false;
+		row = json_object_get(line, "row");
+		if (row == NULL) {
+			render_rows_flush(rows);
+			*answer = line;
+			return true;
+		}
+		render_row(rows, row);
+		json_decref(line);
+		if (rows->output != OUTPUT_TABLE)
+			fflush(rows->out);
 	}
 }
 
@@ -70,12 +116,13 @@ static enum cli_exit show_answer(struct cli *cli, const struct op *op, FILE *out
 		.columns = op->columns,
 		.screen = &cli->screen,
 	};
-	json_t *answer = receive_answer(cli, &rows, &err);
+	json_t *answer;
+	bool answered = receive_answer(cli, &rows, &answer, &err);
 	const json_t *result = json_object_get(answer, "result");
 	const char *error = json_string_value(json_object_get(answer, "error"));
 	enum cli_exit code = CLI_OK;
 
-	if (answer == NULL) {
+	if (!answered) {
 		code = complain("", &err, CLI_UNREACHABLE);
 	} else if (rows.any && !json_is_null(result) && result != NULL) {
 		render_row(&rows, result);

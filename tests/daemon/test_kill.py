@@ -2,6 +2,7 @@
 """The server dies at any moment of a thousand registrations: who was told to be registered is, whole."""
 
 import collections
+import json
 import random
 import sqlite3
 import subprocess
@@ -49,7 +50,13 @@ def test_kill(daemon):
     daemon.process.wait()
     daemon.start()
 
+    with daemon.control() as hasty:  # one who leaves while the list is written
+        hasty.sock.sendall(b'{"op": "nodes list"}\n')
     nodes = {n["nodeKey"].removeprefix("nodekey:"): n for n in daemon.call("nodes list")}
+    ask = [BUILD / "core" / "cli" / "tailplane", "--socket", daemon.socket, "nodes", "list"]
+    shown = [line.split() for line in subprocess.check_output(ask, text=True).splitlines()[1:]]
+    assert [(w[0], w[1], w[2]) for w in shown] == [(n["id"], n["givenName"], "alice") for n in nodes.values()]
+    assert json.loads(subprocess.check_output([*ask, "-o", "json"])) == list(nodes.values())
     assert len(told["ack"]) >= MACHINES * 3 / 4
     assert not set(told["ack"]) - set(nodes), "an acknowledged node is not there"
     assert not set(nodes) - set(told["ack"]) - set(told["lost"]), "a node that nobody asked for"

@@ -74,6 +74,9 @@ struct op {
 
 /* Takes the reference of `result`. */
 void op_reply(struct op_call *call, json_t *result);
+/* The same with the result as JSON text, heap, which is freed here: for an answer of megabytes, of
+ * which nobody needs a tree. */
+void op_reply_text(struct op_call *call, char *text, size_t len);
 void op_fail(struct op_call *call, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A result that says that something is wrong: shown as any other, and the command has failed. Takes
  * the reference. */

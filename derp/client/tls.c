@@ -9,6 +9,8 @@
 #include <sodium.h>
 #include <string.h>
 
+#include <tailplane/tls_records.h>
+
 #define COMMON_NAME_MAX 128
 
 SSL_CTX *derp_tls_ctx_new(struct err *err)
@@ -25,6 +27,7 @@ SSL_CTX *derp_tls_ctx_new(struct err *err)
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	tls_records_watch(ctx); /* a link of the mesh carries much */
 	/* a resumed session shows no certificates, so no key of the relay either */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	return ctx;

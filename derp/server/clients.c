@@ -29,7 +29,7 @@ static void describe(struct derp_client *client, const struct conn *conn)
 		.loop = conn->loop->index,
 		.id = conn->id,
 		.since = conn->since,
-		.tls = conn->stream->tls,
+		.tls = conn->tls,
 		.mesh = conn->mesh,
 		.watching = conn->watching,
 		.active = !conn->standby && !conn->link,

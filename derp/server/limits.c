@@ -11,7 +11,8 @@
 
 #define NOT_HERE_BURST 3
 #define CONN_COST 1024 /* what a connection holds by itself */
-#define CONN_COST_TLS (13 << 10)
+#define CONN_COST_TLS (3 << 10)
+#define CONN_COST_OPENSSL (13 << 10)
 
 struct address {
 	struct net_addr addr;
@@ -140,7 +141,9 @@ const char *limit_connection(struct derp_loop *loop, const struct net_addr *from
 
 uint64_t limit_cost(const struct conn *conn)
 {
-	return conn->stream->tls ? CONN_COST_TLS : CONN_COST;
+	if (conn->stream->tls)
+		return CONN_COST_OPENSSL;
+	return conn->tls ? CONN_COST_TLS : CONN_COST;
 }
 
 bool limit_memory(struct derp_loop *loop, uint64_t more)

@@ -413,7 +413,7 @@ static bool write_on(struct conn *conn)
 			return true;
 		if (n < 0 || !consume(conn, (size_t)n))
 			return false;
-		if ((size_t)n < out.len && !conn->stream->tls && !conn->websocket)
+		if ((size_t)n < out.len && !conn->tls && !conn->websocket)
 			conn->blocked = true;
 	}
 	return true;

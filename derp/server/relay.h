@@ -19,6 +19,7 @@
 
 #include <tailplane/io.h>
 #include <tailplane/loop.h>
+#include <tailplane/tls_records.h>
 
 #include "admission.h"
 #include "bytes.h"
@@ -93,9 +94,11 @@ struct conn {
 	struct net_endpoint from;
 	uint64_t since;
 	struct handshake *handshake;
+	struct tls_records *records; /* of TLS; NULL: OpenSSL's connection in the stream */
 	struct websocket *websocket;
 	char *app_name;
 
+	bool tls : 1;
 	bool mesh : 1, watching : 1, prober : 1, not_ideal : 1, can_ack_pings : 1;
 	bool home : 1, pong_waits : 1;
 	bool standby : 1;    /* another connection of the key gets its packets */
@@ -109,8 +112,9 @@ struct conn {
 	bool paused : 1;     /* nothing is read until it is up */
 
 	/* in */
-	uint8_t *in; /* the start of a frame, from earlier reads */
-	uint32_t in_len;
+	uint8_t *in;   /* the start of a frame, from earlier reads */
+	uint8_t *part; /* the start of a record */
+	uint32_t in_len, part_len;
 	uint32_t skip; /* of an unknown frame */
 	struct throttle *throttle;
 

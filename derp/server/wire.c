@@ -3,8 +3,9 @@
  * A connection's bytes, plain, in TLS, in WebSocket frames. Runs on: its I/O loop.
  *
  * TLS works between buffers of the loop: what one read brought is opened record by record, and
- * records are sealed one behind the other and written at once. OpenSSL sees no socket, so that it
- * keeps nothing but the start of a record, and never waits.
+ * records are sealed one behind the other and written at once. After the handshake a connection of
+ * TLS 1.3 needs its keys alone (tailplane/tls_records.h). Others stay with OpenSSL, which sees no
+ * socket, so that it keeps nothing but the start of a record, and never waits.
  */
 #include <errno.h>
 #include <openssl/err.h>
@@ -16,7 +17,7 @@
 
 #include "relay.h"
 
-#define RECORD_MAX 16384
+#define RECORD_MAX TLS_TEXT_MAX
 #define RECORD_OVERHEAD 256
 #define SEALED_ENOUGH (4 * RECORD_MAX) /* of one write: what the socket does not take is kept */
 #define SEALED_MAX (SEALED_ENOUGH + RECORD_MAX + RECORD_OVERHEAD)
@@ -38,6 +39,28 @@ static void raw_free(struct conn *conn)
 {
 	UNCOUNT(conn->loop, memory_bytes, conn->raw.size);
 	bytes_free(&conn->raw);
+}
+
+/* The start of a record goes in front of what the next read brings. */
+static bool part_keep(struct conn *conn, const uint8_t *bytes, size_t len)
+{
+	if (!len)
+		return true;
+	conn->part = limit_memory(conn->loop, len) ? malloc(len) : NULL;
+	if (!conn->part)
+		return false;
+	memcpy(conn->part, bytes, len);
+	conn->part_len = (uint32_t)len;
+	COUNT(conn->loop, memory_bytes, len);
+	return true;
+}
+
+static void part_free(struct conn *conn)
+{
+	UNCOUNT(conn->loop, memory_bytes, conn->part_len);
+	free(conn->part);
+	conn->part = NULL;
+	conn->part_len = 0;
 }
 
 static int bio_read(BIO *bio, char *to, int len)
@@ -112,6 +135,13 @@ bool wire_attach(struct conn *conn)
 
 	if (!conn->stream->tls)
 		return true;
+	conn->tls = true;
+	conn->records = tls_records_take(conn->stream->tls);
+	if (conn->records) {
+		SSL_free(conn->stream->tls);
+		conn->stream->tls = NULL;
+		return true;
+	}
 	bio = BIO_new(method);
 	if (!bio)
 		return false;
@@ -136,17 +166,22 @@ void wire_detach(struct conn *conn)
 	struct derp_loop *loop = conn->loop;
 	SSL *tls = conn->stream->tls;
 
-	if (tls && !conn->raw.len) {
-		loop->sealed_len = 0;
+	loop->sealed_len = 0;
+	if (conn->records && !conn->raw.len)
+		loop->sealed_len = tls_records_goodbye(conn->records, loop->sealed);
+	else if (tls && !conn->raw.len)
 		SSL_shutdown(tls);
+	if (loop->sealed_len)
 		send_bytes(conn, loop->sealed, loop->sealed_len);
-	}
 	if (tls) {
 		loop->sealed_len = 0;
 		ERR_clear_error();
 		SSL_set_quiet_shutdown(tls, 1);
 	}
+	tls_records_free(conn->records);
+	conn->records = NULL;
 	raw_free(conn);
+	part_free(conn);
 }
 
 /* ---- out ---- */
@@ -197,10 +232,17 @@ static int seal(struct conn *conn, const uint8_t *bytes, size_t len)
 	struct derp_loop *loop = conn->loop;
 	int n;
 
-	if (!conn->stream->tls) {
+	if (!conn->tls) {
 		memcpy(loop->sealed + loop->sealed_len, bytes, len);
 		loop->sealed_len += len;
 		return 0;
+	}
+	if (conn->records) {
+		size_t sealed = tls_records_seal(
+			conn->records, TLS_TEXT, bytes, len, loop->sealed + loop->sealed_len);
+
+		loop->sealed_len += sealed;
+		return sealed ? 0 : -EPROTO;
 	}
 	n = SSL_write(conn->stream->tls, bytes, (int)len);
 	if (n == (int)len)
@@ -310,7 +352,7 @@ ssize_t wire_write(struct conn *conn, const struct iovec *iov, int n)
 	ssize_t rc;
 
 	COUNT(conn->loop, loop_writes, 1);
-	if (conn->stream->tls || conn->websocket)
+	if (conn->tls || conn->websocket)
 		return coded_write(conn, iov, n);
 	do
 		rc = sendmsg(conn->stream->fd, &message, MSG_NOSIGNAL);
@@ -330,6 +372,31 @@ static ssize_t receive(struct conn *conn, uint8_t *to, size_t len)
 		n = recv(conn->stream->fd, to, len, 0);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
+}
+
+static ssize_t records_read(struct conn *conn, uint8_t *to, size_t len)
+{
+	struct derp_loop *loop = conn->loop;
+	size_t before = conn->part_len, have;
+	ssize_t n;
+
+	if (len > READ_MAX)
+		len = READ_MAX;
+	if (before)
+		memcpy(loop->cipher, conn->part, before);
+	n = receive(conn, loop->cipher + before, len - before);
+	if (n <= 0)
+		return n;
+	have = before + (size_t)n;
+	len = have;
+	n = tls_records_open(conn->records, loop->cipher, &len, to);
+	if (n < 0)
+		return n;
+	part_free(conn);
+	if (!part_keep(conn, loop->cipher + len, have - len))
+		return -ENOMEM;
+	conn->ended = tls_records_ended(conn->records);
+	return n || conn->ended ? n : -EAGAIN;
 }
 
 /* What OpenSSL makes of a row of records; 0: the end. */
@@ -405,6 +472,8 @@ ssize_t wire_read(struct conn *conn, uint8_t *to, size_t len)
 
 	if (conn->stream->early)
 		n = io_stream_read(conn->stream, to, len);
+	else if (conn->records)
+		n = records_read(conn, to, len);
 	else if (conn->stream->tls)
 		n = tls_read(conn, to, len);
 	else

@@ -12,12 +12,14 @@ machine with other work spoils little; beside them stands what went through in t
 import argparse
 import contextlib
 import hashlib
+import ipaddress
 import json
 import os
 import re
 import socket
 import ssl
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "perf"), str(ROOT / "tests/lib")]
 sys.dont_write_bytecode = True
 
-from daemon import libconfig  # noqa: E402
+from daemon import Control, libconfig  # noqa: E402
 from gobuild import go_program, go_source  # noqa: E402
 from report import host, writer  # noqa: E402
 from report.derp import targets, text  # noqa: E402
@@ -60,6 +62,34 @@ def certificate(folder):
                     "30", "-subj", f"/CN={ADDRESS}", "-addext", f"subjectAltName=IP:{ADDRESS}", "-keyout", key, "-out",
                     cert], check=True, capture_output=True)
     return key, cert
+
+
+# What package net/stun of Tailscale 1.102 sends.
+STUN_REQUEST = bytes.fromhex("000100142112a4420102030405060708090a0b0c802200087461696c6e6f646580280004b32c370f")
+
+
+def internet_sum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+def stun_request(mac, source, to):
+    """The frame of a request."""
+    source, to, length = source.packed, ipaddress.ip_address(to).packed, 8 + len(STUN_REQUEST)
+    udp = struct.pack("!HHHH", 41641, 3478, length, 0)
+    total = internet_sum(source + to + struct.pack("!HH", socket.IPPROTO_UDP, length) + udp + STUN_REQUEST)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 0, 0, 64, socket.IPPROTO_UDP, 0, source, to)
+    ip = ip[:10] + struct.pack("!H", internet_sum(ip)) + ip[12:]
+    return bytes.fromhex(mac.replace(":", "") + "020000000909" + "0800") + ip + udp[:6] + struct.pack("!H", total) + STUN_REQUEST
+
+
+def stun_requests(clients, mac, to):
+    """A pcap file with one of each client."""
+    frames = [stun_request(mac, ipaddress.ip_address("198.18.0.0") + i, to) for i in range(1, clients + 1)]
+    return struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1) + b"".join(
+        struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame for frame in frames)
 
 
 class Relay:
@@ -161,22 +191,65 @@ class Derper(Relay):
 
 
 class Tailplane(Relay):
+    def tailplaned(self, settings, before=()):
+        """Its command line with these settings and all it writes in this folder."""
+        conf = self.folder / "conf"
+        core = {"state_dir": self.folder, "runtime_dir": self.folder, "user": "root", "metrics": {"listen": ""},
+                "io_loops": self.loops, **settings.get("core", {})}
+        conf.write_text("".join(f"{k} = {libconfig(v)};\n" for k, v in {**settings, "core": core}.items()))
+        return [*before, ROOT / "build/core/tailplaned", "-c", conf]
+
     def command(self):
         tls = {}
         if self.tls:
             key, cert = certificate(self.folder)
             key.chmod(0o600)
             tls = {"tls_cert_path": cert, "tls_key_path": key, "plain_listen_addr": [f"{ADDRESS}:{free_port()}"]}
-        core = {"state_dir": self.folder, "runtime_dir": self.folder, "user": "root", "metrics": {"listen": ""},
-                "io_loops": self.loops, "http": {"listen_addr": [f"{ADDRESS}:{self.port}"], **tls}}
-        derp = {"stun_listen_addr": f"{ADDRESS}:{self.stun_port}"}
-        conf = self.folder / "conf"
-        settings = {"plugins": ["derp"], "core": core, "derp": derp}
-        conf.write_text("".join(f"{k} = {libconfig(v)};\n" for k, v in settings.items()))
-        return [ROOT / "build/core/tailplaned", "-c", conf]
+        return self.tailplaned({"plugins": ["derp"], "derp": {"stun_listen_addr": f"{ADDRESS}:{self.stun_port}"},
+                                "core": {"http": {"listen_addr": [f"{ADDRESS}:{self.port}"], **tls}}})
 
     def environment(self):
         return {"TAILPLANE_PLUGIN_PATH": ROOT / "build/derp"}
+
+
+class Port(Tailplane):
+    """Its data plane has one Ethernet port, in memory: DPDK's pcap driver hands out the same requests again and again,
+    and throws the answers away. One worker answers; it never sleeps."""
+
+    ADDRESS, ROUTER, MAC = "192.0.2.1", "192.0.2.254", "02:70:63:61:70:00"  # the driver's first port
+    CLIENTS = 256
+
+    def command(self):
+        requests = self.folder / "requests.pcap"
+        requests.write_bytes(stun_requests(self.CLIENTS, self.MAC, self.ADDRESS))
+        port = {"name": "wan", "device": f"net_pcap0,rx_pcap={requests},infinite_rx=1", "mirror": "wan",
+                "addresses": [f"{self.ADDRESS}/24"]}
+        return self.tailplaned({"plugins": ["dataplane", "derp"], "derp": {"tls_listen_addr": ["127.0.0.1:8443"]},
+                                "dataplane": {"workers": 1, "hugepages": False, "ports": [port]}},
+                               ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"])
+
+    def environment(self):
+        return {"TAILPLANE_PLUGIN_PATH": f"{ROOT / 'build/derp'}:{ROOT / 'build/dataplane'}"}
+
+    def status(self):
+        with Control(self.folder / "ctl.sock") as control:
+            return control.call("derp status")
+
+    def listens(self):
+        """The clients are behind a router that is there."""
+        if self.status()["works"] != "yes":
+            return False
+        for command in (["ip", "neigh", "replace", self.ROUTER, "lladdr", "02:00:00:00:09:09", "dev", "wan"],
+                        ["ip", "route", "replace", "default", "via", self.ROUTER]):
+            subprocess.run(["nsenter", f"--target={self.process.pid}", "--net", *command], check=True)
+        return True
+
+    def answers(self, seconds):
+        """For each second of its CPU time, all threads."""
+        wait_until(lambda: self.status()["stun_port_answers"], "the worker answers", 10)
+        answered, cpu = self.status()["stun_port_answers"], self.cpu_seconds()
+        time.sleep(seconds)
+        return (self.status()["stun_port_answers"] - answered) / (self.cpu_seconds() - cpu)
 
 
 class Ideal(Relay):
@@ -290,6 +363,14 @@ def stun(relay, seconds):
     return {"per_cpu_s": got["answered"] / got["relay_cpu_s"] / 1e6, "lost": got["lost"]}
 
 
+def stun_on_port(relay, seconds):
+    """Without a data plane, and of derper, the kernel's sockets."""
+    if not isinstance(relay, Tailplane):
+        return stun(relay, seconds)
+    with Port(False) as port:
+        return {"per_cpu_s": port.answers(seconds) / 1e6}
+
+
 def stall(relay, _seconds):
     got = relay.load("stall", "--seconds", 10)
     return {"closed_after_s": got["closed_after_s"], "hidden_kib": got["hidden_bytes"] / 1024,
@@ -323,6 +404,7 @@ CELLS = {
     "setup-plain-lean": Cell(False, set_up_lean, ideal=True),
     "setup-plain": Cell(False, set_up, ideal=True),
     "stun": Cell(False, stun, ideal=True),
+    "stun-port": Cell(False, stun_on_port),
     "stall-plain": Cell(False, stall, delays=True, once=True),
     "stall-tls": Cell(True, stall, delays=True, once=True),
     "memory-plain": Cell(False, memory, once=True),
@@ -356,6 +438,7 @@ ROWS = [
     Row("setup-plain", "per_cpu_s", "connections set up, plain, Tailscale's clients"),
     Row("setup-plain-lean", "per_cpu_s", "connections set up, plain, lean clients"),
     Row("stun", "per_cpu_s", "STUN: million answers"),
+    Row("stun-port", "per_cpu_s", "STUN, ours on an Ethernet port in memory: million answers"),
     Row("stall-plain", "closed_after_s", "a reader stalls, plain: closed after, s", False),
     Row("stall-plain", "hidden_kib", "a reader stalls, plain: held by the kernel, KiB", False),
     Row("stall-plain", "p50_us", "a reader stalls, plain: p50 of others, µs", False),

@@ -76,6 +76,8 @@ void rpc_send(struct rpc *rpc, struct blob *const *blobs, unsigned n);
  * Takes one reference of each blob. */
 #define RPC_MANY_MAX 256
 void rpc_send_many(struct rpc *const *rpcs, unsigned n_rpcs, struct blob *const *blobs, unsigned n);
+/* It will be sent to soon: asks memory for what that touches. */
+void rpc_fetch(const struct rpc *rpc);
 /* What was sent down and has not reached the socket: bytes, and for how long the oldest has waited
  * (ns, 0 when nothing waits). */
 struct rpc_backlog {

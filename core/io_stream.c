@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <tailplane/io.h>
@@ -95,8 +96,9 @@ ssize_t io_stream_writev(struct io_stream *stream, const struct iovec *iov, int 
 	ssize_t rc;
 
 	if (!stream->tls) {
-		do
-			rc = writev(stream->fd, iov, n);
+		do /* send knows at once that it is a socket */
+			rc = n == 1 ? send(stream->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
+				    : writev(stream->fd, iov, n);
 		while (rc < 0 && errno == EINTR);
 		return rc < 0 ? -errno : rc;
 	}

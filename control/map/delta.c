@@ -219,26 +219,26 @@ void delta_finish(struct delta *d, const struct tailnet *t, const struct view *v
 /* ---- frames -------------------------------------------------------------------------------- */
 
 /* The place of that node among the changed, or -1. */
-static ssize_t place_of(const struct delta *d, const struct node *self)
+static ssize_t place_of(const struct delta *d, int64_t self)
 {
 	size_t low = 0, high = d->changed.n;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (d->changed.items[middle].id < self->d.id)
+		if (d->changed.items[middle].id < self)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < d->changed.n && d->changed.items[low].id == self->d.id ? (ssize_t)low : -1;
+	return low < d->changed.n && d->changed.items[low].id == self ? (ssize_t)low : -1;
 }
 
-static bool concerns(const struct delta *d, const struct node *self, ssize_t place)
+static bool concerns(const struct delta *d, int64_t self, ssize_t place)
 {
 	if (d->n_removed || d->n_profiles || d->changed.n > (place >= 0))
 		return true;
-	return d->patched.n > 1 || (d->patched.n == 1 && d->patched.items[0].id != self->d.id);
+	return d->patched.n > 1 || (d->patched.n == 1 && d->patched.items[0].id != self);
 }
 
 /* Records from `from` to `to` but for `skip`, without the comma before the first. */
@@ -331,7 +331,7 @@ static int in_pieces(struct delta *d, size_t place, struct blob **frames)
 	return -ENOMEM;
 }
 
-int delta_frames(struct delta *d, const struct node *self, struct blob *frames[DELTA_FRAMES_MAX])
+int delta_frames(struct delta *d, int64_t self, struct blob *frames[DELTA_FRAMES_MAX])
 {
 	ssize_t place = place_of(d, self);
 

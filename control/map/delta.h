@@ -30,7 +30,6 @@ size_t delta_patches(const struct delta *delta);
 void delta_finish(struct delta *delta, const struct tailnet *t, const struct view *view,
 	const struct map_conf *conf, const struct policy_ops *policy);
 #define DELTA_FRAMES_MAX 128
-/* The message for that recipient: frames, each with its own reference. 0: nothing that concerns it;
- * -ENOMEM. */
-int delta_frames(
-	struct delta *delta, const struct node *self, struct blob *frames[DELTA_FRAMES_MAX]);
+/* The message for the recipient of that id: frames, each with its own reference. 0: nothing that
+ * concerns it; -ENOMEM. */
+int delta_frames(struct delta *delta, int64_t self, struct blob *frames[DELTA_FRAMES_MAX]);

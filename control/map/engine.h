@@ -29,19 +29,21 @@ enum stream_state {
 
 struct map_stream {
 	struct rpc_user user;
+	/* what each delta touches */
 	struct map *map;
-	struct node *node; /* NULL: ghost */
 	struct rpc *rpc;
 	struct view *view;
+	int64_t id;         /* of the node */
+	uint64_t last_sent; /* ns */
+	size_t full_bytes;  /* of the full map under way; 0: none */
+	TAILQ_ENTRY(map_stream) entry;
+	struct node *node; /* NULL: ghost */
 	enum stream_state state;
 	struct stream_list *list;
-	TAILQ_ENTRY(map_stream) entry;
 	TAILQ_ENTRY(map_stream) wheel_entry;
 	unsigned slot;
 	struct map_stream *next_of_node;
-	uint64_t last_sent; /* ns */
-	uint64_t interval;  /* of keep-alives, ns */
-	size_t full_bytes;  /* of the full map under way; 0: none */
+	uint64_t interval; /* of keep-alives, ns */
 	TAILQ_ENTRY(map_stream) filling_entry;
 	bool filling; /* in map->filling */
 	bool has_map;

@@ -278,7 +278,7 @@ static void serve(struct map *map, struct map_stream *s)
 		global = blob_get(map->global);
 		stream_send(s, &global, 1);
 	}
-	n = s->view->delta ? delta_frames(s->view->delta, s->node, frames) : 0;
+	n = s->view->delta ? delta_frames(s->view->delta, s->id, frames) : 0;
 	if (n == 1)
 		stream_batch(s, frames[0]);
 	else if (n > 0)
@@ -303,6 +303,19 @@ static void tick_end(struct map *map, uint64_t now)
 							  : rest);
 }
 
+/* Asks memory for the stream after the next one, and for what the next one leads to. */
+static void fetch_ahead(const struct map_stream *next)
+{
+	if (!next)
+		return;
+	rpc_fetch(next->rpc);
+	next = TAILQ_NEXT(next, entry);
+	if (!next)
+		return;
+	__builtin_prefetch(&next->map, 1);
+	__builtin_prefetch(&next->entry, 1);
+}
+
 /* True when all have been served. */
 static bool fan_slice(struct map *map, uint64_t until)
 {
@@ -313,6 +326,7 @@ static bool fan_slice(struct map *map, uint64_t until)
 			struct map_stream *s = map->cursor;
 
 			map->cursor = TAILQ_NEXT(s, entry);
+			fetch_ahead(map->cursor);
 			serve(map, s);
 			if (!(++n % 16) && tailnet_clock(map->t) >= until)
 				return false;

@@ -344,6 +344,7 @@ static struct map_stream *stream_new(struct map *map, struct node *node, struct 
 	s->user = (struct rpc_user){closed, drained};
 	s->map = map;
 	s->node = node;
+	s->id = node ? node->d.id : 0;
 	s->rpc = rpc;
 	rpc->user = s;
 	s->interval = KEEP_ALIVE_NS + random % JITTER_NS;

@@ -85,17 +85,18 @@ static void closing_run(struct io_message *message)
 
 struct call *call_new(struct session *session, int32_t stream)
 {
-	struct call *call = calloc(1, sizeof(*call));
+	struct call *call = aligned_alloc(_Alignof(struct call), sizeof(*call));
 
 	if (!call)
 		return NULL;
+	memset(call, 0, sizeof(*call));
 	call->loop = session->loop;
 	call->session = session;
 	call->stream = stream;
 	call->queue_tail = &call->queue;
 	call->rpc.machine = session->machine;
 	call->rpc.version = session->version;
-	call->rpc.from = session->stream->from;
+	call->rpc.from = session->stream.from;
 	call->next = session->calls;
 	call->prev = &session->calls;
 	if (call->next)
@@ -153,7 +154,7 @@ void call_taken(struct call *call, uint64_t len)
 	/* seq_cst, as in rpc_want_drained: one of the two sees the other */
 	if (atomic_fetch_sub(&call->waiting, len) != len)
 		return;
-	if (!atomic_exchange(&call->want_drained, false))
+	if (!atomic_load(&call->want_drained) || !atomic_exchange(&call->want_drained, false))
 		return;
 	call->drained.run = drained_run;
 	io_post(io_loop_control(), &call->drained);
@@ -179,7 +180,7 @@ static struct piece *piece_new(struct call *call, enum piece_kind kind, unsigned
 
 	piece->message.run = piece_arrive;
 	piece->call = call;
-	piece->kind = kind;
+	piece->kind = (uint8_t)kind;
 	return piece;
 }
 
@@ -211,7 +212,7 @@ void rpc_header(struct rpc *rpc, const char *name, const char *value)
 static void give_fields(struct call *call, struct piece *piece)
 {
 	piece->fields = call->fields;
-	piece->fields_len = call->fields_len;
+	piece->fields_len = (uint32_t)call->fields_len;
 	call->fields = NULL;
 	call->fields_len = 0;
 }
@@ -222,7 +223,7 @@ void rpc_reply(struct rpc *rpc, int status, const char *type, const void *body, 
 	struct piece *piece = piece_new(call, PIECE_REPLY, 1);
 
 	rpc_header(rpc, "content-type", type ? type : "application/json");
-	piece->status = status;
+	piece->status = (uint16_t)status;
 	piece->blobs[0] = must(blob_new(len));
 	piece->n_blobs = 1;
 	piece->len = (uint32_t)len;
@@ -273,6 +274,8 @@ void rpc_send(struct rpc *rpc, struct blob *const *blobs, unsigned n)
 
 /* ---- one message to many ---- */
 
+#define AHEAD 4
+
 /* Per I/O loop. The calls outlive it: what frees them comes behind. */
 struct letter {
 	struct io_message message;
@@ -309,13 +312,38 @@ static void letter_deliver(const struct letter *letter, struct call *call)
 	h2_take_piece(call, piece);
 }
 
+/* Ahead of the first touch: each of them is elsewhere in memory. */
+static void fetch_call(const struct call *call)
+{
+	__builtin_prefetch(&call->waiting, 1);
+	__builtin_prefetch((const uint8_t *)&call->waiting + CACHE_LINE, 1);
+	__builtin_prefetch((const uint8_t *)&call->waiting + 2 * CACHE_LINE, 1);
+}
+
+static void fetch_session(const struct session *session)
+{
+	if (!session)
+		return;
+	__builtin_prefetch(session, 1);
+	__builtin_prefetch((const uint8_t *)session + CACHE_LINE, 1);
+	__builtin_prefetch((const uint8_t *)session + 2 * CACHE_LINE, 1);
+}
+
 static void letter_arrive(struct io_message *message)
 {
 	struct letter *letter = (struct letter *)message;
+	unsigned n = letter->n_calls;
 
-	for (unsigned i = 0; i < letter->n_calls; i++)
+	for (unsigned i = 0; i < n && i < 2 * AHEAD; i++)
+		fetch_call(letter->calls[i]);
+	for (unsigned i = 0; i < n; i++) {
+		if (i + 2 * AHEAD < n)
+			fetch_call(letter->calls[i + 2 * AHEAD]);
+		if (i + AHEAD < n)
+			fetch_session(letter->calls[i + AHEAD]->session);
 		if (letter->calls[i]->session)
 			letter_deliver(letter, letter->calls[i]);
+	}
 	for (unsigned i = 0; i < letter->n_blobs; i++)
 		blob_put(letter->blobs[i]);
 	free(letter);
@@ -355,6 +383,11 @@ void rpc_send_many(struct rpc *const *rpcs, unsigned n_rpcs, struct blob *const 
 	for (unsigned i = 0; i < n; i++)
 		blob_put(blobs[i]);
 	transport_count(&transport.counts.messages, n_rpcs);
+}
+
+void rpc_fetch(const struct rpc *rpc)
+{
+	__builtin_prefetch(&call_of(rpc)->waiting, 1);
 }
 
 struct rpc_backlog rpc_backlog(const struct rpc *rpc)

@@ -156,13 +156,13 @@ static void data_record(struct flush *flush, struct piece *piece, uint32_t own, 
 	add_item(flush, &item, record, item.src[0].len);
 }
 
-void flush_data(struct flush *flush, const uint8_t header[static DATA_HEADER_LEN],
+void flush_data(struct flush *flush, const uint8_t header[static H2_FRAME_HEADER_LEN],
 	struct piece *piece, size_t len)
 {
-	uint32_t own = DATA_HEADER_LEN;
+	uint32_t own = H2_FRAME_HEADER_LEN;
 
 	end_record(flush);
-	memcpy(flush->arena + flush->arena_at + TS2021_HEADER_LEN, header, DATA_HEADER_LEN);
+	memcpy(flush->arena + flush->arena_at + TS2021_HEADER_LEN, header, H2_FRAME_HEADER_LEN);
 	do {
 		size_t room = TS2021_TEXT_MAX - own;
 		size_t part = len < room ? len : room;
@@ -187,7 +187,7 @@ bool flush_has_room(const struct flush *flush)
  * WebSocket frame that the records are in. They are known only after the records. */
 static size_t room_before(const struct session *session)
 {
-	size_t room = session->prelude_len;
+	size_t room = session->prelude ? session->prelude_len : 0;
 
 	if (session->websocket)
 		room += WEBSOCKET_PONG_MAX + WEBSOCKET_HEADER_MAX;
@@ -210,13 +210,13 @@ static void put_before(struct session *session, uint8_t **start, size_t *len)
 		memcpy(*start, ws->pong, ws->pong_len);
 		ws->pong_len = 0;
 	}
+	if (!session->prelude)
+		return;
 	*start -= session->prelude_len;
 	*len += session->prelude_len;
-	if (session->prelude)
-		memcpy(*start, session->prelude, session->prelude_len);
+	memcpy(*start, session->prelude, session->prelude_len);
 	free(session->prelude);
 	session->prelude = NULL;
-	session->prelude_len = 0;
 }
 
 static void ask(struct flush *flush, struct session *session)
@@ -233,8 +233,8 @@ static void ask(struct flush *flush, struct session *session)
 		free(session->early_text);
 		session->early_text = NULL;
 	}
-	if (!session->broken && nghttp2_session_send(session->h2) != 0)
-		session->broken = true;
+	if (!session->broken)
+		h2_send(session);
 	end_record(flush);
 	len = flush->arena_at - (size_t)(start - flush->arena);
 	put_before(session, &start, &len);
@@ -242,14 +242,14 @@ static void ask(struct flush *flush, struct session *session)
 	flush->parts[i].len = len;
 	flush->sessions[i] = session;
 	flush->n_sessions++;
-	transport_count(&transport.counts.bytes_sealed, len);
 }
 
 /* ---- writing ---- */
 
 static void all_taken(struct session *session)
 {
-	session->stalled_since = 0;
+	if (session->stalled_since)
+		session->stalled_since = 0;
 	for (struct call *call = session->calls; call; call = call->next) {
 		uint64_t len = call->in_flight;
 
@@ -266,7 +266,7 @@ static ssize_t write_some(struct session *session, uint8_t *bytes, size_t len)
 
 	while (at < len) {
 		struct iovec iov = {bytes + at, len - at};
-		ssize_t n = io_stream_writev(session->stream, &iov, 1);
+		ssize_t n = io_stream_writev(&session->stream, &iov, 1);
 
 		if (n == -EAGAIN)
 			break;
@@ -285,7 +285,7 @@ static void watch(struct session *session)
 	if ((session->io.events & (EV_READ | EV_WRITE)) == events)
 		return;
 	ev_io_stop(ev, &session->io);
-	ev_io_set(&session->io, session->stream->fd, events);
+	ev_io_set(&session->io, session->stream.fd, events);
 	ev_io_start(ev, &session->io);
 }
 
@@ -327,7 +327,7 @@ static void write_part(struct session *session, uint8_t *bytes, size_t len)
 	}
 	all_taken(session);
 	/* what stopped it may have been its quantum */
-	if (len && nghttp2_session_want_write(session->h2))
+	if (len && session->more)
 		session_due(session);
 }
 
@@ -374,12 +374,11 @@ static bool is_over(const struct session *session)
 		return true;
 	if (session_is_blocked(session) || session->due)
 		return false;
-	if (!nghttp2_session_want_read(session->h2) && !nghttp2_session_want_write(session->h2))
+	if (session->over)
 		return true;
-	for (const struct call *call = session->calls; call; call = call->next) {
+	for (const struct call *call = session->calls; session->closing && call; call = call->next)
 		if (call->queue)
 			return false;
-	}
 	return session->closing;
 }
 
@@ -401,6 +400,7 @@ static void flush_group(struct transport_loop *loop)
 			ask(flush, next_due(loop));
 	}
 	seal_now(flush);
+	transport_count(&transport.counts.bytes_sealed, flush->arena_at);
 	for (unsigned i = 0; i < flush->n_sessions; i++) {
 		struct session *session = flush->sessions[i];
 

@@ -141,14 +141,18 @@ static void request_is_whole(struct session *session, struct call *call)
 
 static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
+	struct session *session = user;
 	struct call *call;
 
+	if (frame->hd.type == NGHTTP2_SETTINGS)
+		session->stream_window = nghttp2_session_get_remote_settings(
+			h2, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
 	if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
 		!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
 	call = call_at(h2, frame->hd.stream_id);
 	if (call && call->method && call->path && !call->arrived)
-		request_is_whole(user, call);
+		request_is_whole(session, call);
 	return 0;
 }
 
@@ -165,10 +169,17 @@ static int on_stream_close(nghttp2_session *h2, int32_t stream, uint32_t error, 
 	return 0;
 }
 
-/* An answer that came before the request's end: no more of that. */
 static int on_frame_sent(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 {
+	struct call *call;
+
 	(void)user;
+	if (frame->hd.type == NGHTTP2_HEADERS) {
+		call = call_at(h2, frame->hd.stream_id);
+		if (call)
+			call->open = true;
+	}
+	/* an answer that came before the request's end: no more of that */
 	if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
 		(frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) ||
 		nghttp2_session_get_stream_remote_close(h2, frame->hd.stream_id) != 0)
@@ -177,12 +188,48 @@ static int on_frame_sent(nghttp2_session *h2, const nghttp2_frame *frame, void *
 		h2, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
 }
 
+/* nghttp2 has to know of an update only where it could not even end the stream without it. */
+static bool is_own(nghttp2_session *h2, const struct h2_part *part)
+{
+	return !part->increment || (part->stream && nghttp2_session_get_stream_remote_window_size(
+							    h2, part->stream) <= 0);
+}
+
+static bool take_window(struct session *session, const struct h2_part *part)
+{
+	struct call *call = NULL;
+
+	if (!part->increment)
+		return true;
+	if (part->stream) {
+		call = call_at(session->h2, part->stream);
+		if (!call) /* it has ended */
+			return true;
+	}
+	return data_give_window(session, call, part->increment);
+}
+
 int h2_receive(struct session *session, const uint8_t *text, size_t len)
 {
-	if (nghttp2_session_mem_recv(session->h2, text, len) < 0)
-		return -EPROTO;
-	if (nghttp2_session_want_write(session->h2) || !nghttp2_session_want_read(session->h2))
+	struct h2_part part;
+	bool gave = false;
+
+	while (len) {
+		size_t used = h2_input_next(&session->input, text, len, &part);
+
+		if (part.len && is_own(session->h2, &part) &&
+			nghttp2_session_mem_recv(session->h2, part.bytes, part.len) < 0)
+			return -EPROTO;
+		if (!take_window(session, &part))
+			return -EPROTO;
+		gave |= part.increment != 0;
+		text += used;
+		len -= used;
+	}
+	if (gave && data_waits(session))
 		session_due(session);
+	if (nghttp2_session_want_write(session->h2) || !nghttp2_session_want_read(session->h2))
+		h2_due(session);
 	return 0;
 }
 
@@ -199,57 +246,17 @@ static ssize_t on_send(nghttp2_session *h2, const uint8_t *bytes, size_t len, in
 	return (ssize_t)len;
 }
 
-/* How much the next DATA frame has; the bytes themselves are asked for by on_send_data. */
+/* DATA is not nghttp2's, but for the empty frame that ends a stream. */
 static ssize_t on_read(nghttp2_session *h2, int32_t stream, uint8_t *buf, size_t len,
 	uint32_t *flags, nghttp2_data_source *source, void *user)
 {
 	struct call *call = source->ptr;
-	struct piece *piece = call->queue;
-	size_t left;
 
-	(void)h2, (void)stream, (void)buf, (void)user;
-	if (!piece) {
-		if (!call->ended)
-			return NGHTTP2_ERR_DEFERRED;
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
-		call->complete = true;
-		return 0;
-	}
-	left = piece->len - piece->at;
-	if (len > DATA_MAX)
-		len = DATA_MAX;
-	if (len > left)
-		len = left;
-	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-	call->promised = (uint32_t)len;
-	if (len == left && !piece->next && call->ended) {
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
-		call->complete = true;
-	}
-	return (ssize_t)len;
-}
-
-static int on_send_data(nghttp2_session *h2, nghttp2_frame *frame, const uint8_t *header,
-	size_t len, nghttp2_data_source *source, void *user)
-{
-	struct session *session = user;
-	struct flush *flush = &session->loop->flush;
-	struct call *call = source->ptr;
-	struct piece *piece = call->queue;
-
-	(void)h2, (void)frame;
-	if (!flush_has_room(flush))
-		return NGHTTP2_ERR_WOULDBLOCK;
-	flush_data(flush, header, piece, len);
-	call->promised = 0;
-	call->in_flight += len;
-	if (piece->at < piece->len)
-		return 0;
-	call->queue = piece->next;
-	if (!call->queue)
-		call->queue_tail = &call->queue;
-	piece->next = flush->spent; /* its bytes are read when they are sealed */
-	flush->spent = piece;
+	(void)h2, (void)stream, (void)buf, (void)len, (void)user;
+	if (call->queue || !call->ended)
+		return NGHTTP2_ERR_DEFERRED;
+	*flags |= NGHTTP2_DATA_FLAG_EOF;
+	call->complete = true;
 	return 0;
 }
 
@@ -286,45 +293,7 @@ static void begin_answer(struct call *call, const struct piece *piece, bool body
 		call->session->broken = true;
 	if (!body)
 		call->complete = true;
-}
-
-static void enqueue(struct call *call, struct piece *piece)
-{
-	piece->next = NULL;
-	*call->queue_tail = piece;
-	call->queue_tail = &piece->next;
-}
-
-static void drop(struct call *call, struct piece *piece)
-{
-	call_taken(call, piece->len - piece->at);
-	piece_free(piece);
-}
-
-/* But for what a frame was promised that HTTP/2 has not sent yet. */
-static void drop_queue(struct call *call)
-{
-	struct piece *promised = call->promised ? call->queue : NULL;
-
-	if (promised) {
-		uint32_t end = promised->at + call->promised;
-
-		call->queue = promised->next;
-		if (!call->queue)
-			call->queue_tail = &call->queue;
-		call_taken(call, promised->len - end);
-		promised->len = end;
-	}
-	while (call->queue) {
-		struct piece *piece = call->queue;
-
-		call->queue = piece->next;
-		if (!call->queue)
-			call->queue_tail = &call->queue;
-		drop(call, piece);
-	}
-	if (promised)
-		enqueue(call, promised);
+	h2_due(call->session);
 }
 
 static void reply(struct call *call, struct piece *piece)
@@ -332,15 +301,15 @@ static void reply(struct call *call, struct piece *piece)
 	bool body = piece->len && (!call->method || strcmp(call->method, "HEAD") != 0);
 
 	if (call->answering) {
-		drop(call, piece);
+		data_drop(call, piece);
 		return;
 	}
 	call->ended = true;
 	begin_answer(call, piece, body);
 	if (body)
-		enqueue(call, piece);
+		data_enqueue(call, piece);
 	else
-		drop(call, piece);
+		data_drop(call, piece);
 }
 
 static void answer_here(struct call *call, int status, const char *type, const char *text)
@@ -357,9 +326,9 @@ static void answer_here(struct call *call, int status, const char *type, const c
 		return;
 	}
 	memcpy(blob->data, text, blob->len);
-	piece->status = status;
+	piece->status = (uint16_t)status;
 	piece->fields = fields;
-	piece->fields_len = (size_t)n + 1;
+	piece->fields_len = (uint32_t)n + 1;
 	piece->blobs[0] = blob;
 	piece->n_blobs = 1;
 	piece->len = blob->len;
@@ -367,10 +336,19 @@ static void answer_here(struct call *call, int status, const char *type, const c
 	reply(call, piece);
 }
 
-static void go_on(struct call *call)
+void h2_due(struct session *session)
 {
-	if (call->answering)
-		nghttp2_session_resume_data(call->session->h2, call->stream);
+	session->own_due = true;
+	session_due(session);
+}
+
+void h2_end(struct call *call)
+{
+	call->ended = true;
+	if (call->queue || !call->answering)
+		return;
+	nghttp2_session_resume_data(call->session->h2, call->stream);
+	h2_due(call->session);
 }
 
 void h2_take_piece(struct call *call, struct piece *piece)
@@ -386,20 +364,37 @@ void h2_take_piece(struct call *call, struct piece *piece)
 		break;
 	case PIECE_MESSAGE:
 		if (!call->ended) {
-			enqueue(call, piece);
-			go_on(call);
+			data_enqueue(call, piece);
 			return;
 		}
 		break;
 	case PIECE_DISCARD:
-		drop_queue(call);
+		data_drop_all(call);
 		/* fall through */
 	case PIECE_END:
-		call->ended = true;
-		go_on(call);
+		h2_end(call);
 		break;
 	}
-	drop(call, piece);
+	data_drop(call, piece);
+}
+
+static void send_own(struct session *session)
+{
+	if (nghttp2_session_send(session->h2) != 0)
+		session->broken = true;
+	session->own_due = nghttp2_session_want_write(session->h2);
+	session->over = !session->own_due && !nghttp2_session_want_read(session->h2);
+}
+
+/* An answer's HEADERS before its DATA, and its end after them. */
+void h2_send(struct session *session)
+{
+	if (session->own_due)
+		send_own(session);
+	data_send(session);
+	if (session->own_due)
+		send_own(session);
+	session->more = session->own_due || data_waits(session);
 }
 
 /* ---- life ---- */
@@ -417,7 +412,6 @@ static nghttp2_session_callbacks *callbacks_new(void)
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
 	nghttp2_session_callbacks_set_send_callback(callbacks, on_send);
-	nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
 	return callbacks;
 }
 
@@ -435,6 +429,9 @@ int h2_open(struct session *session)
 	rc = nghttp2_session_server_new3(
 		&session->h2, callbacks, session, NULL, &session->loop->h2_memory.functions);
 	nghttp2_session_callbacks_del(callbacks);
+	h2_input_init(&session->input);
+	session->own_due = true;
+	session->window = session->stream_window = NGHTTP2_INITIAL_WINDOW_SIZE;
 	if (rc == 0)
 		rc = nghttp2_submit_settings(session->h2, NGHTTP2_FLAG_NONE, settings,
 			sizeof(settings) / sizeof(settings[0]));

@@ -13,18 +13,19 @@
 #include <tailplane/websocket.h>
 
 #include "aead.h"
+#include "h2_input.h"
 #include "rpc.h"
 #include "transport.h"
 #include "ts2021.h"
 
+#define CACHE_LINE 64
 #define BODY_MAX (1u << 20)   /* of one request */
 #define BODIES_MAX (4u << 20) /* of one session, at a time */
 #define STREAMS_MAX 250       /* of one session, at a time */
 #define HEADERS_MAX 16384     /* bytes of names and values of one request */
 #define PREFIX_LEN 4          /* of a map message: its length */
-#define DATA_HEADER_LEN 9     /* of an HTTP/2 frame */
 /* Four whole records: 4068 bytes behind the frame's header, and thrice 4077. */
-#define DATA_MAX (4 * TS2021_TEXT_MAX - DATA_HEADER_LEN)
+#define DATA_MAX (4 * TS2021_TEXT_MAX - H2_FRAME_HEADER_LEN)
 
 /* ---- calls: an rpc with what the transport knows ---- */
 
@@ -34,16 +35,16 @@ enum piece_kind { PIECE_REPLY, PIECE_STREAM, PIECE_MESSAGE, PIECE_END, PIECE_DIS
 struct piece {
 	struct io_message message;
 	struct call *call;
-	enum piece_kind kind;
 	struct piece *next; /* in the call's queue, or the loop's spent ones */
 	uint64_t since;     /* when it was sent down */
-	uint32_t len, at;   /* with prefix; how much is in frames */
+	char *fields;       /* of the answer: "name\0value\0..."; heap */
+	uint32_t fields_len;
+	uint32_t len, at; /* with prefix; how much is in frames */
 	uint8_t prefix[PREFIX_LEN];
-	unsigned prefix_len; /* 0: a body without */
-	int status;          /* PIECE_REPLY */
-	char *fields;        /* of the answer: "name\0value\0..."; heap */
-	size_t fields_len;
-	unsigned n_blobs;
+	uint8_t prefix_len; /* 0: a body without */
+	uint8_t kind;       /* enum piece_kind */
+	uint16_t status;    /* PIECE_REPLY */
+	uint32_t n_blobs;
 	struct blob *blobs[];
 };
 
@@ -55,36 +56,44 @@ struct piece {
 struct call {
 	struct rpc rpc; /* the service's part */
 	struct io_message arrival, closing, release;
-	struct transport_loop *loop;
-	struct session *session; /* NULL: the stream is gone */
-	struct call *next, **prev;
-	int32_t stream;
 	char *method, *path;
 	size_t headers_len;
 	uint8_t *body;
 	size_t body_len, body_size, body_counted;
 	bool arrived;   /* the request is whole, and the service's */
-	bool answering; /* HEADERS went out */
-	bool ended;     /* nothing comes behind the queue */
+	bool answering; /* HTTP/2 has the HEADERS */
 	bool complete;  /* END_STREAM is in a frame */
-	struct piece *queue, **queue_tail;
-	uint32_t promised;  /* bytes of the queue's head that a frame has been announced with */
-	uint64_t in_flight; /* bytes in frames that the kernel has not taken */
 	/* the control loop's */
 	bool gone, done, aborted;
 	bool drained_asked, drained_queued;
-	uint64_t busy_since; /* when waiting became more than 0 */
 	char *fields;
 	size_t fields_len;
-	/* Added to by the control loop, taken from by the I/O loop; relaxed, a number alone. */
-	_Atomic uint64_t waiting;
-	_Atomic uint64_t oldest; /* when the oldest was sent down, as the I/O loop knows */
-	_Atomic bool want_drained;
 	struct io_message drained; /* posted by who takes want_drained back */
-	/* For a message of one blob: most streams have one at a time. The I/O loop's. */
+
+	/* From here what each message touches, in three lines: with thousands of streams they come
+	 * from memory. `waiting` is added to by the control loop and taken from by the I/O loop;
+	 * relaxed, a number alone. */
+	_Alignas(CACHE_LINE) _Atomic uint64_t waiting;
+	_Atomic uint64_t oldest; /* when the oldest was sent down, as the I/O loop knows */
+	uint64_t busy_since;     /* when waiting became more than 0; the control loop's */
+	struct transport_loop *loop;
+	_Atomic bool want_drained;
+	bool open;  /* HEADERS are sent: DATA may follow */
+	bool ended; /* nothing comes behind the queue */
 	bool own_used;
+	int32_t stream;
+	int64_t window_used;     /* bytes of DATA, less what the far end gave back */
+	uint64_t in_flight;      /* bytes in frames that the kernel has not taken */
+	struct session *session; /* NULL: the stream is gone */
+	struct call *next, **prev;
+	struct piece *queue, **queue_tail;
+	/* For a message of one blob: most streams have one at a time. The I/O loop's. */
 	_Alignas(struct piece) uint8_t own[sizeof(struct piece) + sizeof(struct blob *)];
 };
+_Static_assert(offsetof(struct call, own) + sizeof(((struct call *)0)->own) -
+			       offsetof(struct call, waiting) <=
+		       3 * CACHE_LINE,
+	"a message touches more of a call");
 
 struct call *call_new(struct session *session, int32_t stream);
 /* The request is whole: to the service. */
@@ -97,36 +106,43 @@ void piece_free(struct piece *piece);
 
 /* ---- sessions ---- */
 
+/* What sending touches comes first: with thousands of them each line of it is one from memory. */
 struct session {
 	struct transport_loop *loop;
-	struct session *next, **prev;
-	struct session *same_next, **same_prev; /* those in one bucket of the loop's table */
 	struct session *due_next;
+	struct call *calls;
+	uint8_t *out; /* sealed and not taken by the kernel, lent while there is some */
+	struct websocket *websocket; /* NULL: bare */
+	uint8_t *prelude;            /* goes out before everything else, as it is; heap */
+	uint8_t *early_text;         /* plaintext before HTTP/2; heap */
 	bool due, broken, closing;
-	uint64_t closing_since, idle_since; /* idle: no call; 0: not */
-	bool used;                          /* had a call */
-	struct io_stream *stream;
+	bool own_due; /* nghttp2 has frames to send */
+	bool over;    /* and wants no more, neither way */
+	bool more;    /* what stopped it was its quantum */
+	struct ts2021_cipher send;
+	int64_t window;         /* for DATA, of the whole connection */
+	uint32_t stream_window; /* that a stream begins with */
+	uint32_t quantum;       /* how much it may have sealed at once */
+	struct io_stream stream;
+	uint64_t stalled_since; /* no progress of `out` */
+	size_t out_len, out_at;
+	size_t prelude_len, early_len;
+	nghttp2_session *h2;
+	struct h2_input input;
+	struct ts2021_cipher receive;
+	uint8_t *in; /* part of a record, lent while there is one */
+	size_t in_len;
 	ev_io io;
 	struct public_key machine;
 	uint16_t version;
-	struct ts2021_cipher send, receive;
-	nghttp2_session *h2;
-	struct websocket *websocket; /* NULL: bare */
-	uint8_t *prelude;            /* goes out before everything else, as it is; heap */
-	size_t prelude_len;
-	uint8_t *early_text; /* plaintext before HTTP/2; heap */
-	size_t early_len;
-	uint8_t *in; /* part of a record, lent while there is one */
-	size_t in_len;
-	uint8_t *out; /* sealed and not taken by the kernel, lent likewise */
-	size_t out_len, out_at;
-	uint64_t stalled_since; /* no progress of `out` */
-	uint32_t quantum;       /* how much it may have sealed at once */
-	size_t bodies;          /* bytes of requests that are not whole */
-	struct call *calls;
+	bool used;                          /* had a call */
+	uint64_t closing_since, idle_since; /* idle: no call; 0: not */
+	size_t bodies;                      /* bytes of requests that are not whole */
+	struct session *next, **prev;
+	struct session *same_next, **same_prev; /* those in one bucket of the loop's table */
 };
 
-/* Takes stream and prelude. NULL: no memory; they are the caller's then. */
+/* Takes the stream. NULL: no memory; it is the caller's then. */
 struct session *session_new(struct transport_loop *loop, struct io_stream *stream,
 	const struct public_key *machine, uint16_t version, const struct ts2021_keys *keys);
 void session_close(struct session *session);
@@ -156,6 +172,24 @@ int h2_open(struct session *session);
 int h2_receive(struct session *session, const uint8_t *text, size_t len);
 /* A piece came down; its call is in a session. */
 void h2_take_piece(struct call *call, struct piece *piece);
+/* nghttp2 has frames to send. */
+void h2_due(struct session *session);
+/* All frames that there are, until flush.c has no room; sets `more` and `over`. */
+void h2_send(struct session *session);
+/* Nothing comes behind what the call has queued: END_STREAM does, when that is sent. */
+void h2_end(struct call *call);
+
+/* ---- h2_data.c ---- */
+
+void data_enqueue(struct call *call, struct piece *piece);
+/* A piece that is not sent. */
+void data_drop(struct call *call, struct piece *piece);
+void data_drop_all(struct call *call);
+/* Some session's call has a frame that may be sent. */
+bool data_waits(const struct session *session);
+void data_send(struct session *session);
+/* The far end takes more; false: more than there is. */
+bool data_give_window(struct session *session, struct call *call, uint32_t increment);
 
 /* ---- flush.c: sealing, for all sessions of a loop that have something to send ---- */
 
@@ -185,7 +219,7 @@ void flush_due(struct transport_loop *loop);
 /* For h2.c, while it is asked: false: no more now. */
 bool flush_has_room(const struct flush *flush);
 void flush_bytes(struct flush *flush, const uint8_t *bytes, size_t len);
-void flush_data(struct flush *flush, const uint8_t header[static DATA_HEADER_LEN],
+void flush_data(struct flush *flush, const uint8_t header[static H2_FRAME_HEADER_LEN],
 	struct piece *piece, size_t len);
 /* What is in session->out; false: the connection is broken. */
 bool flush_out(struct session *session);

@@ -75,7 +75,7 @@ static int read_some(struct session *session)
 
 	if (before)
 		memcpy(bytes, session->in, before);
-	n = io_stream_read(session->stream, bytes + before, READ_MAX - before);
+	n = io_stream_read(&session->stream, bytes + before, READ_MAX - before);
 	if (n == -EAGAIN)
 		return 0;
 	if (n <= 0)
@@ -142,7 +142,7 @@ void session_finish(struct session *session)
 	session->closing_since = core_now();
 	nghttp2_submit_goaway(session->h2, NGHTTP2_FLAG_NONE,
 		nghttp2_session_get_last_proc_stream_id(session->h2), NGHTTP2_NO_ERROR, NULL, 0);
-	session_due(session);
+	h2_due(session);
 }
 
 /* ---- life ---- */
@@ -203,11 +203,11 @@ struct session *session_new(struct transport_loop *loop, struct io_stream *strea
 {
 	struct session *session = NULL;
 
-	if (posix_memalign((void **)&session, _Alignof(struct session), sizeof(*session)) != 0)
+	if (posix_memalign((void **)&session, CACHE_LINE, sizeof(*session)) != 0)
 		return NULL;
 	memset(session, 0, sizeof(*session));
 	session->loop = loop;
-	session->stream = stream;
+	session->stream = *stream;
 	session->machine = *machine;
 	session->version = version;
 	session->send = keys->send;
@@ -220,12 +220,13 @@ struct session *session_new(struct transport_loop *loop, struct io_stream *strea
 		free(session);
 		return NULL;
 	}
+	free(stream);
 	link_in(session);
-	set_patience(stream->fd);
-	ev_io_init(&session->io, on_event, stream->fd, EV_READ);
+	set_patience(session->stream.fd);
+	ev_io_init(&session->io, on_event, session->stream.fd, EV_READ);
 	session->io.data = session;
 	ev_io_start(io_loop_ev(loop->io), &session->io);
-	if (stream->early)
+	if (session->stream.early)
 		ev_feed_event(io_loop_ev(loop->io), &session->io, EV_READ);
 	session_due(session);
 	return session;
@@ -238,8 +239,7 @@ void session_close(struct session *session)
 	nghttp2_session_del(session->h2);
 	while (session->calls)
 		call_closed(session->calls);
-	io_stream_close(session->stream);
-	free(session->stream);
+	io_stream_close(&session->stream);
 	free(session->websocket);
 	free(session->prelude);
 	free(session->early_text);

@@ -186,6 +186,16 @@ def test_flow_control_in_the_middle_of_a_message(rpcs, clients):
     assert (end["bytes"], end["messages"], end["end"]) == (20_000_113, 1, 0)
 
 
+def test_a_window_of_one_byte(rpcs, clients):
+    client = clients(window=1)
+    client.begin("POST", "/machine/map", 10)
+    facts(rpcs, held=1)
+    rpcs.call("rpc send", len=100, times=2)
+    rpcs.call("rpc end")
+    end = client.hear("end")
+    assert (end["bytes"], end["messages"], end["end"]) == (426, 2, 0)
+
+
 def test_a_client_that_does_not_read(rpcs, clients):
     client = clients(window=1 << 28)
     stream = client.begin("POST", "/machine/map", 10)
@@ -320,6 +330,8 @@ def frame(kind, flags, stream, payload):
     (frame(1, 5, 101, b"\x82\x84\x87\x84"), None),                   # two paths: the same
     (frame(4, 0, 0, b"\0\4\xff\xff\xff\xff"), True),                 # a window too large
     (frame(8, 0, 0, b"\0\0\0\0"), True),                             # a window that does not grow
+    (frame(8, 0, 0, b"\x7f\xff\xff\xff"), True),                     # or too far
+    (frame(8, 0, 1, b"\x7f\xff\xff\xff"), False),                    # of a stream that has ended
     (frame(3, 0, 99, b"\0\0\0\0"), True),                            # RST of nothing
     (frame(6, 0, 0, b"short"), True),                                # half a PING
     (frame(99, 0, 0, b"?"), False),                                  # an unknown kind

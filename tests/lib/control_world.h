@@ -272,6 +272,11 @@ void rpc_stream(struct rpc *rpc)
 	client_of(rpc)->streaming = true;
 }
 
+void rpc_fetch(const struct rpc *rpc)
+{
+	(void)rpc;
+}
+
 struct rpc_backlog rpc_backlog(const struct rpc *rpc)
 {
 	return (struct rpc_backlog){.bytes = client_of(rpc)->backlog};

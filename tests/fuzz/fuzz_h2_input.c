@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A client's HTTP/2 in pieces: all bytes go by in order, and cutting changes neither them nor what
+ * is taken for an update. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "h2_input.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct seen {
+	uint8_t *bytes;
+	size_t len;
+	uint64_t updates; /* their streams and increments, mixed in order */
+};
+
+static void look_at(struct seen *seen, const struct h2_part *part)
+{
+	if (part->increment) {
+		assert(part->len == H2_WINDOW_UPDATE_LEN && part->increment <= INT32_MAX &&
+			part->stream >= 0 && part->bytes[3] == 8);
+		seen->updates = (seen->updates ^ (uint64_t)(uint32_t)part->stream << 32 ^
+					part->increment ^ seen->len) *
+				0x9e3779b97f4a7c15u;
+	}
+	if (part->len)
+		memcpy(seen->bytes + seen->len, part->bytes, part->len);
+	seen->len += part->len;
+}
+
+static void take_all(const uint8_t *data, size_t size, size_t step, struct seen *seen)
+{
+	struct h2_input input;
+	struct h2_part part;
+
+	h2_input_init(&input);
+	for (size_t at = 0; at < size;) {
+		size_t len = size - at < step ? size - at : step;
+		size_t used = h2_input_next(&input, data + at, len, &part);
+
+		assert(used && used <= len);
+		look_at(seen, &part);
+		at += used;
+	}
+	assert(seen->len + input.n == size && input.n < H2_WINDOW_UPDATE_LEN);
+	assert(memcmp(seen->bytes, data, seen->len) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct seen whole = {.bytes = malloc(size)}, cut = {.bytes = malloc(size)};
+
+	if (size && whole.bytes && cut.bytes) {
+		take_all(data, size, size, &whole);
+		take_all(data, size, 1 + data[0] % 17, &cut);
+		assert(whole.len == cut.len && whole.updates == cut.updates);
+	}
+	free(whole.bytes);
+	free(cut.bytes);
+	return 0;
+}

@@ -222,7 +222,7 @@ struct blob *tail_frame(struct map *map, struct view *view, const struct user *u
 	return view->tail ? blob_get(view->tail) : NULL;
 }
 
-/* The frames of a full map into `frames` (room for two more than blocks). 0: no memory. */
+/* The frames of a full map into `frames` (room for two more than view_frames_max). 0: no memory. */
 static unsigned full_frames(
 	struct map *map, struct view *view, const struct node *node, struct blob **frames)
 {
@@ -247,7 +247,7 @@ static unsigned full_frames(
 void stream_full(struct map_stream *s)
 {
 	struct map *map = s->map;
-	struct blob **frames = calloc(s->view->n_blocks + 2, sizeof(struct blob *));
+	struct blob **frames = calloc(view_frames_max(s->view) + 2, sizeof(struct blob *));
 	unsigned n = frames ? full_frames(map, s->view, s->node, frames) : 0;
 	size_t bytes = 0;
 
@@ -275,7 +275,8 @@ void stream_full(struct map_stream *s)
 void map_once(struct map *map, struct node *node, struct rpc *rpc)
 {
 	struct view *view = map_view(map, node);
-	struct blob **frames = view ? calloc(view->n_blocks + 2, sizeof(struct blob *)) : NULL;
+	struct blob **frames =
+		view ? calloc(view_frames_max(view) + 2, sizeof(struct blob *)) : NULL;
 	unsigned n = frames ? full_frames(map, view, node, frames) : 0;
 
 	if (n)

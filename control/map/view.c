@@ -25,15 +25,19 @@ struct view *view_new(uint32_t id)
 	return view;
 }
 
-static void frame_drop(struct block *block)
+static void frames_drop(struct block *block)
 {
 	blob_put(block->frame);
 	block->frame = NULL;
+	for (unsigned i = 0; i < BLOCK_PARTS; i++) {
+		blob_put(block->parts[i]);
+		block->parts[i] = NULL;
+	}
 }
 
 static void block_free(struct block *block)
 {
-	frame_drop(block);
+	frames_drop(block);
 	json_out_fini(&block->text);
 	free(block);
 }
@@ -284,7 +288,7 @@ static bool block_text(struct block *block, const struct view *view, const struc
 {
 	if (!block->dirty)
 		return true;
-	frame_drop(block);
+	frames_drop(block);
 	json_out_reset(&block->text);
 	for (unsigned i = 0; i < block->n; i++) {
 		block->offsets[i] = (uint32_t)block->text.len;
@@ -297,29 +301,62 @@ static bool block_text(struct block *block, const struct view *view, const struc
 	return !block->dirty;
 }
 
-/* For all who are not in it. */
-static struct blob *block_frame(struct block *block, bool first)
+/* The frame of a stretch of the text, made once. */
+static struct blob *kept_frame(struct blob **frame, const char *text, size_t len)
 {
-	if (block->frame && block->frame_first != first)
-		frame_drop(block);
-	if (!block->frame)
-		block->frame = frame_make(block->text.text + first, block->text.len - first);
-	block->frame_first = first;
-	return block->frame ? blob_get(block->frame) : NULL;
+	if (!*frame)
+		*frame = frame_make(text, len);
+	return *frame ? blob_get(*frame) : NULL;
 }
 
-/* For one of its members: all the others. */
-static struct blob *block_without(const struct block *block, unsigned place, bool first)
+/* Of a part: all records but that at `place`. */
+static struct blob *own_part(const struct block *block, size_t at, size_t end, unsigned place)
 {
 	static struct json_out out;
+	const char *text = block->text.text;
+	bool bare = text[at] != ',', is_first = block->offsets[place] <= at;
 
 	json_out_reset(&out);
-	json_out_raw(&out, block->text.text, block->offsets[place]);
-	json_out_raw(&out, block->text.text + block->offsets[place + 1],
-		block->text.len - block->offsets[place + 1]);
-	if (!json_out_ok(&out))
-		return NULL;
-	return frame_make(out.text + first, out.len - first);
+	if (!is_first)
+		json_out_raw(&out, text + at, block->offsets[place] - at);
+	at = block->offsets[place + 1] + (is_first && bare);
+	json_out_raw(&out, text + at, end - at);
+	return json_out_ok(&out) ? frame_make(out.text, out.len) : NULL;
+}
+
+/* For the member at `place`: how many. */
+static int parts_frames(struct block *block, unsigned place, bool first, struct blob **frames)
+{
+	unsigned size = BLOCK_MAX / BLOCK_PARTS;
+	int n = 0;
+
+	for (unsigned from = 0; from < block->n; from += size) {
+		unsigned to = from + size < block->n ? from + size : block->n;
+		size_t at = block->offsets[from] + (first && !from), end = block->offsets[to];
+		bool own = place >= from && place < to;
+
+		if (own && to - from == 1)
+			continue;
+		frames[n] = own ? own_part(block, at, end, place)
+				: kept_frame(&block->parts[from / size], block->text.text + at,
+					  end - at);
+		if (!frames[n++])
+			break;
+	}
+	return n;
+}
+
+/* The frames of a block for one that is at `place` in it, or (BLOCK_MAX) not. The last is NULL
+ * where memory is short. */
+static int block_frames(struct block *block, unsigned place, bool first, struct blob **frames)
+{
+	if (block->frame_first != first)
+		frames_drop(block);
+	block->frame_first = first;
+	if (place < BLOCK_MAX)
+		return parts_frames(block, place, first, frames);
+	frames[0] = kept_frame(&block->frame, block->text.text + first, block->text.len - first);
+	return 1;
 }
 
 int view_frames(struct view *view, const struct map_conf *conf, const struct policy_ops *policy,
@@ -334,14 +371,15 @@ int view_frames(struct view *view, const struct map_conf *conf, const struct pol
 		if (block == own && block->n == 1)
 			continue;
 		stats->blocks_built += block->dirty;
-		if (block_text(block, view, conf, policy))
-			frames[n] = block == own ? block_without(block, place, !n)
-						 : block_frame(block, !n);
-		else
-			frames[n] = NULL;
 		stats->blocks_private += block == own;
-		if (!frames[n++])
+		if (!block_text(block, view, conf, policy))
 			goto fail;
+		n += (unsigned)block_frames(
+			block, block == own ? place : BLOCK_MAX, !n, frames + n);
+		if (!frames[n - 1]) {
+			n--;
+			goto fail;
+		}
 	}
 	return (int)n;
 fail:

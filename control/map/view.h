@@ -11,6 +11,7 @@
 #include "policy.h"
 
 #define BLOCK_MAX 256
+#define BLOCK_PARTS 4          /* in which its own members get it */
 #define VIEW_NOBODY UINT32_MAX /* the view of a node that is not approved */
 
 struct block {
@@ -21,6 +22,9 @@ struct block {
 	uint32_t offsets[BLOCK_MAX + 1];
 	struct blob
 		*frame; /* of the text, without the comma for the first block; NULL: to be made */
+	/* The same for its members: each gets all of these but one, which is made for it alone,
+	 * without itself. NULL: to be made. */
+	struct blob *parts[BLOCK_PARTS];
 	bool frame_first;
 };
 
@@ -57,7 +61,11 @@ void view_profiles(const struct view *view, const struct tailnet *t, struct json
 
 /*
  * The frames of all members but `self`, in order, each with its own reference, into `frames` (room
- * for view->n_blocks). Returns how many, or -ENOMEM.
+ * for view_frames_max). Returns how many, or -ENOMEM.
  */
+static inline size_t view_frames_max(const struct view *view)
+{
+	return view->n_blocks + BLOCK_PARTS - 1;
+}
 int view_frames(struct view *view, const struct map_conf *conf, const struct policy_ops *policy,
 	const struct node *self, struct blob **frames, struct map_stats *stats);

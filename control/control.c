@@ -19,7 +19,7 @@
 #include "doctor.h"
 #include "pages.h"
 #include "pending.h"
-#include "policy.h"
+#include "policy_door.h"
 #include "relays.h"
 #include "transport.h"
 
@@ -251,6 +251,7 @@ static void parts_stop(void)
 	if (control.relays)
 		relays_stop(control.relays);
 	control.relays = NULL;
+	policy_door_stop();
 	map_free(control.map);
 	control.map = NULL;
 	tailnet_close(&control.tailnet);
@@ -272,16 +273,17 @@ static int control_start(const void *settings, struct err *err)
 		rc = tailnet_open(&control.tailnet, &tailnet, err);
 	if (rc)
 		return rc;
-	if (core_service(POLICY_SERVICE))
-		control.tailnet.policy = core_service(POLICY_SERVICE);
+	policy_door_open(&control.tailnet);
 	records_watch();
 	control.relays = relays_start(conf, control.server_url, relays_changed, NULL);
 	rc = map_start(err);
 	if (rc) {
+		policy_door_stop();
 		tailnet_close(&control.tailnet);
 		records_unwatch();
 		return rc;
 	}
+	policy_door_start(control.map);
 	control.server = (struct server){
 		.tailnet = &control.tailnet, .map = control.map, .conf = server_settings(conf)};
 	server_start(&control.server, core_loop());

@@ -3,6 +3,7 @@
 #include <tailplane/metrics.h>
 
 #include "control.h"
+#include "policy_door.h"
 #include "relays.h"
 
 struct figure {
@@ -88,6 +89,7 @@ void control_status(json_t *status)
 	json_object_set_new(status, "online", json_integer((json_int_t)t->n_online));
 	json_object_set_new(status, "pending", json_integer((json_int_t)t->n_pending));
 	json_object_set_new(status, "streams", json_integer((json_int_t)map->streams));
+	json_object_set_new(status, "policy", json_string(policy_door_state()));
 	json_object_set_new(status, "relay_regions",
 		json_integer((json_int_t)(control.relays ? relays_count(control.relays) : 0)));
 	if (problem)

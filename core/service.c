@@ -8,6 +8,7 @@
 struct service {
 	struct service *next;
 	const void *ops; /* NULL: withdrawn */
+	void (*watch)(void);
 	char name[];
 };
 
@@ -22,21 +23,36 @@ static struct service *find(const char *name)
 	return service;
 }
 
-void core_provide(const char *name, const void *ops)
+static struct service *find_or_make(const char *name)
 {
 	struct service *service = find(name);
 
-	if (!service) {
-		service = calloc(1, sizeof(*service) + strlen(name) + 1);
-		if (!service)
-			fatalx("no memory for the service \"%s\"", name);
-		strcpy(service->name, name);
-		service->next = services;
-		services = service;
-	}
+	if (service)
+		return service;
+	service = calloc(1, sizeof(*service) + strlen(name) + 1);
+	if (!service)
+		fatalx("no memory for the service \"%s\"", name);
+	strcpy(service->name, name);
+	service->next = services;
+	services = service;
+	return service;
+}
+
+void core_provide(const char *name, const void *ops)
+{
+	struct service *service = find_or_make(name);
+	bool same = service->ops == ops;
+
 	if (service->ops && ops)
 		log_warnx("service \"%s\" is provided twice; the later one is used", name);
 	service->ops = ops;
+	if (!same && service->watch)
+		service->watch();
+}
+
+void core_watch_service(const char *name, void (*changed)(void))
+{
+	find_or_make(name)->watch = changed;
 }
 
 const void *core_service(const char *name)

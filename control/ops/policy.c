@@ -11,6 +11,11 @@ static void hand_on(struct op_call *call, const json_t *args, enum policy_comman
 
 	if (engine && engine->command)
 		engine->command(call, args, command);
+	else if (ops_tailnet->policy == &policy_closed)
+		op_fail(call, "the policy engine does not run: nobody sees anybody until it does; "
+			      "see tailplane status");
+	else if (engine)
+		op_fail(call, "the policy engine has no text to get, set or check");
 	else
 		op_fail(call, "no policy engine is loaded: all nodes see and reach each other, and "
 			      "there is no policy to get, set or check");

@@ -62,6 +62,8 @@ void server_drained(struct rpc *rpc);
 void serve_register(struct server *server, struct rpc *rpc);
 void serve_map(struct server *server, struct rpc *rpc);
 void serve_side_call(struct server *server, struct rpc *rpc);
+#define SSH_ACTION_PATH "/machine/ssh/action/"
+void serve_ssh_action(struct server *server, struct rpc *rpc);
 /* The whole answer at once, and rpc_done. */
 void answer(struct rpc *rpc, int status, const char *type, const char *text);
 void answer_json(struct rpc *rpc, int status, const char *json, size_t len);

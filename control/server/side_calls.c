@@ -100,17 +100,6 @@ static void feature_query(struct server *server, struct rpc *rpc)
 	json_decref(body);
 }
 
-/* Without a policy engine no rule delegates here; what is left is an old rule of before. */
-static void ssh_action(struct server *server, struct rpc *rpc)
-{
-	static const char reject[] =
-		"{\"reject\":true,\"message\":\"No SSH policy is loaded on the "
-		"control server.\\r\\n\"}";
-
-	(void)server;
-	answer_json(rpc, 200, reject, sizeof(reject) - 1);
-}
-
 static void ping_response(struct server *server, struct rpc *rpc)
 {
 	const char *token = strrchr(rpc->path, '/') + 1;
@@ -127,7 +116,7 @@ static const struct side_call calls[] = {
 	{"POST", "/machine/audit-log", audit_log, 0, NULL},
 	{"POST", "/machine/update-health", update_health, 0, NULL},
 	{"POST", "/machine/feature/query", feature_query, 0, NULL},
-	{"GET", "/machine/ssh/", ssh_action, 0, NULL},
+	{"GET", SSH_ACTION_PATH, serve_ssh_action, 0, NULL},
 	{"POST", "/machine/set-dns", NULL, 501,
 		"set-dns: this control server serves no public DNS zone\n"},
 	{"PATCH", "/machine/set-device-attr", NULL, 501,

@@ -13,7 +13,8 @@ URL = f"http://{NET4}.2:{PORT}"
 
 
 class Tailnet:
-    def __init__(self, net, *, url=URL, http=None, hosts=None, environment=None, disk=None, **control):
+    def __init__(self, net, *, url=URL, http=None, hosts=None, environment=None, disk=None, plugins=("control",),
+                 **control):
         """`disk`: the state's file system is of its own, and of this size; `http`: settings of the front door; `hosts`: names that all machines know; `environment`: of the
         server and of clients."""
         need_namespaces()
@@ -22,7 +23,7 @@ class Tailnet:
         self.server = self.machine("server", 2)
         self.derper = Derper(self.machine("relay", 3))
         self.daemon = Tailplaned(self.server, {
-            "plugins": ["control"],
+            "plugins": list(plugins),
             "core": {"http": http or {"listen_addr": [f"{NET4}.2:{PORT}"]}},
             "control": {"server_url": url, "first_key": False, "derp": {"paths": [str(self.derper.map_file())]},
                         "dns": {"base_domain": "tail.test"}, **control},

@@ -4,15 +4,12 @@
     client 192.0.2.2 ---- eth0 ---- 192.0.2.1 gateway, with the plugin portcount
 """
 
-import os
-import shutil
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from daemon import BUILD, ROOT
+from outoftree import build_outside, load_from
 from pair import make_pair
 from traffic import wait_ping
 from wait import wait_until
@@ -20,33 +17,9 @@ from wait import wait_until
 PLUGIN = Path(__file__).parent / "portcount"
 
 
-def build_outside(tmp_path):
-    """The installed tree, then the plugin with nothing but it in sight. Returns the plugin's folder."""
-    installed, source, build = tmp_path / "installed", tmp_path / "source", tmp_path / "out"
-    subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir", installed],
-                   check=True, capture_output=True)
-    shutil.copytree(PLUGIN, source)
-    pc = next(installed.rglob("tailplane.pc")).parent
-    env = {**os.environ, "PKG_CONFIG_PATH": str(pc), "PKG_CONFIG_SYSROOT_DIR": str(installed)}
-    # the system's own packages do not lie in the sysroot
-    env["PKG_CONFIG_SYSROOT_DIR"] = ""
-    for path in pc.glob("tailplane*.pc"):
-        text = path.read_text()
-        prefix = next(l for l in text.splitlines() if l.startswith("prefix=")).split("=", 1)[1]
-        path.write_text(text.replace(f"prefix={prefix}", f"prefix={installed}{prefix}", 1))
-    for command in (["meson", "setup", build, source], ["ninja", "-C", build]):
-        done = subprocess.run(command, env=env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-    return build
-
-
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    folder = build_outside(tmp_path)
-    path = os.environ.get("TAILPLANE_PLUGIN_PATH", f"{BUILD}/dataplane:{BUILD}/plugins/gateway")
-    monkeypatch.setenv("TAILPLANE_PLUGIN_PATH", f"{path}:{folder}")
-    assert str(ROOT) not in str(folder)
-    return folder
+    load_from(build_outside(PLUGIN, tmp_path), monkeypatch)
 
 
 def test_outside_plugin(net, plugin):

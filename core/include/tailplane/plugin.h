@@ -79,6 +79,9 @@ struct plugin {
  */
 void core_provide(const char *name, const void *ops);
 const void *core_service(const char *name);
+/* The side that needs one is told, within core_provide, that it came, went or is another's now. One
+ * for each name; NULL ends it. */
+void core_watch_service(const char *name, void (*changed)(void));
 
 /* For each loaded plugin, in order of needs: its name and the folder that it came from. */
 void core_each_plugin(void (*fn)(void *arg, const char *name, const char *dir), void *arg);

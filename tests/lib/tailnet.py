@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A tailnet of ours with clients that are not: see tailscale.py for the drawing."""
 
+import datetime
 import json
+from pathlib import Path
 
-from daemon import Tailplaned
+from daemon import RUNTIME_DIR, Control, Tailplaned
 from machine import need_namespaces
 from tailscale import CURRENT, NET4, Client, Derper, Internet
 from wait import wait_until
@@ -69,8 +71,39 @@ class Tailnet:
     def nodes(self):
         return sorted(n["givenName"] for n in self.ask("nodes", "list"))
 
+    def events(self):
+        return Events(self.server.path(f"{RUNTIME_DIR}/ctl.sock"))
+
     def wait_online(self, timeout=60):
         wait_until(lambda: all(n["online"] for n in self.ask("nodes", "list")), "all are online", timeout)
+
+
+class Events:
+    """`events watch`: what happens from now on, by the server's clock."""
+
+    def __init__(self, socket, timeout=60):
+        self.control = Control(socket, timeout)
+        self.control.sock.sendall(b'{"op": "events watch"}\n')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.control.__exit__()
+
+    def wait(self, node, what):
+        """When that happened to it, in Unix seconds."""
+        for line in self.control.lines:
+            row = json.loads(line)["row"]
+            if row["node"] == node and what in row["what"]:
+                return datetime.datetime.fromisoformat(row["time"][:26].rstrip("Z") + "+00:00").timestamp()
+        raise AssertionError("the daemon closed the connection")
+
+
+def kept_waiting(*programs):
+    """Seconds for which the threads of programs were ready to run and the machine did not let them."""
+    return sum(int((task / "schedstat").read_text().split()[1]) / 1e9
+               for program in programs for task in Path(f"/proc/{program.pid}/task").iterdir())
 
 
 def names_resolve(client, name, address):

@@ -33,7 +33,7 @@
 
 static const struct graph_node *const graph_nodes[] = {&node_rx, &node_inject, &node_classify,
 	&node_reassemble, &node_local, &node_local_udp, &node_wg_input, &node_opened, &node_help,
-	&node_route, &node_wg_output, &node_outer, &node_icmp_error, &node_fragment,
+	&node_route, &node_wg_output, &node_sealed, &node_outer, &node_icmp_error, &node_fragment,
 	&node_fragments, &node_neighbour, &node_tx, NULL};
 
 static struct {

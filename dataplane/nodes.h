@@ -6,4 +6,5 @@
 
 extern const struct graph_node node_rx, node_inject, node_classify, node_reassemble, node_local,
 	node_local_udp, node_wg_input, node_opened, node_help, node_route, node_wg_output,
-	node_outer, node_icmp_error, node_fragment, node_fragments, node_neighbour, node_tx;
+	node_sealed, node_outer, node_icmp_error, node_fragment, node_fragments, node_neighbour,
+	node_tx;

@@ -104,9 +104,8 @@ static uint16_t rx_poll(struct worker *w, struct rte_mbuf **pkts, uint16_t *verd
 	uint32_t n_ports = w->table ? w->table->n_ports : 0;
 	uint16_t n;
 
-	/* what waits to be opened comes first: packets wait in the ports' queues, or are lost there
-	 */
-	if (w->work && (work_used(w->work) > WORK_ITEMS - WORK_ROOM || w->work->draining))
+	/* what is under way comes first: packets wait in the ports' queues, or are lost there */
+	if (work_pauses(w))
 		return 0;
 	n = handoff_poll(w, pkts, verdicts, max);
 	for (uint32_t i = 0; i < n_ports && n < max; i++) {
@@ -131,8 +130,11 @@ const struct graph_node node_rx = {
 static uint16_t inject_poll(
 	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
 {
-	uint16_t n = rte_ring_sc_dequeue_burst(w->inject, (void **)pkts, max, NULL);
+	uint16_t n;
 
+	if (work_pauses(w))
+		return 0;
+	n = rte_ring_sc_dequeue_burst(w->inject, (void **)pkts, max, NULL);
 	w->counters.rx_packets += n;
 	for (uint16_t i = 0; i < n; i++)
 		verdicts[i] = packet_of(pkts[i])->reason;

@@ -7,8 +7,8 @@
  * Order matters for security: nothing of a peer changes (endpoint, timestamps, key confirmation)
  * before the packet is authentic and new.
  *
- * Under load bursts go through the FIFO of work.h, so that idle workers open some of them: `opened`
- * is where they come out, in order, and `help` where a worker opens for others.
+ * Under load bursts go through a FIFO of work.h, so that idle workers open some of them: `opened`
+ * is where they come out, in order.
  *
  * A burst from many peers needs half a dozen places in memory per packet. Each stage asks for what
  * the next one reads, for the whole burst.
@@ -28,9 +28,6 @@
 #include "work.h"
 #include "workers.h"
 
-#define FULL_BEFORE_HELP 8 /* full bursts in a row before others are asked to help */
-#define HELP_LONG 150      /* us; 64 packets of 1420 bytes take a third of it, on one core */
-#define HELP_PAUSE 10      /* ms */
 #define REKEY_ON_RECEIVE (REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT)
 
 enum { WG_INPUT_ROUTE };
@@ -273,7 +270,7 @@ static void keypairs_find(struct rte_mbuf **pkts, struct keypair **found, uint16
 /* What the peers' packets are going to change or be compared with, once they are open: it comes
  * while they are opened. */
 static void slots_prefetch(
-	unsigned worker, const struct opening *opening, struct rte_mbuf *const *pkts)
+	unsigned worker, const struct transport *opening, struct rte_mbuf *const *pkts)
 {
 	for (uint16_t k = 0; k < opening->n; k++) {
 		struct keypair *kp = opening->keypairs[k];
@@ -293,7 +290,7 @@ static void slots_prefetch(
 }
 
 /* `opened` gets the packets that are to be opened, `places` where they are in the burst. */
-static void opening_fill(struct worker *w, struct opening *opening, struct rte_mbuf **opened,
+static void opening_fill(struct worker *w, struct transport *opening, struct rte_mbuf **opened,
 	uint16_t *places, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
 	struct keypair *found[NODE_BURST_MAX];
@@ -313,7 +310,7 @@ static void opening_fill(struct worker *w, struct opening *opening, struct rte_m
 }
 
 /* The peers that the inner sources belong to, for those packets that are to be asked for. */
-static void sources_find(struct worker *w, const struct opening *opening, struct rte_mbuf **pkts,
+static void sources_find(struct worker *w, const struct transport *opening, struct rte_mbuf **pkts,
 	const uint16_t *verdicts, uint32_t *from)
 {
 	struct lookups lookups;
@@ -337,7 +334,7 @@ static void sources_find(struct worker *w, const struct opening *opening, struct
 }
 
 /* pkts and verdicts by place in the opening. */
-static void opening_finish(struct worker *w, const struct opening *opening, uint64_t ok,
+static void opening_finish(struct worker *w, const struct transport *opening, uint64_t ok,
 	struct rte_mbuf **pkts, uint16_t *verdicts)
 {
 	uint32_t from[NODE_BURST_MAX];
@@ -353,20 +350,9 @@ static void opening_finish(struct worker *w, const struct opening *opening, uint
 /* ---- work that others may do ------------------------------------------------------------------
  */
 
-/* Order is kept by going behind what is in the FIFO already; else only under load. */
-static bool goes_through_fifo(struct worker *w, uint16_t n)
-{
-	struct work *work = w->work;
-
-	if (!work || !work->shared)
-		return false;
-	work->full = n == NODE_BURST_MAX ? work->full + 1 : 0;
-	return work_used(work) || work->full >= FULL_BEFORE_HELP;
-}
-
 static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
-	struct work_item *item = work_next(w->work);
+	struct work_item *item = work_next(w->opening);
 	uint16_t places[NODE_BURST_MAX];
 
 	if (!item) {
@@ -374,13 +360,13 @@ static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, 
 			verdicts[i] = VERDICT_DROP(DROP_WORK_FULL);
 		return;
 	}
-	opening_fill(w, &item->opening, item->pkts, places, pkts, verdicts, n);
-	for (uint16_t k = 0; k < item->opening.n; k++)
+	opening_fill(w, &item->transport, item->pkts, places, pkts, verdicts, n);
+	for (uint16_t k = 0; k < item->transport.n; k++)
 		verdicts[places[k]] = VERDICT_TAKEN;
-	if (!item->opening.n)
+	if (!item->transport.n)
 		return;
-	work_offer(w->work);
-	if (work_used(w->work) > 1)
+	work_offer(w->opening);
+	if (work_used(w->opening) > 1)
 		worker_wake_one(w->id);
 }
 
@@ -389,15 +375,15 @@ static void wg_input_process(
 {
 	uint16_t places[NODE_BURST_MAX], opened_verdicts[NODE_BURST_MAX];
 	struct rte_mbuf *opened[NODE_BURST_MAX];
-	struct opening opening;
+	struct transport opening;
 
-	if (goes_through_fifo(w, n)) {
+	if (work_wants(w->opening, n)) {
 		offer(w, pkts, verdicts, n);
 		return;
 	}
 	opening_fill(w, &opening, opened, places, pkts, verdicts, n);
 	slots_prefetch(w->id, &opening, opened);
-	opening_finish(w, &opening, opening_open(&opening), opened, opened_verdicts);
+	opening_finish(w, &opening, transport_open(&opening), opened, opened_verdicts);
 	for (uint16_t k = 0; k < opening.n; k++)
 		verdicts[places[k]] = opened_verdicts[k];
 }
@@ -405,49 +391,19 @@ static void wg_input_process(
 static uint16_t opened_poll(
 	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
 {
-	struct work_item *item = w->work ? work_first_done(w->work) : NULL;
-	uint16_t n = item ? item->opening.n : 0;
+	/* what is opened may be to be sealed */
+	struct work_item *item =
+		w->opening && !work_busy(w->sealing) ? work_first_done(w->opening) : NULL;
+	uint16_t n = item ? item->transport.n : 0;
 
 	if (!n || n > max)
 		return 0;
 	for (uint16_t k = 0; k < n; k++)
-		rte_prefetch0(item->opening.messages[k]);
-	slots_prefetch(w->id, &item->opening, item->pkts);
+		rte_prefetch0(item->transport.messages[k]);
+	slots_prefetch(w->id, &item->transport, item->pkts);
 	memcpy(pkts, item->pkts, n * sizeof(*pkts));
-	opening_finish(w, &item->opening, item->ok, pkts, verdicts);
-	work_drop_first(w->work);
-	return n;
-}
-
-/* A helper that loses its core in an item makes the owner of the item wait, so it stays away for a
- * while from where that happens. */
-static uint16_t item_help(struct worker *w, struct worker *other)
-{
-	uint64_t tsc = rte_rdtsc(), hz = rte_get_tsc_hz();
-	unsigned n = work_help(other->work);
-
-	if (n && rte_rdtsc() - tsc > hz / 1000000 * HELP_LONG)
-		w->no_help_until = rte_rdtsc() + hz / 1000 * HELP_PAUSE;
-	w->helped += n;
-	return (uint16_t)n;
-}
-
-/* An item of some worker's that has one, when this worker has nothing of its own to do. What it
- * brings is for the count alone: the packets are the other's. */
-static uint16_t help_poll(
-	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
-{
-	unsigned workers = workers_count();
-	uint16_t n = 0;
-
-	(void)pkts, (void)max;
-	if (!w->work || w->counters.rx_packets != w->rx_packets_before || work_used(w->work) ||
-		rte_rdtsc() < w->no_help_until)
-		return 0;
-	for (unsigned i = 1; i < workers && !n; i++)
-		n = item_help(w, worker_get((w->id + i) % workers));
-	for (uint16_t k = 0; k < n; k++)
-		verdicts[k] = VERDICT_TAKEN;
+	opening_finish(w, &item->transport, item->ok, pkts, verdicts);
+	work_drop_first(w->opening);
 	return n;
 }
 
@@ -465,11 +421,4 @@ const struct graph_node node_opened = {
 	.poll = opened_poll,
 	.next = (const char *const[]){"route", NULL},
 	.drops = wg_input_drops,
-};
-
-const struct graph_node node_help = {
-	.name = "help",
-	.help = "opens packets for other workers that have too many",
-	.poll = help_poll,
-	.next = (const char *const[]){"route", NULL}, /* never taken; the graph wants an edge */
 };

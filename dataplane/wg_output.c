@@ -4,6 +4,9 @@
  * add, header, padding, one AEAD call for the burst. Packets of a peer without a key go up to
  * control, which holds them until the handshake is done. Runs on workers; a flow stays on the
  * worker that received it, so its counters grow in its order.
+ *
+ * Under load bursts with their headers go through a FIFO of work.h, so that idle workers seal some
+ * of them: `sealed` is where they come out, in order.
  */
 #include "aead.h"
 #include "capture.h"
@@ -12,10 +15,19 @@
 #include "messages.h"
 #include "nodes.h"
 #include "tunnel.h"
+#include "work.h"
+#include "workers.h"
 
 enum { WG_OUTPUT_TX, WG_OUTPUT_OUTER };
 
-enum { DROP_NO_PEER, DROP_NO_KEY, DROP_STAGED_FULL, DROP_NO_ENDPOINT, DROP_NO_ROOM };
+enum {
+	DROP_NO_PEER,
+	DROP_NO_KEY,
+	DROP_STAGED_FULL,
+	DROP_NO_ENDPOINT,
+	DROP_NO_ROOM,
+	DROP_WORK_FULL,
+};
 
 static const struct drop_reason wg_output_drops[] = {
 	{"wg_output_no_peer", "the peer was removed while the packet was on its way"},
@@ -23,12 +35,8 @@ static const struct drop_reason wg_output_drops[] = {
 	{"wg_output_staged_full", "no session with the peer, and the hand-over to control is full"},
 	{"wg_output_no_endpoint", "the peer's endpoint is not known yet"},
 	{"wg_output_no_room", "the packet leaves no room for padding and tag in its buffer"},
+	{"wg_output_work_full", "more came than this worker and those that help it could seal"},
 	{NULL, NULL},
-};
-
-struct sealing {
-	struct aead_item items[NODE_BURST_MAX];
-	uint16_t n;
 };
 
 /* What a burst needs of its peers, read while there is other work to do. */
@@ -192,28 +200,21 @@ static void datagram_fill(struct rte_mbuf *m, const struct run *run, uint8_t tos
 	p->path.local_port = run->tunnel->listen_port;
 }
 
-static void item_fill(
-	struct aead_item *item, struct rte_mbuf *m, struct keypair *kp, uint64_t counter)
+static void message_fill(struct transport *t, struct rte_mbuf *m, const struct run *run)
 {
 	struct message_data *message = rte_pktmbuf_mtod(m, struct message_data *);
 
 	message->type = le32_make(MESSAGE_DATA);
-	message->receiver_index = le32_make(kp->remote_index);
-	message->counter = le64_make(counter);
-	item->key = &kp->send;
-	memcpy(item->nonce, &message->counter, sizeof(item->nonce));
-	item->src[0].data = message->encrypted;
-	item->src[0].len = m->data_len - sizeof(*message) - AEAD_TAG_LEN;
-	item->src[1].data = NULL;
-	item->src[1].len = 0;
-	item->dst = message->encrypted;
-	item->aad = NULL;
-	item->aad_len = 0;
+	message->receiver_index = le32_make(run->keypair->remote_index);
+	message->counter = le64_make(run->counter);
+	t->messages[t->n] = (uint8_t *)message;
+	t->keypairs[t->n] = run->keypair;
+	t->lens[t->n++] = m->data_len;
 }
 
 /* A run of packets to one peer. Its counters are taken in one go; one that a packet without room
  * leaves unused is only skipped. Returns how many bytes leave. */
-static uint32_t run_seal(struct sealing *s, struct run *run, struct rte_mbuf **pkts,
+static uint32_t run_prepare(struct transport *t, struct run *run, struct rte_mbuf **pkts,
 	uint16_t *verdicts, uint16_t n, bool *data)
 {
 	uint32_t bytes = 0;
@@ -230,15 +231,16 @@ static uint32_t run_seal(struct sealing *s, struct run *run, struct rte_mbuf **p
 		*data |= has_data;
 		bytes += m->data_len;
 		datagram_fill(m, run, tos);
-		item_fill(&s->items[s->n++], m, run->keypair, run->counter++);
+		message_fill(t, m, run);
+		run->counter++;
 	}
 	return bytes;
 }
 
-static void run_admit(struct worker *w, struct sealing *s, const struct target *target,
+static void run_admit(struct worker *w, struct transport *t, const struct target *target,
 	struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
-	uint32_t peer = packet_of(pkts[0])->peer, bytes, before = s->n;
+	uint32_t peer = packet_of(pkts[0])->peer, bytes, before = t->n;
 	struct peer_slot *slot = &peers.slots[peer];
 	struct peer_traffic *traffic = &peers.traffic[w->id][peer];
 	bool data = false;
@@ -255,10 +257,10 @@ static void run_admit(struct worker *w, struct sealing *s, const struct target *
 		return;
 	}
 	run.counter = counter_take(w, run.keypair, n);
-	bytes = run_seal(s, &run, pkts, verdicts, n, &data);
-	if (s->n == before)
+	bytes = run_prepare(t, &run, pkts, verdicts, n, &data);
+	if (t->n == before)
 		return;
-	traffic->tx_packets += s->n - before;
+	traffic->tx_packets += t->n - before;
 	traffic->tx_bytes += bytes;
 	sent(w, slot, peer, data);
 	rekey_when_due(w, slot, peer, run.keypair);
@@ -278,13 +280,13 @@ static void targets_find(struct rte_mbuf **pkts, struct target *targets, uint16_
 	}
 }
 
-static void wg_output_process(
-	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+/* Everything but the AEAD. */
+static void burst_prepare(struct worker *w, struct transport *t, struct rte_mbuf **pkts,
+	uint16_t *verdicts, uint16_t n)
 {
 	struct target targets[NODE_BURST_MAX];
-	struct sealing s;
 
-	s.n = 0;
+	t->n = 0;
 	capture_burst(w, CAPTURE_INNER_OUT, pkts, n);
 	targets_find(pkts, targets, n);
 	for (uint16_t i = 0, end; i < n; i = end) {
@@ -292,15 +294,96 @@ static void wg_output_process(
 
 		for (end = i + 1; end < n && packet_of(pkts[end])->peer == peer; end++)
 			;
-		run_admit(w, &s, &targets[i], pkts + i, verdicts + i, (uint16_t)(end - i));
+		run_admit(w, t, &targets[i], pkts + i, verdicts + i, (uint16_t)(end - i));
 	}
-	aead_seal(s.items, s.n);
+}
+
+/* ---- work that others may do ------------------------------------------------------------------
+ */
+
+static uint32_t fib_generation(const struct worker *w)
+{
+	const struct fib *fib = w->table->fib;
+
+	return fib ? atomic_load_explicit(&fib->generation, memory_order_acquire) : 0;
+}
+
+static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	struct work_item *item = work_next(w->sealing);
+	uint16_t k = 0;
+
+	if (!item) {
+		for (uint16_t i = 0; i < n; i++)
+			verdicts[i] = VERDICT_DROP(DROP_WORK_FULL);
+		return;
+	}
+	item->generation = fib_generation(w); /* before it is asked for the next hops */
+	item->marks = 0;
+	burst_prepare(w, &item->transport, pkts, verdicts, n);
+	for (uint16_t i = 0; i < n; i++) {
+		if (verdicts[i] > WG_OUTPUT_OUTER) /* it is not sealed */
+			continue;
+		item->marks |= (uint64_t)(verdicts[i] == WG_OUTPUT_OUTER) << k;
+		item->pkts[k++] = pkts[i];
+		verdicts[i] = VERDICT_TAKEN;
+	}
+	if (!k)
+		return;
+	work_offer(w->sealing);
+	if (work_used(w->sealing) > 1)
+		worker_wake_one(w->id);
+}
+
+static void wg_output_process(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	struct transport t;
+
+	if (work_wants(w->sealing, n)) {
+		offer(w, pkts, verdicts, n);
+		return;
+	}
+	burst_prepare(w, &t, pkts, verdicts, n);
+	transport_seal(&t);
+}
+
+/* A next hop was the FIB's answer when the packet went into the FIFO. */
+static void next_hops_forget(struct rte_mbuf **pkts, uint16_t n)
+{
+	for (uint16_t k = 0; k < n; k++)
+		packet_of(pkts[k])->flags &= (uint8_t)~PACKET_ROUTED;
+}
+
+static uint16_t sealed_poll(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
+{
+	struct work_item *item = w->sealing ? work_first_done(w->sealing) : NULL;
+	uint16_t n = item ? item->transport.n : 0;
+
+	if (!n || n > max)
+		return 0;
+	memcpy(pkts, item->pkts, n * sizeof(*pkts));
+	for (uint16_t k = 0; k < n; k++)
+		verdicts[k] = item->marks >> k & 1 ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
+	if (item->generation != fib_generation(w))
+		next_hops_forget(pkts, n);
+	work_drop_first(w->sealing);
+	return n;
 }
 
 const struct graph_node node_wg_output = {
 	.name = "wg_output",
 	.help = "seals packets for their peers",
 	.process = wg_output_process,
+	.next = (const char *const[]){"tx", "outer", NULL},
+	.drops = wg_output_drops,
+};
+
+const struct graph_node node_sealed = {
+	.name = "sealed",
+	.help = "goes on, in order, with what this worker or its helpers sealed",
+	.poll = sealed_poll,
 	.next = (const char *const[]){"tx", "outer", NULL},
 	.drops = wg_output_drops,
 };

@@ -5,12 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FULL_BEFORE_HELP 8 /* full bursts in a row before others are asked to help */
+
+_Atomic unsigned work_helpers;
+
 static struct work_item *item_at(struct work *work, uint32_t place)
 {
 	return &work->items[place % WORK_ITEMS];
 }
 
-struct work *work_new(bool shared)
+struct work *work_new(work_fn *run, bool shared)
 {
 	size_t size = RTE_ALIGN_CEIL(sizeof(struct work), RTE_CACHE_LINE_SIZE);
 	struct work *work = aligned_alloc(RTE_CACHE_LINE_SIZE, size);
@@ -18,6 +22,7 @@ struct work *work_new(bool shared)
 	if (!work)
 		return NULL;
 	memset(work, 0, size);
+	work->run = run;
 	work->shared = shared;
 	return work;
 }
@@ -27,12 +32,12 @@ void work_free(struct work *work)
 	for (; work && work->head != work->tail; work->head++) {
 		struct work_item *item = item_at(work, work->head);
 
-		rte_pktmbuf_free_bulk(item->pkts, item->opening.n);
+		rte_pktmbuf_free_bulk(item->pkts, item->transport.n);
 	}
 	free(work);
 }
 
-/* Whoever moves an item from WAITING to TAKEN opens it, and nobody else. */
+/* Whoever moves an item from WAITING to TAKEN works on it, and nobody else. */
 static bool item_take(struct work_item *item)
 {
 	uint32_t waiting = WORK_WAITING;
@@ -43,14 +48,24 @@ static bool item_take(struct work_item *item)
 		       memory_order_acquire, memory_order_relaxed);
 }
 
-static unsigned item_open(struct work_item *item)
+static unsigned item_run(const struct work *work, struct work_item *item)
 {
-	unsigned n = item->opening.n;
+	unsigned n = item->transport.n;
 
-	item->ok = opening_open(&item->opening);
+	item->ok = work->run(&item->transport);
 	/* pairs with the acquire load in work_first_done */
 	atomic_store_explicit(&item->state, WORK_DONE, memory_order_release);
 	return n;
+}
+
+bool work_wants(struct work *work, uint16_t n)
+{
+	if (!work || !work->shared)
+		return false;
+	work->full = n == NODE_BURST_MAX ? work->full + 1 : 0;
+	return work_used(work) ||
+	       (work->full >= FULL_BEFORE_HELP &&
+		       atomic_load_explicit(&work_helpers, memory_order_relaxed) > 0);
 }
 
 struct work_item *work_next(struct work *work)
@@ -74,8 +89,8 @@ struct work_item *work_first_done(struct work *work)
 	if (!work_used(work))
 		return NULL;
 	if (item_take(item)) /* no helper had time for it */
-		item_open(item);
-	/* pairs with the release store in item_open */
+		item_run(work, item);
+	/* pairs with the release store in item_run */
 	if (atomic_load_explicit(&item->state, memory_order_acquire) == WORK_DONE)
 		return item;
 	if (work_used(work) >= WORK_HIGH || work->draining)
@@ -98,6 +113,6 @@ unsigned work_help(struct work *work)
 	for (uint32_t i = atomic_load_explicit(&work->first, memory_order_relaxed);
 		(int32_t)(end - i) > 0; i++)
 		if (item_take(item_at(work, i)))
-			return item_open(item_at(work, i));
+			return item_run(work, item_at(work, i));
 	return 0;
 }

@@ -71,17 +71,16 @@ static void wake_control(void)
 		atomic_store(&all_workers.control_waking, false);
 }
 
-/* Keys that bursts in the FIFO name must live: a quiescent state only when it is empty, and for
- * that it is emptied now and then. */
+/* Keys that bursts in the FIFOs name must live: a quiescent state only when they are empty, and
+ * for that they are emptied now and then. */
 static void quiescent(struct worker_thread *t)
 {
 	struct worker *w = &t->worker;
 
-	if (work_used(w->work)) {
-		w->work->draining = w->now - t->last_quiescent > DRAIN_AFTER;
+	w->opening->draining = w->sealing->draining =
+		work_any(w) && w->now - t->last_quiescent > DRAIN_AFTER;
+	if (work_any(w))
 		return;
-	}
-	w->work->draining = false;
 	t->last_quiescent = w->now;
 	rte_rcu_qsbr_quiescent(all_workers.rcu, w->id);
 }

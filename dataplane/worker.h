@@ -93,17 +93,18 @@ struct worker {
 	const struct dp_table *table; /* this round's */
 	struct rte_mempool *pool;     /* NUMA-local, one segment holds a largest packet */
 	struct rte_ring *punts[PUNT_CLASSES];
-	struct rte_ring *events;    /* of struct worker_event */
-	struct rte_ring *inject;    /* mbufs down; packet.reason holds the inject_entry */
-	struct rte_ring *handoff;   /* from other workers: packets whose key pair this one owns */
-	bool punted;                /* something went up this round: wake control */
-	uint16_t ip_id;             /* of outer IPv4 headers */
-	uint32_t rx_cursor;         /* port polled last */
-	struct work *work;          /* bursts to open, that others may help with; work.h */
-	uint64_t rx_packets_before; /* counters.rx_packets when the round began */
-	uint64_t helped;            /* packets opened for other workers */
-	uint64_t no_help_until;     /* on the TSC: another thread wanted this core in an item */
-	void *private;              /* worker.c */
+	struct rte_ring *events;  /* of struct worker_event */
+	struct rte_ring *inject;  /* mbufs down; packet.reason holds the inject_entry */
+	struct rte_ring *handoff; /* from other workers: packets whose key pair this one owns */
+	bool punted;              /* something went up this round: wake control */
+	uint16_t ip_id;           /* of outer IPv4 headers */
+	uint32_t rx_cursor;       /* port polled last */
+	struct work *opening, *sealing; /* bursts that others may help with; work.h */
+	uint64_t rx_packets_before;     /* counters.rx_packets when the round began */
+	uint64_t helped;                /* packets opened or sealed for other workers */
+	uint64_t no_help_until;         /* on the TSC: another thread wanted this core in an item */
+	bool idle;                      /* one of work_helpers */
+	void *private;                  /* worker.c */
 	struct worker_counters counters;
 } __rte_cache_aligned;
 

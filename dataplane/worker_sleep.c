@@ -15,12 +15,15 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
+
 #include "worker_private.h"
 
 #define NAP_MS 1
 #define GAP_SHORT 15000        /* ns: about a sleep and a wake-up */
 #define GAP_LONG 1000000ull    /* ns: longer ones say no more */
 #define PREEMPTED 100000       /* ns: no round without packets takes that long by itself */
+#define IDLE_HELPS 10000       /* ns without packets: then it may help others */
 #define CONTENDED_FOR 10000000 /* ns, after another thread had the core */
 
 void sleep_table_taken(struct worker_thread *t)
@@ -51,7 +54,7 @@ static bool may_sleep(struct worker_thread *t)
 	const struct dp_table *table = t->worker.table;
 
 	if (!rte_ring_empty(t->worker.inject) || !rte_ring_empty(t->worker.handoff) ||
-		work_used(t->worker.work))
+		work_any(&t->worker))
 		return false;
 	for (unsigned i = 0; table && i < table->n_ports; i++) {
 		struct port_queue *q = worker_queue(&t->worker, i);
@@ -85,6 +88,15 @@ void sleep_now(struct worker_thread *t)
 			abort(); /* our own eventfd */
 }
 
+/* Counted among those who could help. */
+static void idle_set(struct worker *w, bool idle)
+{
+	if (w->idle == idle)
+		return;
+	w->idle = idle;
+	atomic_fetch_add_explicit(&work_helpers, idle ? 1 : -1u, memory_order_relaxed);
+}
+
 void sleep_busy_round(struct worker_thread *t)
 {
 	uint64_t gap = t->idle_since ? t->worker.now - t->idle_since : 0;
@@ -92,6 +104,8 @@ void sleep_busy_round(struct worker_thread *t)
 	t->gap = (t->gap * 7 + RTE_MIN(gap, GAP_LONG)) / 8;
 	t->idle_since = 0;
 	t->last_busy = t->worker.now;
+	if (t->worker.counters.rx_packets != t->worker.rx_packets_before)
+		idle_set(&t->worker, false);
 }
 
 static bool polls_on(const struct worker_thread *t)
@@ -109,12 +123,16 @@ static bool polls_on(const struct worker_thread *t)
 void sleep_idle_round(struct worker_thread *t)
 {
 	uint64_t now = t->worker.now;
+	bool stays;
 
 	if (!t->idle_since)
 		t->idle_since = now;
 	else if (now - t->last_round > PREEMPTED)
 		t->contended_until = now + CONTENDED_FOR;
-	if (polls_on(t))
+	stays = polls_on(t);
+	idle_set(&t->worker, (!stays || now - t->idle_since >= IDLE_HELPS) &&
+				     rte_rdtsc() >= t->worker.no_help_until);
+	if (stays)
 		return;
 	sleep_now(t);
 	t->worker.now = worker_clock(); /* asleep is not preempted */

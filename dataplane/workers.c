@@ -182,7 +182,8 @@ static void thread_free(struct worker_thread *t)
 	rte_ring_free(t->worker.events);
 	ring_drain_free(t->worker.inject);
 	ring_drain_free(t->worker.handoff);
-	work_free(t->worker.work);
+	work_free(t->worker.opening);
+	work_free(t->worker.sealing);
 	graph_free(t->graph);
 	if (t->epoll >= 0)
 		close(t->epoll);
@@ -239,8 +240,10 @@ static struct worker_thread *thread_new(
 	t->pinned = pins(param);
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	t->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	t->worker.work = work_new(param->n > 1);
-	if (t->wake < 0 || t->epoll < 0 || !worker_rings(&t->worker) || !t->worker.work) {
+	t->worker.opening = work_new(transport_open, param->n > 1);
+	t->worker.sealing = work_new(transport_seal, param->n > 1);
+	if (t->wake < 0 || t->epoll < 0 || !worker_rings(&t->worker) || !t->worker.opening ||
+		!t->worker.sealing) {
 		err_set(err, -ENOMEM, "worker %u: no memory for its rings", id);
 		thread_free(t);
 		return NULL;
@@ -285,6 +288,7 @@ int workers_start(const struct workers_param *param, struct err *err)
 
 	memset(&all_workers, 0, sizeof(all_workers));
 	memset(&life, 0, sizeof(life));
+	atomic_store(&work_helpers, 0);
 	life.retired_tail = &life.retired;
 	all_workers.poll = param->poll;
 	all_workers.idle_before_sleep = param->idle_before_sleep;

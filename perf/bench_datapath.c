@@ -58,6 +58,7 @@ struct window {
 
 struct cell {
 	unsigned workers, peers, size;
+	unsigned flows; /* workers that packets come to; the others may help */
 	enum traffic_way way;
 	struct window windows[ROUNDS_MAX];
 	unsigned n;
@@ -75,6 +76,12 @@ static bool as_json, with_nodes, searching;
 static double ticks_per_s, clock_hz;
 static struct cell *cells, **cells_tail = &cells;
 static json_t *other_results; /* of searches and of interference */
+
+/* An outer flow comes to one queue; inner flows are enough for all. */
+static unsigned flows_of(unsigned n_workers, unsigned peers, enum traffic_way way)
+{
+	return way == TRAFFIC_OPEN ? RTE_MIN(n_workers, peers) : n_workers;
+}
 
 /* ---- one window ------------------------------------------------------------------------------ */
 
@@ -129,29 +136,28 @@ static struct window window_run(struct cell *cell, unsigned ms)
 		.n_peers = cell->peers,
 		.size = cell->size,
 		.ticks = (uint64_t)(ticks_per_s * ms / 1000)};
-	unsigned n =
-		cell->way == TRAFFIC_OPEN ? RTE_MIN(cell->workers, cell->peers) : cell->workers;
 	json_t *before = gateway_graph(), *after;
 	struct window w = {.clean = true};
 	double packets = 0, ticks = 0;
 
-	traffic_run_wait(&run, n);
+	traffic_run_wait(&run, cell->flows);
 	after = gateway_graph();
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < cell->flows; i++) {
 		const struct traffic_stats *s = traffic_stats(i);
 
 		if (!s->sunk)
 			errx(1, "no packet came through");
 		w.pps += (double)s->sunk / (double)s->ticks * ticks_per_s;
-		w.clean &= s->switches == 0;
 		packets += (double)s->sunk;
 		ticks += (double)s->ticks;
 		cell->offered += s->offered;
 		cell->lost += s->offered - s->sunk;
 		cell->reordered += s->reordered;
 	}
+	for (unsigned i = 0; i < cell->workers; i++)
+		w.clean &= traffic_stats(i)->switches == 0;
 	w.cycles = ticks / packets;
-	nodes_note(&w, before, after, n, packets);
+	nodes_note(&w, before, after, cell->flows, packets);
 	json_decref(before);
 	json_decref(after);
 	return w;
@@ -215,6 +221,7 @@ static struct cell *cell_new(
 		errx(1, "out of memory");
 	cell->workers = n_workers;
 	cell->peers = peers;
+	cell->flows = flows_of(n_workers, peers, way);
 	cell->way = way;
 	cell->size = size;
 	*cells_tail = cell;
@@ -240,6 +247,10 @@ static struct cell *cells_new(unsigned n_workers)
 {
 	struct cell **first = cells_tail;
 
+	/* one fat flow, which one queue brings */
+	for (unsigned i = 0; i < ways.n && n_workers > 1 && peer_counts.values[0] == 1; i++)
+		for (unsigned s = 0; s < sizes.n && ways.values[i] == TRAFFIC_SEAL; s++)
+			cell_new(n_workers, 1, TRAFFIC_SEAL, sizes.values[s])->flows = 1;
 	for (unsigned p = 0; p < peer_counts.n; p++)
 		for (unsigned i = 0; i < ways.n; i++)
 			for (unsigned s = 0; s < sizes.n; s++)
@@ -257,8 +268,11 @@ static void group_search(unsigned n_workers, unsigned peers, enum traffic_way wa
 
 		gateway_peers(peers); /* keys that last until the end of it */
 		gateway_busy(true);
-		warm_up(&(struct cell){
-			.workers = n_workers, .peers = peers, .way = way, .size = sizes.values[i]});
+		warm_up(&(struct cell){.workers = n_workers,
+			.flows = flows_of(n_workers, peers, way),
+			.peers = peers,
+			.way = way,
+			.size = sizes.values[i]});
 		search_run(&search);
 		gateway_busy(false);
 		json_array_append_new(other_results, search_json(&search, aead_chosen()->name));
@@ -279,8 +293,11 @@ static void group_disturb(unsigned n_workers, unsigned peers, enum traffic_way w
 
 		gateway_peers(RTE_MAX(peers, (unsigned)GATEWAY_INITIATORS));
 		gateway_busy(true);
-		warm_up(&(struct cell){
-			.workers = n_workers, .peers = peers, .way = way, .size = in.size});
+		warm_up(&(struct cell){.workers = n_workers,
+			.flows = flows_of(n_workers, peers, way),
+			.peers = peers,
+			.way = way,
+			.size = in.size});
 		interference_run(&in, rounds);
 		gateway_busy(false);
 		json_array_append_new(other_results, interference_json(&in, aead_chosen()->name));
@@ -344,10 +361,10 @@ static void cell_print(const struct cell *cell)
 {
 	const struct window *w = median(cell);
 
-	printf("%7u %7u  %-4s %5s %8.2f %8.2f %9.0f %9.0f %6.0f %3u/%u", cell->workers, cell->peers,
-		way_names[cell->way], size_name(cell->size), w->pps / 1e6, gbps(cell, w->pps),
-		w->cycles, w->cycles * clock_hz / ticks_per_s, w->io, cell->n - dirty(cell),
-		cell->n);
+	printf("%7u %5u %7u  %-4s %5s %8.2f %8.2f %9.0f %9.0f %6.0f %3u/%u", cell->workers,
+		cell->flows, cell->peers, way_names[cell->way], size_name(cell->size), w->pps / 1e6,
+		gbps(cell, w->pps), w->cycles, w->cycles * clock_hz / ticks_per_s, w->io,
+		cell->n - dirty(cell), cell->n);
 	if (cell->lost || cell->reordered)
 		printf("  lost %llu, out of order %llu", (unsigned long long)cell->lost,
 			(unsigned long long)cell->reordered);
@@ -366,8 +383,8 @@ static void report_text(void)
 	machine_cpu_name(cpu, sizeof(cpu));
 	printf("%s, core at %.2f GHz, TSC at %.2f GHz, AEAD %s, rings of %u\n", cpu, clock_hz / 1e9,
 		ticks_per_s / 1e9, aead_chosen()->name, ring);
-	printf("%7s %7s  %-4s %5s %8s %8s %9s %9s %6s %s\n", "workers", "peers", "way", "size",
-		"Mpps", "Gbit/s", "TSC/pkt", "clock/pkt", "io TSC", "clean");
+	printf("%7s %5s %7s  %-4s %5s %8s %8s %9s %9s %6s %s\n", "workers", "flows", "peers", "way",
+		"size", "Mpps", "Gbit/s", "TSC/pkt", "clock/pkt", "io TSC", "clean");
 	for (const struct cell *cell = cells; cell; cell = cell->next)
 		cell_print(cell);
 }
@@ -396,12 +413,13 @@ static json_t *cell_json(const struct cell *cell)
 {
 	const struct window *w = median(cell);
 
-	return json_pack("{ss ss so sf sI sI sI sf sf sf sf sf sf sI sI sI sI so}", "impl",
+	return json_pack("{ss ss so sf sI sI sI sI sf sf sf sf sf sf sI sI sI sI so}", "impl",
 		aead_chosen()->name, "op", way_names[cell->way], "size",
 		cell->size ? json_integer(cell->size) : json_string("imix"), "batch",
 		batch_of(cell, w), "keys", (json_int_t)cell->peers, "peers",
-		(json_int_t)cell->peers, "workers", (json_int_t)cell->workers, "gbps",
-		gbps(cell, w->pps), "gbps_min", gbps(cell, cell->windows[0].pps), "gbps_max",
+		(json_int_t)cell->peers, "workers", (json_int_t)cell->workers, "flows",
+		(json_int_t)cell->flows, "gbps", gbps(cell, w->pps), "gbps_min",
+		gbps(cell, cell->windows[0].pps), "gbps_max",
 		gbps(cell, cell->windows[cell->n - 1].pps), "mpps", w->pps / 1e6,
 		"cycles_per_packet", w->cycles * clock_hz / ticks_per_s, "ticks_per_packet",
 		w->cycles, "windows", (json_int_t)cell->n, "undisturbed",

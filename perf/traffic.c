@@ -45,6 +45,7 @@ struct generator {
 	struct prng prng;
 	uint64_t started, last_sunk, highest;
 	uint64_t cpu_before, wall_before, switches_before, drops_before;
+	bool offering; /* all workers have their cores */
 	double due_exact;
 	struct rte_mbuf
 		*ring[RING_MAX]; /* buffers that wait: empty for sealing, full for opening */
@@ -282,7 +283,17 @@ static void generator_begin(struct worker *w, struct generator *g)
 	g->switches_before = thread_switches();
 	g->highest = 0;
 	g->due_exact = 0;
-	g->started = g->last_sunk = rte_rdtsc();
+	g->offering = false;
+}
+
+/* Whether all workers are in the run. Until then the core of one that is to help may be another
+ * thread's, which is no part of what is measured. */
+static bool all_begun(uint64_t wanted)
+{
+	for (unsigned i = 0; i < t.world->n_workers; i++)
+		if (atomic_load_explicit(&t.begun[i], memory_order_relaxed) != wanted)
+			return false;
+	return true;
 }
 
 static void generator_end(struct worker *w, struct generator *g)
@@ -421,11 +432,13 @@ static void watch(struct worker *w, struct generator *g, uint64_t wanted)
 	if (wanted != atomic_load_explicit(&t.begun[w->id], memory_order_relaxed)) {
 		memset(&g->stats, 0, sizeof(g->stats));
 		core_keep(true);
+		g->switches_before = thread_switches();
 		atomic_store_explicit(&t.begun[w->id], wanted, memory_order_relaxed);
 	}
 	for (unsigned i = 0; i < t.n; i++)
 		if (atomic_load_explicit(&t.finished[i], memory_order_acquire) != wanted)
 			return;
+	g->stats.switches = thread_switches() - g->switches_before;
 	core_keep(false);
 	/* said only now, so that the run is not changed under a worker */
 	atomic_store_explicit(&t.finished[w->id], wanted, memory_order_release);
@@ -454,8 +467,13 @@ static uint16_t traffic_rx(
 	if (wanted != atomic_load_explicit(&t.begun[w->id], memory_order_relaxed)) {
 		generator_begin(w, g);
 		atomic_store_explicit(&t.begun[w->id], wanted, memory_order_relaxed);
-		now = rte_rdtsc();
 	}
+	if (!g->offering) {
+		g->offering = all_begun(wanted);
+		now = g->started = g->last_sunk = rte_rdtsc();
+	}
+	if (!g->offering)
+		return 0;
 	prepared = g->stats.prepare;
 	if (now - g->started < t.run.ticks) {
 		n = offer(w, g, q->port, pkts, due_now(g, now, max));

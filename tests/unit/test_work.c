@@ -4,7 +4,8 @@
  * packet is opened once, by one of them, and the items come back whole and in order. Built with
  * ThreadSanitizer, so that a missing order between two threads is found without the unlucky moment.
  *
- * Instead of the AEAD, opening marks each packet: here it is about who touches it and when.
+ * Instead of the AEAD a mark is put on each packet: here it is about who touches it and when.
+ * Opening and sealing are the same FIFO, which differs in the function alone.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -39,14 +40,14 @@ static _Atomic bool over;
 static _Atomic unsigned helped;
 static __thread bool helper;
 
-uint64_t opening_open(const struct opening *opening)
+static uint64_t mark_all(const struct transport *t)
 {
 	uint64_t ok = 0;
 
-	for (unsigned k = 0; k < opening->n; k++) {
-		check(opening->messages[k][4] == 0); /* nobody has opened it */
-		opening->messages[k][4] = helper ? 2 : 1;
-		if (opening->messages[k][0] % 7) /* the others are damaged */
+	for (unsigned k = 0; k < t->n; k++) {
+		check(t->messages[k][4] == 0); /* nobody had it before */
+		t->messages[k][4] = helper ? 2 : 1;
+		if (t->messages[k][0] % 7) /* the others are damaged */
 			ok |= 1ull << k;
 	}
 	return ok;
@@ -74,14 +75,14 @@ static bool offer(struct prng *rng, uint32_t number)
 
 	if (!item)
 		return false;
-	item->opening.n = (uint16_t)(1 + prng_below(rng, NODE_BURST_MAX));
+	item->transport.n = (uint16_t)(1 + prng_below(rng, NODE_BURST_MAX));
 	slot->number = number;
-	for (unsigned k = 0; k < item->opening.n; k++) {
+	for (unsigned k = 0; k < item->transport.n; k++) {
 		uint32_t v = number + k;
 
 		memcpy(slot->packets[k], &v, 4);
 		slot->packets[k][4] = 0;
-		item->opening.messages[k] = slot->packets[k];
+		item->transport.messages[k] = slot->packets[k];
 		item->pkts[k] = (void *)slot;
 	}
 	work_offer(work);
@@ -97,7 +98,7 @@ static bool take(uint32_t number)
 	if (!item)
 		return false;
 	check(item->pkts[0] == (void *)slot && slot->number == number);
-	for (unsigned k = 0; k < item->opening.n; k++) {
+	for (unsigned k = 0; k < item->transport.n; k++) {
 		uint32_t v;
 
 		memcpy(&v, slot->packets[k], 4);
@@ -115,7 +116,7 @@ int main(void)
 	pthread_t threads[HELPERS];
 	uint32_t in = 0, out = 0;
 
-	work = work_new(true);
+	work = work_new(mark_all, true);
 	check(work);
 	for (unsigned i = 0; i < HELPERS; i++)
 		check(!pthread_create(&threads[i], NULL, help, NULL));

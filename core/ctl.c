@@ -46,6 +46,7 @@ static struct {
 	ev_io acceptable;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	bool listening;
+	bool shared; /* the process before us answers there as well */
 	struct conn *conns;
 	unsigned n_conns;
 } ctl;
@@ -436,7 +437,17 @@ static int bind_socket(int fd, const struct sockaddr_un *sun, struct err *err)
 	return 0;
 }
 
-int ctl_start(struct err *err)
+/* Whether it is the one that we would make. */
+static bool is_ours(int fd, const struct sockaddr_un *sun)
+{
+	struct sockaddr_un own = {0};
+	socklen_t len = sizeof(own);
+
+	return getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
+	       strncmp(own.sun_path, sun->sun_path, sizeof(own.sun_path)) == 0;
+}
+
+int ctl_start(int shared, struct err *err)
 {
 	struct sockaddr_un sun;
 	int fd = socket_new(&sun, err);
@@ -444,6 +455,15 @@ int ctl_start(struct err *err)
 
 	if (fd < 0)
 		return fd;
+	if (shared >= 0 && is_ours(shared, &sun)) {
+		close(fd);
+		ctl.listening = ctl.shared = true;
+		ev_io_init(&ctl.acceptable, ctl_accept, shared, EV_READ);
+		ev_io_start(core_loop(), &ctl.acceptable);
+		return 0;
+	}
+	if (shared >= 0)
+		close(shared);
 	ev_io_init(&ctl.acceptable, ctl_accept, fd, EV_READ);
 	rc = bind_socket(fd, &sun, err);
 	if (!rc) {
@@ -457,14 +477,30 @@ int ctl_start(struct err *err)
 	return rc;
 }
 
+int ctl_fd(void)
+{
+	return ctl.acceptable.fd;
+}
+
+void ctl_own(void)
+{
+	ctl.shared = false;
+}
+
+void ctl_leave(void)
+{
+	ctl.listening = false;
+	ev_io_stop(core_loop(), &ctl.acceptable);
+	close(ctl.acceptable.fd);
+}
+
 void ctl_close_socket(void)
 {
 	if (!ctl.listening)
 		return;
-	ctl.listening = false;
-	unlink(ctl.path);
-	ev_io_stop(core_loop(), &ctl.acceptable);
-	close(ctl.acceptable.fd);
+	if (!ctl.shared)
+		unlink(ctl.path);
+	ctl_leave();
 }
 
 void ctl_stop(void)

@@ -12,6 +12,7 @@
 #include "log_thread.h"
 #include "notify.h"
 #include "plugins.h"
+#include "successor.h"
 
 static const char *path;
 static uint64_t since;
@@ -47,6 +48,10 @@ int daemon_reload(char **summary, char **errors)
 {
 	int before = plugins_active()->core->log_level, rc;
 
+	if (successor_is_under_way()) {
+		*errors = strdup("another process is taking over\n");
+		return -EBUSY;
+	}
 	notify_reloading();
 	rc = plugins_reload(path, summary, errors);
 	if (rc) {

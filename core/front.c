@@ -352,6 +352,13 @@ void front_start(void)
 	ev_timer_start(core_loop(), &front.look);
 }
 
+void front_leave(void)
+{
+	ev_timer_stop(core_loop(), &front.look);
+	front_listeners_close();
+	front_own_leave();
+}
+
 void front_stop(void)
 {
 	ev_timer_stop(core_loop(), &front.look);
@@ -385,6 +392,14 @@ static unsigned in_state(unsigned s)
 	for (unsigned i = 0; i < io_loop_count(); i++)
 		n += atomic_load_explicit(&front.loops[i].lists[s].n, memory_order_relaxed);
 	return n;
+}
+
+bool front_is_busy(void)
+{
+	for (unsigned s = 0; s < CONN_STATES; s++)
+		if (s != CONN_IDLE && s != CONN_LINGER && in_state(s))
+			return true;
+	return false;
 }
 
 void front_collect(struct metric_sink *sink)

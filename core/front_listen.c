@@ -15,6 +15,7 @@
 #include <tailplane/log.h>
 #include <tailplane/loop.h>
 
+#include "front_life.h"
 #include "front_private.h"
 #include "front_tls.h"
 #include "inherit.h"
@@ -29,6 +30,7 @@
 static struct listener *running, *next;
 static bool prepared;
 static int spare = -1; /* given up to accept, and close, one more: the first I/O loop's */
+static bool accepting; /* the first I/O loop's */
 static unsigned turn;
 
 /* ---- accept: first I/O loop ---- */
@@ -274,8 +276,10 @@ static struct listener *listener_new(const char *address, enum site site)
 
 void front_listener_free(struct listener *listener)
 {
-	if (listener->fd >= 0)
+	if (listener->fd >= 0) {
+		handover_remove(listener->fd);
 		close(listener->fd);
+	}
 	free(listener->address);
 	free(listener);
 }
@@ -398,9 +402,26 @@ void front_listener_begin(struct listener *listener)
 	ev_init(&listener->pause, resume);
 	listener->pause.repeat = PAUSE;
 	listener->acceptable.data = listener->pause.data = listener;
-	ev_io_start(io_loop_ev(io_loop_here()), &listener->acceptable);
+	if (accepting)
+		ev_io_start(io_loop_ev(io_loop_here()), &listener->acceptable);
 	if (spare < 0)
 		spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void accept_here(void *arg)
+{
+	(void)arg;
+	if (io_loop_index(io_loop_here()) != 0)
+		return;
+	accepting = true;
+	for (struct listener *l = running; l; l = l->next)
+		ev_io_start(io_loop_ev(io_loop_here()), &l->acceptable);
+	front_own_accept();
+}
+
+void front_open(void)
+{
+	io_on_each(accept_here, NULL);
 }
 
 /* Those that stay give their socket on. */
@@ -468,6 +489,7 @@ void front_listeners_close(void)
 	if (spare >= 0)
 		close(spare);
 	spare = -1;
+	accepting = false;
 }
 
 const struct listener *front_listeners_first(void)

@@ -58,6 +58,13 @@ static void begin_here(void *arg)
 		front_listener_begin(l);
 }
 
+void front_own_accept(void)
+{
+	for (const struct front_own *own = owns; own; own = own->next)
+		for (struct listener *l = own->listeners; l; l = l->next)
+			ev_io_start(io_loop_ev(io_loop_here()), &l->acceptable);
+}
+
 static void end_here(void *arg)
 {
 	const struct front_own *own = arg;
@@ -100,7 +107,7 @@ void front_own_look(bool all)
 
 /* ---- life ---- */
 
-static void own_free(struct front_own *own)
+static void listeners_free(struct front_own *own)
 {
 	while (own->listeners) {
 		struct listener *one = own->listeners;
@@ -108,6 +115,19 @@ static void own_free(struct front_own *own)
 		own->listeners = one->next;
 		front_listener_free(one);
 	}
+}
+
+void front_own_leave(void)
+{
+	for (struct front_own *own = owns; own; own = own->next) {
+		io_on_each(end_here, own);
+		listeners_free(own);
+	}
+}
+
+static void own_free(struct front_own *own)
+{
+	listeners_free(own);
 	tls_context_put(own->tls);
 	free((char *)own->files.cert_path);
 	free((char *)own->files.key_path);

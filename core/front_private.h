@@ -127,6 +127,10 @@ bool front_files_differ(const struct stat *a, const struct stat *b, size_t n);
 struct tls_context *front_own_context(const struct front_own *own);
 /* Takes certificates that changed, and all of them where `all`. */
 void front_own_look(bool all);
+/* The listeners that there are accept. First I/O loop. */
+void front_own_accept(void);
+/* Nobody listens any more; what was accepted goes on. Control loop. */
+void front_own_leave(void);
 
 /* ---- front_routes.c ---- */
 

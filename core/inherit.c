@@ -13,30 +13,67 @@
 
 #include "notify.h"
 
-#define FIRST 3 /* SD_LISTEN_FDS_START */
-#define MOST 64
+#define MOST 512
 
-static int handed[MOST];
-static unsigned n_handed;
+static int handed[MOST], kept[MOST];
+static unsigned n_handed, n_kept;
+static int specials[INHERIT_SPECIALS] = {-1, -1, -1};
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+static void take_note(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (!is_open(fd) || n_handed == MOST)
+		return;
+	fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	handed[n_handed++] = fd;
+}
+
+static void from_process(const char *sockets)
+{
+	for (int i = 0; i < INHERIT_SPECIALS; i++)
+		if (is_open(INHERIT_FIRST + i))
+			specials[i] = INHERIT_FIRST + i;
+	for (int i = 0; i < atoi(sockets); i++)
+		take_note(INHERIT_FIRST + INHERIT_SPECIALS + i);
+}
+
+static void from_manager(void)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+
+	if (!pid || !fds || atol(pid) != getpid())
+		return;
+	for (int i = 0; i < atoi(fds); i++)
+		take_note(INHERIT_FIRST + i);
+}
 
 void inherit_init(void)
 {
-	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
-	unsigned n = pid && fds && atol(pid) == getpid() ? (unsigned)atoi(fds) : 0;
+	const char *sockets = getenv(INHERIT_VARIABLE);
 
-	for (unsigned i = 0; i < n && i < MOST; i++) {
-		int fd = FIRST + (int)i, flags = fcntl(fd, F_GETFL);
-
-		if (flags < 0)
-			continue;
-		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-		handed[n_handed++] = fd;
-	}
+	if (sockets)
+		from_process(sockets);
+	else
+		from_manager();
 	/* not for programs that we start */
+	unsetenv(INHERIT_VARIABLE);
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");
+}
+
+int inherit_special(enum inherit_special what)
+{
+	int fd = specials[what];
+
+	specials[what] = -1;
+	return fd;
 }
 
 static bool where(int fd, struct net_endpoint *at)
@@ -48,26 +85,58 @@ static bool where(int fd, struct net_endpoint *at)
 	       net_endpoint_from_sockaddr(at, (struct sockaddr *)&ss) == 0;
 }
 
-static bool listens(int fd)
+static bool is_type(int fd, int type)
 {
-	int yes = 0;
-	socklen_t len = sizeof(yes);
+	int own = 0, listens = 0;
+	socklen_t len = sizeof(int);
 
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &len) == 0 && yes;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &own, &len) != 0 || own != type)
+		return false;
+	return type != SOCK_STREAM ||
+	       (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens);
 }
 
-int inherit_take(const struct net_endpoint *at)
+static int take(const struct net_endpoint *at, int type)
 {
 	for (unsigned i = 0; i < n_handed; i++) {
 		struct net_endpoint own;
 		int fd = handed[i];
 
-		if (!listens(fd) || !where(fd, &own) || !net_endpoint_equal(&own, at))
+		if (!is_type(fd, type) || !where(fd, &own) || !net_endpoint_equal(&own, at))
 			continue;
 		handed[i] = handed[--n_handed];
 		return fd;
 	}
 	return -1;
+}
+
+int inherit_take(const struct net_endpoint *at)
+{
+	return take(at, SOCK_STREAM);
+}
+
+int handover_take_udp(const struct net_endpoint *at)
+{
+	return take(at, SOCK_DGRAM);
+}
+
+void handover_add(int fd)
+{
+	if (n_kept < MOST)
+		kept[n_kept++] = fd;
+}
+
+void handover_remove(int fd)
+{
+	for (unsigned i = 0; i < n_kept; i++)
+		if (kept[i] == fd)
+			kept[i--] = kept[--n_kept];
+}
+
+const int *inherit_kept(size_t *n)
+{
+	*n = n_kept;
+	return kept;
 }
 
 void inherit_done(void)
@@ -114,10 +183,12 @@ static void tell(const char *what, int fd, bool with_fd)
 
 void inherit_keep(int fd)
 {
+	handover_add(fd);
 	tell("FDSTORE", fd, true);
 }
 
 void inherit_drop(int fd)
 {
+	handover_remove(fd);
 	tell("FDSTOREREMOVE", fd, false);
 }

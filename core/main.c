@@ -32,6 +32,7 @@
 #include "privileges.h"
 #include "state_dirs.h"
 #include "store.h"
+#include "successor.h"
 
 struct options {
 	const char *path; /* NULL: the system's file, or the embedded default */
@@ -39,7 +40,7 @@ struct options {
 };
 
 static struct options options;
-static ev_signal on_term, on_int, on_hup;
+static ev_signal on_term, on_int, on_hup, on_usr2;
 
 /* ---- signals ---- */
 
@@ -67,6 +68,13 @@ LOOP_CALLBACK(signal_reload, ev_signal)
 	free(errors);
 }
 
+/* As those who know nginx and HAProxy expect it. */
+LOOP_CALLBACK(signal_restart, ev_signal)
+{
+	(void)loop, (void)watcher, (void)revents;
+	successor_start(NULL);
+}
+
 static void signals_start(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -76,6 +84,8 @@ static void signals_start(void)
 	ev_signal_start(core_loop(), &on_term);
 	ev_signal_start(core_loop(), &on_int);
 	ev_signal_start(core_loop(), &on_hup);
+	ev_signal_init(&on_usr2, signal_restart, SIGUSR2);
+	ev_signal_start(core_loop(), &on_usr2);
 }
 
 /* ---- the command line ---- */
@@ -170,7 +180,7 @@ static void start_privileged(struct configuration *configuration)
 	privileges_gain_none();
 	privileges_find_user(core->user, &uid, &gid);
 	state_dirs_set(core->state_dir, core->runtime_dir, uid, gid);
-	if (state_dirs_make(&err) || state_dirs_lock(&err))
+	if (state_dirs_make(&err) || state_dirs_lock(inherit_special(INHERIT_LOCK), &err))
 		fatalx("%s", err.msg);
 	rc = aead_init(core->aead);
 	if (rc)
@@ -199,12 +209,22 @@ static int start_rest(const struct core_conf *core, struct err *err)
 	front_start();
 	front_commit();
 	/* before the plugins: a second daemon ends here, and takes nothing from the first */
-	rc = ctl_start(err);
+	rc = ctl_start(inherit_special(INHERIT_CTL), err);
 	if (rc)
 		return rc;
 	rc = plugins_start(err);
-	if (rc)
+	if (rc) {
 		ctl_stop();
+		return rc;
+	}
+	front_open();
+	rc = successor_report(err);
+	if (rc) {
+		plugins_stop();
+		ctl_stop();
+	} else {
+		ctl_own();
+	}
 	return rc;
 }
 
@@ -237,7 +257,9 @@ static int run(struct configuration *configuration)
 	notify_watchdog_start();
 	if (!daemon_is_stopping())
 		ev_run(core_loop(), 0);
-	notify_stopping();
+	if (!successor_serves())
+		notify_stopping();
+	successor_cancel();
 	notify_watchdog_stop();
 	ctl_close_socket();
 	plugins_stop();
@@ -259,6 +281,7 @@ int main(int argc, char **argv)
 	struct configuration *configuration;
 
 	inherit_init();
+	successor_init(argv);
 	json_set_alloc_funcs(malloc, free_zeroed);
 	/* A tree of many small values is freed bit by bit into ever larger chunks, and glibc would
 	 * sweep its fast bins for each: a fifth of the cost of a long list. */

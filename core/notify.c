@@ -71,6 +71,14 @@ void notify_ready(void)
 	notify("READY=1");
 }
 
+void notify_main(int pid)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "MAINPID=%d", pid);
+	notify(text);
+}
+
 void notify_reloading(void)
 {
 	char text[64];

@@ -5,6 +5,8 @@
 void notify_ready(void);
 void notify_reloading(void);
 void notify_stopping(void);
+/* That process is the service from now on. */
+void notify_main(int pid);
 /* Says that the loop turns, twice in the time that WATCHDOG_USEC gives it. */
 void notify_watchdog_start(void);
 void notify_watchdog_stop(void);

@@ -13,6 +13,7 @@
 #include "plugins.h"
 #include "store.h"
 #include "store_backup.h"
+#include "successor.h"
 
 static void run_describe(struct op_call *call, const json_t *args)
 {
@@ -126,6 +127,17 @@ static void run_reload(struct op_call *call, const json_t *args)
 	free(summary);
 	free(errors);
 }
+
+static void run_restart(struct op_call *call, const json_t *args)
+{
+	(void)args;
+	successor_start(call);
+}
+
+static const struct op_column restart_columns[] = {
+	{"pid", "process that has taken over", OP_TEXT},
+	{NULL},
+};
 
 static void run_metrics(struct op_call *call, const json_t *args)
 {
@@ -256,6 +268,13 @@ const struct op core_ops[] = {
 			"all.",
 		.scope = OP_WRITE,
 		.run = run_reload},
+	{.name = "restart",
+		.help = "Start the daemon anew without a gap: another process takes over the "
+			"sockets, and this one ends its connections bit by bit. Not where a plugin "
+			"has state that one process must have to itself, as control has.",
+		.scope = OP_WRITE,
+		.columns = restart_columns,
+		.run = run_restart},
 	{.name = "configtest",
 		.help = "Check the configuration file without taking it in.",
 		.run = run_configtest},

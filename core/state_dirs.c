@@ -22,6 +22,7 @@
 static char state_dir[PATH_MAX], runtime_dir[PATH_MAX];
 static uid_t owner = (uid_t)-1;
 static gid_t owner_group = (gid_t)-1;
+static int lock = -1;
 
 const char *core_state_dir(void)
 {
@@ -156,23 +157,59 @@ static int refuse_locked(int fd, struct err *err)
 		state_dir, *holder ? holder : "(unknown)");
 }
 
-int state_dirs_lock(struct err *err)
+static int lock_open(int *fd, struct err *err)
 {
 	char *path = state_path("lock");
-	char pid[16];
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int n;
+	int rc = 0;
 
-	if (fd < 0)
-		err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (*fd < 0)
+		rc = err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
 	free(path);
-	if (fd < 0)
-		return -EIO;
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-		return refuse_locked(fd, err);
-	n = snprintf(pid, sizeof(pid), "%d\n", getpid());
-	if (ftruncate(fd, 0) != 0 || write(fd, pid, (size_t)n) != n || state_hand_over(fd, NULL))
+	return rc;
+}
+
+static bool same_file(int a, int b)
+{
+	struct stat one, other;
+
+	return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev &&
+	       one.st_ino == other.st_ino;
+}
+
+int state_dirs_sign(struct err *err)
+{
+	char pid[16];
+	int n = snprintf(pid, sizeof(pid), "%d\n", getpid());
+
+	if (ftruncate(lock, 0) != 0 || pwrite(lock, pid, (size_t)n, 0) != n ||
+		state_hand_over(lock, NULL))
 		return err_set(
 			err, -EIO, "cannot write the lock of %s: %s", state_dir, strerror(errno));
-	return 0; /* the descriptor stays open: it is the lock */
+	return 0;
+}
+
+/* The lock is the descriptor, which stays open; who shares it has it too. */
+int state_dirs_lock(int shared, struct err *err)
+{
+	int fd, rc = lock_open(&fd, err);
+
+	if (rc)
+		return rc;
+	if (shared >= 0 && same_file(shared, fd)) {
+		close(fd);
+		lock = shared;
+		return 0;
+	}
+	if (shared >= 0)
+		close(shared);
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+		return refuse_locked(fd, err);
+	lock = fd;
+	return state_dirs_sign(err);
+}
+
+int state_dirs_lock_fd(void)
+{
+	return lock;
 }

@@ -12,5 +12,8 @@ void state_dirs_set(const char *state_dir, const char *runtime_dir, uid_t uid, g
  */
 int state_dirs_make(struct err *err);
 /* One daemon per state directory: refuses with the process that has it. Held until the end of the
- * process, however that comes. */
-int state_dirs_lock(struct err *err);
+ * process, however that comes. `shared`: the lock as the process before us has it, or -1; taken. */
+int state_dirs_lock(int shared, struct err *err);
+/* Our number goes into the lock, which we share with the process before us. */
+int state_dirs_sign(struct err *err);
+int state_dirs_lock_fd(void);

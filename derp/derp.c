@@ -249,6 +249,22 @@ static void derp_apply(const void *next)
 	place_apply(conf);
 }
 
+static void (*handed_over)(void);
+
+static void derp_drained(void *user)
+{
+	(void)user;
+	handed_over();
+}
+
+/* STUN answers to the end, from the sockets that the successor has as well. */
+static void derp_hand_over(void (*done)(void))
+{
+	handed_over = done;
+	health_rest();
+	derp_server_drain(running_conf->drain, true, derp_drained, NULL);
+}
+
 __attribute__((visibility("default"))) const struct plugin tailplane_plugin = {
 	.abi = TAILPLANE_ABI,
 	.size = sizeof(struct plugin),
@@ -265,4 +281,5 @@ __attribute__((visibility("default"))) const struct plugin tailplane_plugin = {
 	.apply = derp_apply,
 	.collect = derp_metrics_collect,
 	.status = derp_status_fill,
+	.hand_over = derp_hand_over,
 };

@@ -131,11 +131,17 @@ int health_start(struct err *err)
 	return 0;
 }
 
-void health_stop(void)
+void health_rest(void)
 {
 	ev_timer_stop(core_loop(), &health.look);
 	if (health.client)
 		relay_client_free(health.client);
+	health.client = NULL;
+}
+
+void health_stop(void)
+{
+	health_rest();
 	SSL_CTX_free(health.tls);
 	secret_zero(&health, sizeof(health));
 }

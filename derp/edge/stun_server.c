@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <tailplane/handover.h>
 #include <tailplane/io.h>
 #include <tailplane/net.h>
 
@@ -53,6 +54,7 @@ static struct {
 	uint16_t port;
 	struct net_endpoint *listen;
 	unsigned n_listen;
+	bool reads;
 } stun;
 static _Atomic bool speaking; /* written by the control loop, read by I/O loops */
 
@@ -203,7 +205,7 @@ static void ask_for_address(int fd, int family)
 
 /* The first of an address binds without SO_REUSEPORT, so that another program's socket is noticed;
  * it has the option from then on. */
-static int open_socket(const struct net_endpoint *ep, bool first)
+static int new_socket(const struct net_endpoint *ep, bool first)
 {
 	int fd = socket(ep->addr.family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int on = 1, bytes = BUFFER_BYTES;
@@ -230,11 +232,24 @@ static int open_socket(const struct net_endpoint *ep, bool first)
 	return fd;
 }
 
+/* That of the process before us, if there is one. */
+static int open_socket(const struct net_endpoint *ep, bool first)
+{
+	int fd = handover_take_udp(ep);
+
+	if (fd < 0)
+		fd = new_socket(ep, first);
+	if (fd >= 0)
+		handover_add(fd);
+	return fd;
+}
+
 static int add_socket(struct stun_loop *loop, int fd)
 {
 	struct sock *socks = realloc(loop->socks, (loop->n + 1) * sizeof(*socks));
 
 	if (!socks) {
+		handover_remove(fd);
 		close(fd);
 		return -ENOMEM;
 	}
@@ -354,8 +369,10 @@ static void free_all(void)
 	for (unsigned i = 0; i < stun.n; i++) {
 		struct stun_loop *loop = &stun.loops[i];
 
-		for (size_t j = 0; j < loop->n; j++)
+		for (size_t j = 0; j < loop->n; j++) {
+			handover_remove(loop->socks[j].fd);
 			close(loop->socks[j].fd);
+		}
 		free(loop->socks);
 		free(loop->batch);
 	}
@@ -381,7 +398,6 @@ int stun_start(const struct setting_list *addresses, struct err *err)
 		free_all();
 		return rc;
 	}
-	io_on_each(begin_here, NULL);
 	stun_ports_publish(stun.listen, stun.n_listen, false);
 	return 0;
 }
@@ -391,16 +407,21 @@ void stun_stop(void)
 	if (!stun.loops)
 		return;
 	stun_ports_publish(NULL, 0, false);
-	io_on_each(end_here, NULL);
+	if (stun.reads)
+		io_on_each(end_here, NULL);
 	free_all();
 }
 
 void stun_speak(bool speak)
 {
-	if (speak == stun_speaks())
-		return;
+	bool changes = speak != stun_speaks();
+
 	atomic_store_explicit(&speaking, speak, memory_order_relaxed);
-	stun_ports_publish(stun.listen, stun.n_listen, speak);
+	if (changes)
+		stun_ports_publish(stun.listen, stun.n_listen, speak);
+	if (!stun.reads && stun.loops)
+		io_on_each(begin_here, NULL);
+	stun.reads = stun.loops;
 }
 
 bool stun_speaks(void)

@@ -18,7 +18,8 @@
 /* An address as in settings: ":3478" is both families. 0 or -EINVAL. */
 int stun_address_check(const char *address);
 
-/* `addresses`: list of char *; needs not outlive the call. Silent until stun_speak. */
+/* `addresses`: list of char *; needs not outlive the call. Until the first stun_speak what comes
+ * waits in the sockets, which may be those of the process before us: it still answers. */
 int stun_start(const struct setting_list *addresses, struct err *err);
 void stun_stop(void);
 void stun_speak(bool speak);

@@ -110,6 +110,7 @@ struct order {
 	void (*what)(struct derp_loop *loop, const struct order *order);
 	struct public_key key;
 	uint64_t over;
+	bool late;
 	size_t len;
 	uint8_t bytes[];
 };
@@ -207,16 +208,17 @@ static void begin_drain(struct derp_loop *loop, const struct order *order)
 	if (!loop->drain_until)
 		loop->drain_until = 1;
 	loop->drain_left = true;
+	loop->drain_late = order->late;
 	ev_timer_again(loop->ev, &loop->tick);
 	drain_tick(loop, now);
 }
 
-void derp_server_drain(uint64_t over, void (*done)(void *user), void *user)
+void derp_server_drain(uint64_t over, bool successor, void (*done)(void *user), void *user)
 {
 	drain.done = done;
 	drain.user = user;
 	atomic_store_explicit(&drain.loops, server.n, memory_order_relaxed);
-	order_all(&(struct order){.what = begin_drain, .over = over});
+	order_all(&(struct order){.what = begin_drain, .over = over, .late = successor});
 }
 
 /* Clients do not act on it; it tells those who look at what happens. */
@@ -248,7 +250,7 @@ bool drain_tick(struct derp_loop *loop, uint64_t now)
 			n--;
 		}
 	}
-	if (COUNTED(loop, connections))
+	if (COUNTED(loop, connections) || (loop->drain_late && now < loop->drain_until))
 		return true;
 	loop->drain_left = false;
 	/* acq_rel: the last one sees that the others are empty */

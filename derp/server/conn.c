@@ -182,8 +182,7 @@ static void stream_free(struct io_stream *stream)
 
 struct conn *conn_new(struct derp_loop *loop, struct io_stream *stream, enum derp_via via)
 {
-	bool closing = loop->stopping || loop->drain_until;
-	struct conn *conn = closing ? NULL : calloc(1, sizeof(*conn));
+	struct conn *conn = loop_is_closing(loop) ? NULL : calloc(1, sizeof(*conn));
 
 	if (!conn || !slot_take(loop, conn)) {
 		free(conn);

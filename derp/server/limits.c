@@ -121,7 +121,7 @@ const char *limit_connection(struct derp_loop *loop, const struct net_addr *from
 	const struct derp_server_conf *conf = &loop->conf;
 	bool in_time, welcome;
 
-	if (loop->drain_until || loop->stopping)
+	if (loop_is_closing(loop))
 		return refuse(&loop->counters.refused_draining, "this relay is about to stop");
 	if ((conf->connections_max && atomic_load_explicit(&server.connections,
 					      memory_order_relaxed) >= conf->connections_max) ||

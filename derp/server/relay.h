@@ -262,6 +262,7 @@ struct derp_loop {
 
 	uint64_t drain_until; /* 0: not draining */
 	bool drain_left;      /* somebody is still to be sent away */
+	bool drain_late;      /* who was on the way is taken until then */
 	bool stopping;
 	struct counters counters;
 };
@@ -452,6 +453,11 @@ void link_closed(struct conn *conn, const char *why);
 
 /* False: nobody is left. */
 bool drain_tick(struct derp_loop *loop, uint64_t now);
+
+static inline bool loop_is_closing(const struct derp_loop *loop)
+{
+	return loop->stopping || (loop->drain_until && !(loop->drain_late && loop->drain_left));
+}
 
 /* ---- upgrade.c ---- */
 

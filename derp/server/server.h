@@ -79,9 +79,10 @@ void derp_server_clients(
 void derp_server_close_key(const struct public_key *key);
 /* Tells all clients; "": all is well again. At most 1000 bytes. */
 void derp_server_health(const char *text);
-/* Closes all connections in slices over `over` ns, each after a Restarting frame, and takes no new
- * ones; `done` (may be NULL) when none is left. */
-void derp_server_drain(uint64_t over, void (*done)(void *user), void *user);
+/* Closes all connections in slices over `over` ns, each after a Restarting frame; `done` (may be
+ * NULL) when none is left. No new ones are taken; with `successor`, another process that they come
+ * back to, those that were on their way here still are, and sent away with the others. */
+void derp_server_drain(uint64_t over, bool successor, void (*done)(void *user), void *user);
 
 /* ---- figures ---- */
 

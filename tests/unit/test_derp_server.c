@@ -618,7 +618,7 @@ static void test_all_are_sent_away(void **state)
 		expect_frame(&clients[i], DERP_HEALTH, 16);
 		assert_memory_equal(world_payload, "the disk is full", 16);
 	}
-	derp_server_drain(SECOND, set, &done);
+	derp_server_drain(SECOND, false, set, &done);
 	world_until(is_set, &done);
 	for (unsigned i = 0; i < 20; i++) {
 		assert_int_equal(next_frame(&clients[i], &len), DERP_RESTARTING);

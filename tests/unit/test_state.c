@@ -275,11 +275,11 @@ static void test_lock(void **state)
 	pid_t other;
 
 	(void)state;
-	assert_int_equal(state_dirs_lock(&err), 0);
+	assert_int_equal(state_dirs_lock(-1, &err), 0);
 	other = fork();
 	if (other == 0) {
 		snprintf(pid, sizeof(pid), " process %d:", getppid());
-		_exit(state_dirs_lock(&err) == -EBUSY && strstr(err.msg, pid) ? 0 : 1);
+		_exit(state_dirs_lock(-1, &err) == -EBUSY && strstr(err.msg, pid) ? 0 : 1);
 	}
 	assert_int_equal(waitpid(other, &status, 0), other);
 	assert_int_equal(status, 0);

@@ -5,8 +5,10 @@
 //
 //	derp_go [-pin SHA256] [-mesh KEY] [-only NAME,...] HOST:PORT
 //	derp_go [-pin SHA256] -set-up N HOST:PORT
+//	derp_go [-pin SHA256] -stay N HOST:PORT
 //
-// The second only sets up N connections, 16 at a time, for who counts what they cost the relay.
+// The second only sets up N connections, 16 at a time, for who counts what they cost the relay. The
+// third has N that stay, says "ready", and at the end of its input what became of them.
 // With -pin it is TLS and the relay is the second node of a region, as clients know it from a map;
 // without, it is the plain URL. TS_DEBUG_DERP_WS_CLIENT=1 makes the clients speak WebSocket.
 package main
@@ -17,6 +19,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"os"
@@ -43,6 +46,7 @@ var (
 	pin  = flag.String("pin", "", "SHA-256 of the relay's certificate")
 	mesh = flag.String("mesh", "", "the key of the mesh, 64 hex digits")
 	many = flag.Int("set-up", 0, "how many connections")
+	stay = flag.Int("stay", 0, "how many connections that stay")
 	only = flag.String("only", "", "names of scenarios")
 )
 
@@ -561,6 +565,63 @@ func setUpMany(w *world, n int) {
 	left.Wait()
 }
 
+// stayed is what became of connections that come back when they end; times are Unix seconds.
+type stayed struct {
+	mu       sync.Mutex
+	Up       int       // now
+	Closed   []float64 // when one ended
+	Failures []string  // of attempts to come back
+}
+
+func (s *stayed) note(up int, closed bool, failure string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Up += up
+	if closed {
+		s.Closed = append(s.Closed, float64(time.Now().UnixNano())/1e9)
+	}
+	if failure != "" {
+		s.Failures = append(s.Failures, failure)
+	}
+}
+
+func (s *stayed) hold(c *derphttp.Client) {
+	up := false
+	for {
+		m, err := c.Recv()
+		_, isInfo := m.(derp.ServerInfoMessage)
+		switch {
+		case isInfo:
+			up = true
+			s.note(1, false, "")
+		case err != nil && up:
+			up = false
+			s.note(-1, true, "")
+		case err != nil:
+			s.note(0, false, err.Error())
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}
+
+func stayMany(w *world, n int) {
+	s := &stayed{Closed: []float64{}, Failures: []string{}}
+	for range n {
+		a := &actor{w: w, key: key.NewNode()}
+		go s.hold(w.newClient(a, true))
+	}
+	for up := 0; up < n; time.Sleep(10 * time.Millisecond) {
+		s.mu.Lock()
+		up = s.Up
+		s.mu.Unlock()
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin)
+	s.mu.Lock()
+	json.NewEncoder(os.Stdout).Encode(s)
+	os.Exit(0)
+}
+
 func main() {
 	flag.Parse()
 	host, port, err := net.SplitHostPort(flag.Arg(0))
@@ -570,6 +631,9 @@ func main() {
 	if *many > 0 {
 		setUpMany(&world{host: host, port: port}, *many)
 		return
+	}
+	if *stay > 0 {
+		stayMany(&world{host: host, port: port}, *stay)
 	}
 	chosen := map[string]bool{}
 	for _, name := range strings.Split(*only, ",") {

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A restart without a gap: a new process takes over while the old one still runs."""
+
+import signal
+import socket
+
+import pytest
+
+from adopted import Adopted, become_reaper
+from daemon import OperationFailed
+from test_derp import relay, talker  # noqa: F401 (a fixture)
+from wait import wait_until
+
+become_reaper()
+
+
+def successor(daemon, start=lambda daemon: daemon.call("restart")["pid"]):
+    """`daemon` is the new process from then on; the old one."""
+    old = daemon.process
+    pid = start(daemon)
+    daemon.process = Adopted(pid)
+    return old
+
+
+def test_restart(daemon):
+    """Whoever asks is answered, by the one or the other; the lock and the control socket are the new one's."""
+    daemon.start()
+    for _ in range(3):
+        before = daemon.call("status")["pid"]
+        old = successor(daemon)
+        after = daemon.call("status")["pid"]
+        assert before == old.pid and after == daemon.process.pid != before
+        assert old.wait(20) == 0
+        assert daemon.call("status")["pid"] == after and daemon.socket.exists()
+        assert (daemon.state / "lock").read_text() == f"{after}\n"
+    assert f"in use by process {after}" in daemon.fails()
+
+
+def test_signal(daemon):
+    daemon.start()
+
+    def by_signal(daemon):
+        daemon.kill(signal.SIGUSR2)
+        wait_until(lambda: daemon.call("status")["pid"] != daemon.process.pid, "another process answers")
+        return daemon.call("status")["pid"]
+
+    assert successor(daemon, by_signal).wait(20) == 0
+
+
+def test_one_that_cannot_start(daemon):
+    """Nothing has happened."""
+    daemon.start()
+    good = daemon.conf.read_text()
+    daemon.conf.write_text("nonsense")
+    with pytest.raises(OperationFailed, match="could not start"):
+        daemon.call("restart")
+    assert daemon.socket.exists() and daemon.call("status")["pid"] == daemon.process.pid
+    assert (daemon.state / "lock").read_text() == f"{daemon.process.pid}\n"
+    daemon.conf.write_text(good)
+    daemon.call("reload")
+    assert successor(daemon).wait(20) == 0
+
+
+def test_plugin_that_is_one(daemon):
+    daemon.configure("base")
+    daemon.start()
+    with pytest.raises(OperationFailed, match="plugin base cannot be in two processes"):
+        daemon.call("restart")
+    assert daemon.states() == {"base": "up"}
+
+
+def test_service_manager(daemon):
+    """Learns whose the service is, and that by the one that had it; is not told that it stops; the watchdog is fed
+    by the new process."""
+    path = daemon.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(10)
+        manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        daemon.env.update(NOTIFY_SOCKET=str(path), WATCHDOG_USEC="400000")
+        daemon.start(args_before=["sh", "-c", 'WATCHDOG_PID=$$ exec "$0" "$@"'])
+
+        def told():
+            text, ancillary, _, _ = manager.recvmsg(256, socket.CMSG_SPACE(12))
+            return text.decode(), int.from_bytes(ancillary[0][2][:4], "little")
+
+        old = successor(daemon)
+        assert old.wait(20) == 0
+        seen = []
+        while seen.count(("WATCHDOG=1", daemon.process.pid)) < 2:
+            seen.append(told())
+        assert (f"MAINPID={daemon.process.pid}", old.pid) in seen
+        assert not [text for text, _ in seen if text == "STOPPING=1"]
+
+
+def test_relay(relay):
+    """Clients are sent away over the time that is set, and come back; who comes meanwhile is served."""
+    relay.begin(drain="2s")
+    wait_until(lambda: relay.call("derp status")["works"] == "yes", "it works")
+    with talker(relay) as a, talker(relay) as b:
+        for one in (a, b):
+            one.wait("up")
+        since = [len(one.events) for one in (a, b)]
+        old = successor(relay)
+        with talker(relay) as new:
+            new.wait("up")
+            assert old.poll() is None, "the old one is still sending away"
+            for one, at in zip((a, b), since):
+                one.wait("restarting", at)
+                one.wait("up", at + 1)
+            assert old.wait(20) == 0
+            new.send(a.key, "hello")
+            a.wait_packet(new.key, "hello")
+            assert not new.seen("down")

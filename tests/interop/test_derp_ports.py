@@ -6,17 +6,19 @@ Tailscale's own STUN client (cmd/stunc).
     192.0.2.2, 2001:db8::2          192.0.2.1, 2001:db8::1
 """
 
+import json
 import re
 
 import pytest
 
 from daemon import BUILD, Tailplaned
-from tailscale import program
+from tailscale import Client, private_etc, program
 from traffic import wait_ping
 from wait import wait_until
 
 GATEWAY, GATEWAY6, CLIENT, CLIENT6 = "192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2"
-TLS_PORT = 8443
+TLS_PORT, HTTP_PORT = 8443, 8080
+URL = f"http://{GATEWAY}:{HTTP_PORT}"
 
 
 class World:
@@ -40,9 +42,11 @@ class World:
     def config(self, plugins=("dataplane", "derp"), mtu=1500, **derp):
         port = {"name": "wan", "device": self.device, "mirror": "wan", "mtu": mtu,
                 "addresses": [f"{GATEWAY}/24", f"{GATEWAY6}/64"]}
-        groups = {"dataplane": {"workers": 1, "hugepages": False, "ports": [port]},
+        groups = {"dataplane": {"workers": 2, "hugepages": False, "ports": [port]},
+                  "control": {"server_url": URL, "first_key": False, "dns": {"base_domain": "tail.test"}},
                   "derp": {"tls_listen_addr": [f":{TLS_PORT}"], **derp}}
-        return {"plugins": list(plugins), **{name: groups[name] for name in plugins}}
+        return {"plugins": list(plugins), "core": {"http": {"listen_addr": [f":{HTTP_PORT}"]}} if "control" in plugins else {},
+                **{name: groups[name] for name in plugins}}
 
     def status(self):
         return self.daemon.call("derp status")
@@ -152,3 +156,17 @@ def test_the_plugin_comes_and_goes(net):
     assert world.ask(GATEWAY, timeout="300ms") is None
     assert world.graph()["local_udp"] >= 1
     wait_ping(world.client, GATEWAY)
+
+
+def test_netcheck(net):
+    """tailscaled itself, of a control server on the gateway: TLS through the mirror, STUN from the worker."""
+    world = World(net, plugins=["dataplane", "control", "derp"])
+    world.daemon.cli("users", "create", "alice")
+    private_etc(world.client)
+    client = Client(world.client)
+    client.up(URL, world.daemon.cli("preauthkeys", "create", "-u", "alice").stdout.strip())
+    report = json.loads(client.run("netcheck", "--format=json").stdout)
+    assert report["UDP"] and report["PreferredDERP"] == 999 and report["RegionLatency"]["999"] > 0
+    assert report["GlobalV4"].startswith(f"{CLIENT}:")
+    status = world.status()
+    assert status["stun_answers"] == status["stun_port_answers"] > 0

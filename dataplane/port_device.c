@@ -257,6 +257,13 @@ bool tap_is_gone(int fd)
 	return fd >= 0 && ioctl(fd, TUNGETIFF, &ifr) < 0 && errno == EBADFD;
 }
 
+bool tap_is_elsewhere(int fd)
+{
+	struct ifreq ifr;
+
+	return fd >= 0 && ioctl(fd, TUNGETIFF, &ifr) == 0 && if_nametoindex(ifr.ifr_name) == 0;
+}
+
 const char *kernel_interface_fault(const struct kernel_interface *k, bool *gone)
 {
 	struct ifreq ifr = {0};

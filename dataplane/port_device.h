@@ -61,3 +61,5 @@ const char *kernel_interface_fault(const struct kernel_interface *k, bool *gone)
 void memif_socket_clear(const char *device);
 /* Whether somebody has deleted the interface that a TUN or TAP descriptor belongs to. */
 bool tap_is_gone(int fd);
+/* Whether it lies in another network namespace, where we cannot ask for its state. */
+bool tap_is_elsewhere(int fd);

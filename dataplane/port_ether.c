@@ -150,6 +150,15 @@ static const char *interface_fault(const struct ether_port *e, bool *gone)
 	return *gone ? INTERFACE_GONE : NULL;
 }
 
+/* The driver of a TAP asks by its name and in this namespace: of one that was given to another it
+ * would say that it is down. */
+static bool has_link(const struct ether_port *e, struct rte_eth_link *link)
+{
+	return rte_eth_link_get_nowait(e->dev, link) != 0 ||
+	       link->link_status != RTE_ETH_LINK_DOWN ||
+	       (device_kind(e->device) == DEVICE_TAP && tap_is_elsewhere(e->port->queues[0].fd));
+}
+
 static void link_look(struct ether_port *e)
 {
 	bool gone = false, removed = atomic_exchange(&e->removed, false);
@@ -159,8 +168,7 @@ static void link_look(struct ether_port *e)
 
 	if (atomic_load_explicit(&e->port->gone, memory_order_relaxed))
 		return;
-	if (!removed && !gone && rte_eth_link_get_nowait(e->dev, &link) == 0 && !fault &&
-		link.link_status == RTE_ETH_LINK_DOWN)
+	if (!removed && !gone && !has_link(e, &link) && !fault)
 		fault = "no link";
 	up = !fault;
 	e->link_speed = link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed;

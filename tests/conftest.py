@@ -6,6 +6,7 @@ from machine import Network, need_namespaces
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "first: runs before the others (it starts something that takes long)")
+    config.addinivalue_line("markers", "short: a minute and a half of the interop suite: each flow of a tailnet once")
     config.addinivalue_line("markers", "last: runs after the others (it looks at what was started first)")
 
 

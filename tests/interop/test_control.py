@@ -21,8 +21,10 @@ def tailnet(net):
     return Tailnet(net)
 
 
-@pytest.mark.parametrize("versions", [(CURRENT, CURRENT), (CURRENT, OLDER), (CURRENT, OLDEST)],
-                         ids=["current", "older", "oldest"])
+@pytest.mark.parametrize("versions", [
+    pytest.param((CURRENT, CURRENT), id="current", marks=pytest.mark.short),
+    pytest.param((CURRENT, OLDER), id="older", marks=pytest.mark.short),
+    pytest.param((CURRENT, OLDEST), id="oldest")])
 def test_two_nodes(tailnet, versions):
     """Each sees and reaches the other by address and by name; what they say of it agrees with the server."""
     a, b = (tailnet.joined(name, version=version) for name, version in zip("ab", versions))
@@ -39,6 +41,7 @@ def test_two_nodes(tailnet, versions):
     assert "direct" in a.run("ping", "--until-direct", "-c", "20", b.ip4).stdout or a.peers()["b"]["CurAddr"]
 
 
+@pytest.mark.short
 def test_wrong_keys(tailnet):
     # A machine each: a client goes on trying the key that was refused, and a second `up` may be told of that one.
     done = tailnet.client("c").up(URL, "hskey-auth-" + "0" * 12 + "-" + "0" * 64, check=False)
@@ -49,6 +52,7 @@ def test_wrong_keys(tailnet):
     assert tailnet.nodes() == ["a"]
 
 
+@pytest.mark.short
 def test_web_login(tailnet):
     """The page says what to type; the command lets the machine in while its client waits."""
     client = tailnet.client("a")
@@ -68,6 +72,7 @@ def test_web_login(tailnet):
     assert not tailnet.ask("auth", "list") and tailnet.nodes() == ["a"]
 
 
+@pytest.mark.short
 def test_rename_and_delete(tailnet):
     a, b = tailnet.joined("a"), tailnet.joined("b")
     a.wait_peer("b", Online=True)
@@ -81,6 +86,7 @@ def test_rename_and_delete(tailnet):
     assert tailnet.nodes() == ["b"]
 
 
+@pytest.mark.short
 def test_expiry_and_return(tailnet):
     a, b = tailnet.joined("a"), tailnet.joined("b")
     b.wait_peer("a", Online=True)
@@ -95,6 +101,7 @@ def test_expiry_and_return(tailnet):
     assert a.addresses() == before and tailnet.nodes() == ["a", "b"]
 
 
+@pytest.mark.short
 def test_logout_and_return(tailnet):
     a = tailnet.joined("a")
     before = a.addresses()
@@ -105,6 +112,7 @@ def test_logout_and_return(tailnet):
     assert a.addresses() == before and len(tailnet.nodes()) == 1
 
 
+@pytest.mark.short
 def test_tags(tailnet):
     a = tailnet.joined("a", key=tailnet.key("--tags", "tag:server", user=None))
     b = tailnet.joined("b")
@@ -116,6 +124,7 @@ def test_tags(tailnet):
     assert tailnet.node("b")["user"] is None
 
 
+@pytest.mark.short
 def test_ephemeral(net):
     tailnet = Tailnet(net, node={"ephemeral": {"inactivity_timeout": "3s"}})
     a = tailnet.joined("a", key=tailnet.key("--ephemeral"))
@@ -126,6 +135,7 @@ def test_ephemeral(net):
     b.wait_no_peer("a")
 
 
+@pytest.mark.short
 def test_offline_and_back(tailnet):
     a, b = tailnet.joined("a"), tailnet.joined("b")
     b.wait_peer("a", Online=True)
@@ -186,6 +196,7 @@ def test_full_disk(net):
     assert tailnet.nodes() == ["a", "b", "c"]
 
 
+@pytest.mark.short
 def test_relayed(tailnet):
     """With UDP blocked everything goes through the relay of the map."""
     a, b = tailnet.client("a"), tailnet.client("b")
@@ -200,6 +211,7 @@ def test_relayed(tailnet):
     transfer(a.machine, b.machine, b.ip4, megabytes=4)
 
 
+@pytest.mark.short
 def test_subnet_router(tailnet):
     router = tailnet.client("router")
     inner = tailnet.internet.net.machine("inner")
@@ -228,6 +240,7 @@ def test_subnet_router(tailnet):
     b.wait_peer("router", PrimaryRoutes=None)
 
 
+@pytest.mark.short
 def test_exit_node(tailnet):
     """The offer needs approval; then everything of the client goes out through the node. What it goes to
     lies behind a hop: exit nodes refuse what is directly connected to them."""
@@ -246,6 +259,7 @@ def test_exit_node(tailnet):
     wait_ping(b.machine, "203.0.113.2", timeout=30)
 
 
+@pytest.mark.short
 def test_failover(tailnet):
     """Two routers of one subnet: when the one that serves dies, the other takes over within 3 s, and within 10 s
     when it falls silent; what the machine kept server and heir waiting comes on top."""
@@ -292,6 +306,7 @@ def test_failover(tailnet):
         routers["r2"].program.signal(signal.SIGCONT)
 
 
+@pytest.mark.short
 def test_taildrop(tailnet):
     a, b = tailnet.joined("a"), tailnet.joined("b")
     a.wait_peer("b", Online=True)
@@ -335,6 +350,7 @@ def test_what_is_not_there(tailnet):
     assert report["PreferredDERP"] == 900 and report["UDP"] and not report["CaptivePortal"]
 
 
+@pytest.mark.short
 def test_approval(net):
     tailnet = Tailnet(net, node={"approval": True})
     a, b = tailnet.client("a"), tailnet.client("b")

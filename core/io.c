@@ -22,7 +22,10 @@
 #include <tailplane/log.h>
 #include <tailplane/loop.h>
 
-#define MESSAGES_A_TURN 256 /* then others have their turn */
+/* So many, or so long, looked at every few; then others have their turn. */
+#define MESSAGES_A_TURN 256
+#define MESSAGES_NS (5 * 1000000ull)
+#define MESSAGES_A_LOOK 16
 
 struct io_loop {
 	struct ev_loop *ev;
@@ -111,11 +114,12 @@ static void collect_posted(struct io_loop *loop)
 
 static void run_messages(struct io_loop *loop)
 {
+	uint64_t until = core_now() + MESSAGES_NS;
 	unsigned n = 0;
 
 	if (!loop->ready)
 		collect_posted(loop);
-	while (loop->ready && n < MESSAGES_A_TURN) {
+	while (loop->ready && n < MESSAGES_A_TURN && (n % MESSAGES_A_LOOK || core_now() < until)) {
 		struct io_message *message = loop->ready;
 
 		loop->ready = message->next;

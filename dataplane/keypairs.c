@@ -4,7 +4,8 @@
  * table, so that a worker finds a key pair with one load and one compare. Indices are taken and
  * given back on any thread (a job needs one for its message); key pairs are the control loop's.
  *
- * Key pairs lie in chunks of secret memory: one mapping each would be too many for the kernel.
+ * Key pairs lie in chunks of secret memory: one mapping each would be too many for the kernel. A
+ * chunk begins with all its send keys, side by side.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +18,13 @@
 #define INDEX_TRIES 1024
 
 struct chunk {
-	struct keypair *pairs;
+	struct send_key *sends; /* n of them, then n key pairs */
 	size_t n;
 	struct chunk *next;
 };
 
 static struct chunk *chunks;
-static struct keypair **spare; /* stack of unused key pairs */
+static struct keypair **spare; /* stack of unused key pairs: all zero but for `send` */
 static size_t n_spare, spare_size;
 
 uint32_t peer_random(void)
@@ -84,6 +85,23 @@ static bool spare_push(struct keypair *kp)
 	return true;
 }
 
+static size_t chunk_size(size_t n)
+{
+	return n * (sizeof(struct send_key) + sizeof(struct keypair));
+}
+
+static bool chunk_cut(struct chunk *chunk)
+{
+	struct keypair *pairs = (struct keypair *)(chunk->sends + chunk->n);
+
+	for (size_t i = chunk->n; i-- > 0;) {
+		pairs[i].send = &chunk->sends[i];
+		if (!spare_push(&pairs[i]))
+			return false;
+	}
+	return true;
+}
+
 /* Each chunk is twice as large as the one before, so that many peers lie on large pages. */
 static bool chunk_add(void)
 {
@@ -92,17 +110,14 @@ static bool chunk_add(void)
 	if (!chunk)
 		return false;
 	chunk->n = chunks ? RTE_MIN(chunks->n * 2, (size_t)CHUNK_KEYPAIRS_MAX) : CHUNK_KEYPAIRS_MIN;
-	chunk->pairs = secret_alloc(chunk->n * sizeof(struct keypair));
-	if (!chunk->pairs) {
+	chunk->sends = secret_alloc(chunk_size(chunk->n));
+	if (!chunk->sends) {
 		free(chunk);
 		return false;
 	}
 	chunk->next = chunks;
 	chunks = chunk;
-	for (size_t i = chunk->n; i-- > 0;)
-		if (!spare_push(&chunk->pairs[i]))
-			return false;
-	return true;
+	return chunk_cut(chunk);
 }
 
 struct keypair *keypair_new(const struct peer *p, const struct noise_keys *keys)
@@ -112,13 +127,13 @@ struct keypair *keypair_new(const struct peer *p, const struct noise_keys *keys)
 	if (!n_spare && !chunk_add() && !n_spare)
 		return NULL;
 	kp = spare[--n_spare];
-	memset(kp, 0, sizeof(*kp));
-	kp->send = keys->send;
+	*kp->send = (struct send_key){.key = keys->send,
+		.remote_index = keys->remote_index,
+		.tunnel = (uint16_t)p->tunnel->index};
 	kp->receive = keys->receive;
 	kp->peer = p->index;
-	kp->tunnel = kp->seal_tunnel = (uint16_t)p->tunnel->index;
+	kp->tunnel = (uint16_t)p->tunnel->index;
 	kp->local_index = keys->local_index;
-	kp->remote_index = keys->remote_index;
 	kp->initiator = keys->initiator;
 	keypair_born(kp, core_now());
 	atomic_init(&kp->owner, OWNER_NONE);
@@ -135,8 +150,11 @@ void keypair_publish(struct keypair *kp)
 static void keypair_release(void *object)
 {
 	struct keypair *kp = object;
+	struct send_key *send = kp->send;
 
+	secret_zero(send, sizeof(*send));
 	secret_zero(kp, sizeof(*kp));
+	kp->send = send;
 	if (!spare_push(kp))
 		log_warnx("out of memory: a key pair's place is lost until restart");
 }
@@ -157,7 +175,7 @@ void keypairs_fini(void)
 		struct chunk *chunk = chunks;
 
 		chunks = chunk->next;
-		secret_free(chunk->pairs, chunk->n * sizeof(struct keypair));
+		secret_free(chunk->sends, chunk_size(chunk->n));
 		free(chunk);
 	}
 	free(spare);

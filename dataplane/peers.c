@@ -171,7 +171,8 @@ void peer_stage(struct peer *p, struct rte_mbuf *m)
 static void current_publish(struct peer *p)
 {
 	/* pairs with the acquire load in keypair_current of wg_output */
-	atomic_store_explicit(&peers.slots[p->index].current, p->current, memory_order_release);
+	atomic_store_explicit(&peers.slots[p->index].current, p->current ? p->current->send : NULL,
+		memory_order_release);
 }
 
 static void session_rotate(struct peer *p, struct keypair *kp)

@@ -41,7 +41,7 @@ uint64_t transport_seal(const struct transport *t)
 	struct aead_item items[NODE_BURST_MAX];
 
 	for (unsigned k = 0; k < t->n; k++)
-		item_fill(&items[k], &t->keypairs[k]->send, t->messages[k],
+		item_fill(&items[k], &t->sends[k]->key, t->messages[k],
 			t->lens[k] - (uint32_t)(sizeof(struct message_data) + AEAD_TAG_LEN));
 	aead_seal(items, t->n);
 	return UINT64_MAX;

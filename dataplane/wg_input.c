@@ -172,7 +172,7 @@ static void authentic(struct worker *w, struct keypair *kp, struct packet *p, bo
 	if (!kp->initiator)
 		keypair_confirmed(w, kp);
 	else if (keypair_age(kp, w->now) > REKEY_ON_RECEIVE &&
-		 !atomic_exchange_explicit(&kp->rekey_asked, true, memory_order_relaxed))
+		 !atomic_exchange_explicit(&kp->send->rekey_asked, true, memory_order_relaxed))
 		event_once(w, slot, PEER_WANTED, EVENT_WANT_HANDSHAKE, kp, NULL);
 	if (!path_known(slot, &p->path))
 		event_once(w, slot, PEER_ROAMED, EVENT_ROAMED, kp, &p->path);

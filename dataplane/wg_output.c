@@ -41,15 +41,15 @@ static const struct drop_reason wg_output_drops[] = {
 
 /* What a burst needs of its peers, read while there is other work to do. */
 struct target {
-	struct keypair *keypair;
+	struct send_key *key;
 	struct peer_path *path;
 };
 
 /* A margin of more than what all workers can take at once: the counter never passes it. */
-static bool keypair_usable(const struct worker *w, const struct keypair *kp)
+static bool key_usable(const struct worker *w, const struct send_key *key)
 {
-	return kp && w->now < kp->expires &&
-	       atomic_load_explicit(&kp->send_counter, memory_order_relaxed) <
+	return key && w->now < key->expires &&
+	       atomic_load_explicit(&key->counter, memory_order_relaxed) <
 		       REJECT_AFTER_MESSAGES - WORKER_MAX * NODE_BURST_MAX;
 }
 
@@ -66,12 +66,12 @@ static void ask_handshake(struct worker *w, struct peer_slot *slot, uint32_t pee
 }
 
 static void rekey_when_due(
-	struct worker *w, struct peer_slot *slot, uint32_t peer, struct keypair *kp)
+	struct worker *w, struct peer_slot *slot, uint32_t peer, struct send_key *key)
 {
-	uint64_t counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
+	uint64_t counter = atomic_load_explicit(&key->counter, memory_order_relaxed);
 
-	if ((w->now >= kp->rekey_at || counter >= REKEY_AFTER_MESSAGES) &&
-		!atomic_exchange_explicit(&kp->rekey_asked, true, memory_order_relaxed))
+	if ((w->now >= key->rekey_at || counter >= REKEY_AFTER_MESSAGES) &&
+		!atomic_exchange_explicit(&key->rekey_asked, true, memory_order_relaxed))
 		ask_handshake(w, slot, peer);
 }
 
@@ -146,7 +146,7 @@ static uint32_t path_hop(const struct worker *w, struct peer_path *path)
 /* What the packets of a run share: they go to one peer. */
 struct run {
 	const struct dp_tunnel *tunnel;
-	struct keypair *keypair;
+	struct send_key *key;
 	const struct packet_path *path;
 	uint64_t counter;  /* of the next packet */
 	uint32_t next_hop; /* FIB_NONE: not known */
@@ -155,24 +155,24 @@ struct run {
 };
 
 /* The first of n counters. Nobody but workers takes any: one that is alone saves the locked add. */
-static uint64_t counter_take(const struct worker *w, struct keypair *kp, uint64_t n)
+static uint64_t counter_take(const struct worker *w, struct send_key *key, uint64_t n)
 {
 	uint64_t counter;
 
 	if (!w->alone)
-		return atomic_fetch_add_explicit(&kp->send_counter, n, memory_order_relaxed);
-	counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
-	atomic_store_explicit(&kp->send_counter, counter + n, memory_order_relaxed);
+		return atomic_fetch_add_explicit(&key->counter, n, memory_order_relaxed);
+	counter = atomic_load_explicit(&key->counter, memory_order_relaxed);
+	atomic_store_explicit(&key->counter, counter + n, memory_order_relaxed);
 	return counter;
 }
 
 /* False: packets to this peer cannot leave, and `verdict` says why. */
 static bool run_begin(struct worker *w, const struct target *target, struct run *run)
 {
-	const struct dp_tunnel *t = tunnel_get(w->table, target->keypair->seal_tunnel);
+	const struct dp_tunnel *t = tunnel_get(w->table, target->key->tunnel);
 
 	run->tunnel = t;
-	run->keypair = target->keypair;
+	run->key = target->key;
 	run->verdict = VERDICT_DROP(t ? DROP_NO_ENDPOINT : DROP_NO_PEER);
 	if (!t || !target->path)
 		return false;
@@ -205,10 +205,10 @@ static void message_fill(struct transport *t, struct rte_mbuf *m, const struct r
 	struct message_data *message = rte_pktmbuf_mtod(m, struct message_data *);
 
 	message->type = le32_make(MESSAGE_DATA);
-	message->receiver_index = le32_make(run->keypair->remote_index);
+	message->receiver_index = le32_make(run->key->remote_index);
 	message->counter = le64_make(run->counter);
 	t->messages[t->n] = (uint8_t *)message;
-	t->keypairs[t->n] = run->keypair;
+	t->sends[t->n] = run->key;
 	t->lens[t->n++] = m->data_len;
 }
 
@@ -246,7 +246,7 @@ static void run_admit(struct worker *w, struct transport *t, const struct target
 	bool data = false;
 	struct run run;
 
-	if (!keypair_usable(w, target->keypair)) {
+	if (!key_usable(w, target->key)) {
 		for (uint16_t i = 0; i < n; i++)
 			verdicts[i] = stage(w, pkts[i]);
 		return;
@@ -256,14 +256,14 @@ static void run_admit(struct worker *w, struct transport *t, const struct target
 			verdicts[i] = run.verdict;
 		return;
 	}
-	run.counter = counter_take(w, run.keypair, n);
+	run.counter = counter_take(w, run.key, n);
 	bytes = run_prepare(t, &run, pkts, verdicts, n, &data);
 	if (t->n == before)
 		return;
 	traffic->tx_packets += t->n - before;
 	traffic->tx_bytes += bytes;
 	sent(w, slot, peer, data);
-	rekey_when_due(w, slot, peer, run.keypair);
+	rekey_when_due(w, slot, peer, run.key);
 }
 
 /* Asks for what the peers' slots lead to: a burst to many peers waits for it once. */
@@ -273,9 +273,9 @@ static void targets_find(struct rte_mbuf **pkts, struct target *targets, uint16_
 		const struct peer_slot *slot = &peers.slots[packet_of(pkts[i])->peer];
 
 		/* pair with the release stores in control's publications */
-		targets[i].keypair = atomic_load_explicit(&slot->current, memory_order_acquire);
+		targets[i].key = atomic_load_explicit(&slot->current, memory_order_acquire);
 		targets[i].path = atomic_load_explicit(&slot->path, memory_order_acquire);
-		rte_prefetch0(targets[i].keypair);
+		rte_prefetch0(targets[i].key);
 		rte_prefetch0(targets[i].path);
 	}
 }

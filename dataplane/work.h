@@ -24,6 +24,7 @@
 #define WORK_BUSY 8   /* from more on nothing is received: packets wait where there is room */
 
 struct keypair;
+struct send_key;
 
 static_assert(NODE_BURST_MAX <= 64, "a burst's packets are the bits of a word");
 
@@ -31,7 +32,10 @@ static_assert(NODE_BURST_MAX <= 64, "a burst's packets are the bits of a word");
  * cache. */
 struct transport {
 	uint8_t *messages[NODE_BURST_MAX]; /* struct message_data, its header whole */
-	struct keypair *keypairs[NODE_BURST_MAX];
+	union {
+		struct keypair *keypairs[NODE_BURST_MAX];     /* to open */
+		const struct send_key *sends[NODE_BURST_MAX]; /* to seal */
+	};
 	uint16_t lens[NODE_BURST_MAX]; /* with header and tag */
 	uint16_t n;
 };

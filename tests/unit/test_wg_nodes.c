@@ -119,7 +119,7 @@ static int setup(void **state)
 	w.path = (struct peer_path){
 		.path = {.family = AF_INET, .remote_port = 1, .remote = {192, 0, 2, 1}}};
 	for (unsigned i = 0; i < 2; i++) {
-		atomic_store(&peers.slots[i].current, w.keypairs[i]);
+		atomic_store(&peers.slots[i].current, w.keypairs[i]->send);
 		atomic_store(&peers.slots[i].path, &w.path);
 	}
 	w.graph = (struct plain_graph){.nodes = nodes, .worker = &w.workers[0]};
@@ -410,11 +410,11 @@ static void test_nonce_exhaustion(void **state)
 	void *punted = NULL;
 
 	(void)state;
-	atomic_store(&w.keypairs[FAR]->send_counter, REJECT_AFTER_MESSAGES - 1);
+	atomic_store(&w.keypairs[FAR]->send->counter, REJECT_AFTER_MESSAGES - 1);
 	assert_null(seal(m));
 	assert_int_equal(rte_ring_dequeue(w.workers[0].punts[PUNT_STAGED], &punted), 0);
 	rte_pktmbuf_free(punted);
-	assert_int_equal(atomic_load(&w.keypairs[FAR]->send_counter), REJECT_AFTER_MESSAGES - 1);
+	assert_int_equal(atomic_load(&w.keypairs[FAR]->send->counter), REJECT_AFTER_MESSAGES - 1);
 }
 
 /* Published while a round runs whose clock was read before: the key is new, not ages old. */

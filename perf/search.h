@@ -17,10 +17,19 @@
 
 enum search_goal { GOAL_NDR, GOAL_PDR, N_GOALS };
 
+enum search_percentile { P50, P99, P999, P9999, P100, N_PERCENTILES };
+
+/* Of latencies, us. Each trial has its own; `median` is of these, `all` of all trials' packets
+ * together, so that one bad trial decides the latter. */
+struct search_percentiles {
+	double median[N_PERCENTILES], all[N_PERCENTILES];
+};
+
 struct search_latency {
 	double share; /* of the lossless rate; 0: idle, that is IDLE_PPS */
 	double pps;
-	double p50_us, p99_us, p999_us, p9999_us, max_us;
+	struct search_percentiles seen;
+	struct search_percentiles ideal; /* of an ideal worker (traffic.h), in between */
 	uint64_t packets;
 	unsigned disturbed; /* trials in which another thread took a worker's core, left out */
 };
@@ -33,7 +42,8 @@ struct search {
 	double best_pps; /* of any trial */
 	double rate_pps[N_GOALS];
 	struct search_latency at[SEARCH_LOADS];
-	double overload_offered_pps, overload_share; /* delivered, of best_pps */
+	/* delivered, of what is when there is always one packet more; trial by trial in turns */
+	double overload_offered_pps, overload_share;
 	uint64_t reordered;
 };
 

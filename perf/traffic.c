@@ -444,6 +444,37 @@ static void watch(struct worker *w, struct generator *g, uint64_t wanted)
 	atomic_store_explicit(&t.finished[w->id], wanted, memory_order_release);
 }
 
+#define GAP_US 1 /* no round of ideal_run takes so long by itself */
+
+/* The packets that came due by `now`, each served after the one before; returns when the last is.
+ */
+static double ideal_serve(struct generator *g, uint64_t now, double served)
+{
+	double due = (double)(now - g->started) * t.run.rate;
+
+	for (; g->due_exact + 1 <= due; g->due_exact += 1, g->stats.offered++) {
+		served = RTE_MAX(served, (double)(now - g->started)) + t.run.ideal;
+		g->stats.latencies[bucket_of(
+			(uint64_t)(served - (g->due_exact + 1) / t.run.rate))]++;
+	}
+	return served;
+}
+
+/* All of a run of an ideal worker, in one go: it stands still when this loop does. */
+static void ideal_run(struct generator *g)
+{
+	uint64_t now, before = g->started, gap = rte_get_tsc_hz() / 1000000 * GAP_US;
+	double served = 0; /* ticks since the start: all that came so far has left */
+
+	for (; (now = rte_rdtsc()) - g->started < t.run.ticks; before = now) {
+		if (now - before > gap && served > (double)(before - g->started))
+			served += (double)(now - before);
+		served = ideal_serve(g, now, served);
+	}
+	g->stats.sunk = g->stats.offered;
+	g->last_sunk = now;
+}
+
 static uint16_t traffic_rx(
 	struct worker *w, struct port_queue *q, struct rte_mbuf **pkts, uint16_t max)
 {
@@ -471,6 +502,10 @@ static uint16_t traffic_rx(
 	if (!g->offering) {
 		g->offering = all_begun(wanted);
 		now = g->started = g->last_sunk = rte_rdtsc();
+		if (g->offering && t.run.ideal > 0) {
+			ideal_run(g);
+			now = rte_rdtsc();
+		}
 	}
 	if (!g->offering)
 		return 0;

@@ -14,6 +14,11 @@
  * counters of the generator's own, so that every one is authentic and new and the data plane's own
  * keys and replay windows are touched by the data plane alone. The time that this takes is kept
  * apart (`prepare`), and no packet is under way meanwhile.
+ *
+ * A run of an ideal worker is the measure of the machine: there are no packets, the worker looks at
+ * the clock and at nothing else, and works out when packets would have left. What they are late is
+ * what interrupts, the kernel and the host of a virtual machine took from the core, and the time
+ * that it then takes to catch up.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -59,6 +64,7 @@ struct traffic_run {
 	double rate;      /* packets per tick and generator; 0: always one more */
 	uint64_t ticks;   /* without `prepare` */
 	bool latencies;   /* fill the histogram */
+	double ideal; /* ticks a packet; not 0: no packets, but an ideal worker as fast as that */
 	const struct traffic_arrivals *arrivals; /* NULL: none; lasts until the run is done */
 };
 

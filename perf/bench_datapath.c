@@ -7,10 +7,11 @@
  *   open:  rx classify wg_input route neighbour tx
  *
  * A cell (workers, peers, way, size) is measured in short windows, once per round, so that a
- * machine that slows down slows all cells. The tables always hold the largest number of peers; a
- * cell addresses some of them. A figure is the median of the windows in which no other thread took
- * a worker's core. Rates count everything that a worker did, the ports in memory included, but not
- * the preparation of sealed packets. Gbit/s counts the inner packets alone.
+ * machine that slows down slows all cells; those that differ in their peers alone are next to each
+ * other, and every other round goes backwards. The tables always hold the largest number of peers;
+ * a cell addresses some of them. A figure is the median of the windows in which no other thread
+ * took a worker's core. Rates count everything that a worker did, the ports in memory included, but
+ * not the preparation of sealed packets. Gbit/s counts the inner packets alone.
  *
  * Cycles are ticks of the TSC, as `tailplane graph` counts them; the clock that the cores really
  * run at is measured and printed beside.
@@ -60,10 +61,11 @@ struct cell {
 	unsigned workers, peers, size;
 	unsigned flows; /* workers that packets come to; the others may help */
 	enum traffic_way way;
-	struct window windows[ROUNDS_MAX];
+	struct window windows[ROUNDS_MAX]; /* sorted in the end */
+	double round_pps[ROUNDS_MAX];      /* by round; 0: disturbed */
 	unsigned n;
 	uint64_t offered, lost, reordered;
-	struct cell *next;
+	struct cell *next, *before;
 };
 
 static const char *const way_names[] = {"seal", "open"};
@@ -74,7 +76,7 @@ static unsigned rounds = 7, window_ms = 5, ring = 1024;
 static unsigned handshakes; /* a second; 0: do not measure with them */
 static bool as_json, with_nodes, searching;
 static double ticks_per_s, clock_hz;
-static struct cell *cells, **cells_tail = &cells;
+static struct cell *cells, *cells_last, **cells_tail = &cells;
 static json_t *other_results; /* of searches and of interference */
 
 /* An outer flow comes to one queue; inner flows are enough for all. */
@@ -181,6 +183,7 @@ static void cell_round(struct cell *cell)
 		if (cell->windows[cell->n].clean)
 			break;
 	}
+	cell->round_pps[cell->n] = cell->windows[cell->n].clean ? cell->windows[cell->n].pps : 0;
 	cell->n++;
 }
 
@@ -224,7 +227,8 @@ static struct cell *cell_new(
 	cell->flows = flows_of(n_workers, peers, way);
 	cell->way = way;
 	cell->size = size;
-	*cells_tail = cell;
+	cell->before = cells_last;
+	*cells_tail = cells_last = cell;
 	cells_tail = &cell->next;
 	return cell;
 }
@@ -235,9 +239,12 @@ static void cells_run(struct cell *first)
 	gateway_busy(true);
 	for (struct cell *cell = first; cell; cell = cell->next)
 		warm_up(cell);
-	for (unsigned r = 0; r < rounds; r++)
-		for (struct cell *cell = first; cell; cell = cell->next)
+	for (unsigned r = 0; r < rounds; r++) {
+		struct cell *cell = r % 2 ? cells_last : first;
+
+		for (; cell && cell != first->before; cell = r % 2 ? cell->before : cell->next)
 			cell_round(cell);
+	}
 	gateway_busy(false);
 	for (struct cell *cell = first; cell; cell = cell->next)
 		qsort(cell->windows, cell->n, sizeof(struct window), by_pps);
@@ -251,9 +258,9 @@ static struct cell *cells_new(unsigned n_workers)
 	for (unsigned i = 0; i < ways.n && n_workers > 1 && peer_counts.values[0] == 1; i++)
 		for (unsigned s = 0; s < sizes.n && ways.values[i] == TRAFFIC_SEAL; s++)
 			cell_new(n_workers, 1, TRAFFIC_SEAL, sizes.values[s])->flows = 1;
-	for (unsigned p = 0; p < peer_counts.n; p++)
-		for (unsigned i = 0; i < ways.n; i++)
-			for (unsigned s = 0; s < sizes.n; s++)
+	for (unsigned i = 0; i < ways.n; i++)
+		for (unsigned s = 0; s < sizes.n; s++)
+			for (unsigned p = 0; p < peer_counts.n; p++)
 				cell_new(n_workers, peer_counts.values[p], ways.values[i],
 					sizes.values[s]);
 	return *first;
@@ -409,11 +416,21 @@ static double batch_of(const struct cell *cell, const struct window *w)
 	return 0;
 }
 
+static json_t *rounds_json(const struct cell *cell)
+{
+	json_t *rows = json_array();
+
+	for (unsigned i = 0; i < cell->n; i++)
+		json_array_append_new(rows,
+			cell->round_pps[i] > 0 ? json_real(cell->round_pps[i] / 1e6) : json_null());
+	return rows;
+}
+
 static json_t *cell_json(const struct cell *cell)
 {
 	const struct window *w = median(cell);
 
-	return json_pack("{ss ss so sf sI sI sI sI sf sf sf sf sf sf sI sI sI sI so}", "impl",
+	return json_pack("{ss ss so sf sI sI sI sI sf sf sf sf sf sf sI sI sI sI so so}", "impl",
 		aead_chosen()->name, "op", way_names[cell->way], "size",
 		cell->size ? json_integer(cell->size) : json_string("imix"), "batch",
 		batch_of(cell, w), "keys", (json_int_t)cell->peers, "peers",
@@ -424,7 +441,8 @@ static json_t *cell_json(const struct cell *cell)
 		"cycles_per_packet", w->cycles * clock_hz / ticks_per_s, "ticks_per_packet",
 		w->cycles, "windows", (json_int_t)cell->n, "undisturbed",
 		(json_int_t)(cell->n - dirty(cell)), "lost", (json_int_t)cell->lost, "reordered",
-		(json_int_t)cell->reordered, "nodes", nodes_json(w));
+		(json_int_t)cell->reordered, "rounds_mpps", rounds_json(cell), "nodes",
+		nodes_json(w));
 }
 
 static void report_json(void)

@@ -45,8 +45,8 @@ def measure(context):
     return {
         "machine": kernels[best]["machine"],
         "kernels": kernels,
-        "peers": [run(context, "--aead", best, "--peers", "1,100,10000,100000", "--sizes", "64,1420", "--rounds", "3")
-                  for _ in range(min(repeats, 3))],
+        "peers": [run(context, "--aead", best, "--peers", "1,100,10000,100000", "--sizes", "64,1420",
+                      "--rounds", str(7 * repeats)) for _ in range(min(repeats, 3))],
         "workers": [run(context, "--aead", best, "--peers", "1,100", "--sizes", "64,1420", "--workers", workers,
                         "--rounds", "3") for _ in range(repeats)],
     }
@@ -70,6 +70,14 @@ def ratio(runs, above, below):
     """The median of a cell's rate in times of another's, run by run; None where one is missing."""
     pairs = [(find(one["results"], **above), find(one["results"], **below)) for one in runs]
     return statistics.median(a["mpps"] / b["mpps"] for a, b in pairs) if all(map(all, pairs)) else None
+
+
+def paired(runs, above, below):
+    """The same, round by round: for cells that were measured next to each other."""
+    pairs = [(find(one["results"], **above), find(one["results"], **below)) for one in runs]
+    ratios = [a / b for one, other in pairs if one and other
+              for a, b in zip(one["rounds_mpps"], other["rounds_mpps"]) if a and b]
+    return statistics.median(ratios) if ratios else None
 
 
 def size_name(size):
@@ -123,8 +131,8 @@ def text(data):
     first = next(iter(data["kernels"].values()))
     out = ["Everything from the Ethernet frame that comes in to the one that goes out, between two ports in memory "
            f"(rings of {first['ring']} buffers); one worker where nothing else is said. Medians of {first['rounds']} "
-           f"windows of {first['window_ms']} ms (lowest–highest); by peers and by workers, medians of whole runs, ratios run "
-           "by run. Gbit/s counts inner packets.", "",
+           f"windows of {first['window_ms']} ms (lowest–highest); by peers and by workers, medians of whole runs, ratios "
+           "round by round and run by run. Gbit/s counts inner packets.", "",
            "### By size and kernel, 100 peers", ""]
     out += grid(kernel_rows, lambda r: (r["impl"], r["op"]), lambda r: size_name(r["size"]), ["", ""])
     out += node_lines(data)
@@ -162,7 +170,7 @@ def find(rows, **conditions):
 def peer_targets(runs):
     out = []
     for (peers, size), most in PEERS_COST.items():
-        share = ratio(runs, {"op": "seal", "size": size, "peers": peers}, {"op": "seal", "size": size, "peers": 1})
+        share = paired(runs, {"op": "seal", "size": size, "peers": peers}, {"op": "seal", "size": size, "peers": 1})
         if share is not None:
             out.append(target(f"seal {size}: what {peers} peers cost against one", most * 100, (1 - share) * 100, "%",
                               at_most=True))

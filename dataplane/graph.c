@@ -18,6 +18,7 @@
 #include <rte_graph_worker.h>
 
 #include "graph.h"
+#include "work.h"
 #include "worker.h"
 
 #define NODES_MAX 48
@@ -26,7 +27,8 @@
 /* Then what there is leaves first: 10 to 20 µs. A packet that was late because the core was away
  * for a while waits for two walks. */
 #define WORK_PER_WALK (32 * 1024)
-#define PACKET_WORK 512 /* what a packet costs beside its bytes, in bytes to seal */
+#define WORK_WHEN_HELPED (120 * 1024) /* so that there is something to hand out */
+#define PACKET_WORK 512               /* what a packet costs beside its bytes, in bytes to seal */
 
 struct node_entry {
 	const struct graph_node *node;
@@ -146,6 +148,12 @@ static uint64_t work_so_far(const struct worker *w)
 	return w->counters.rx_bytes + w->counters.rx_packets * PACKET_WORK;
 }
 
+static uint64_t work_most(void)
+{
+	return atomic_load_explicit(&work_helpers, memory_order_relaxed) ? WORK_WHEN_HELPED
+									 : WORK_PER_WALK;
+}
+
 static uint16_t node_poll(struct rte_graph *graph, struct rte_node *node, void **objs, uint16_t n)
 {
 	const struct node_entry *entry = entry_of(node);
@@ -158,7 +166,7 @@ static uint16_t node_poll(struct rte_graph *graph, struct rte_node *node, void *
 
 		dispatch(graph, node, entry, pkts, verdicts, got);
 		total += got;
-		if (got < NODE_BURST_MAX / 2 || work_so_far(graph_worker) - before >= WORK_PER_WALK)
+		if (got < NODE_BURST_MAX / 2 || work_so_far(graph_worker) - before >= work_most())
 			break;
 	}
 	return total;

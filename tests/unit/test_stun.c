@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "prng.h"
 #include "stun.h"
 
 static const uint8_t txid[STUN_TXID_SIZE] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
@@ -40,6 +41,37 @@ static void test_request(void **state)
 	assert_memory_equal(got, txid, sizeof(txid));
 	stun_request_write(out, txid);
 	assert_memory_equal(out, request, sizeof(request));
+}
+
+/* A bit at a time, as IEEE 802.3 has it. */
+static uint32_t crc32_plain(const uint8_t *bytes, size_t len)
+{
+	uint32_t crc = 0xffffffff;
+
+	for (size_t i = 0; i < len; i++) {
+		crc ^= bytes[i];
+		for (unsigned bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+	}
+	return ~crc;
+}
+
+static void test_fingerprint(void **state)
+{
+	struct prng prng = {7};
+
+	(void)state;
+	for (unsigned i = 0; i < 5000; i++) {
+		uint8_t random[STUN_TXID_SIZE], out[STUN_REQUEST_SIZE], got[STUN_TXID_SIZE];
+		uint32_t crc;
+
+		prng_fill(&prng, random, sizeof(random));
+		stun_request_write(out, random);
+		crc = crc32_plain(out, sizeof(out) - 8) ^ 0x5354554e;
+		for (unsigned byte = 0; byte < 4; byte++)
+			assert_int_equal(out[sizeof(out) - 1 - byte], (uint8_t)(crc >> 8 * byte));
+		assert_true(stun_request_read(out, sizeof(out), got));
+	}
 }
 
 static void test_answer(void **state)
@@ -116,6 +148,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request),
+		cmocka_unit_test(test_fingerprint),
 		cmocka_unit_test(test_answer),
 		cmocka_unit_test(test_every_bit),
 		cmocka_unit_test(test_mapped),

@@ -407,6 +407,20 @@ static int routes_open(const struct dataplane_conf *conf, struct err *err)
 	return rc;
 }
 
+static void ports_reopen(bool reload)
+{
+	struct err err = {0};
+
+	if (ether_reopen(dp.conf, (uint16_t)workers_count(), dp.pools, reload) &&
+		routes_open(dp.conf, &err))
+		log_warnx("%s", err.msg);
+}
+
+void control_ports_return(void)
+{
+	ports_reopen(false);
+}
+
 static void dataplane_stop(void)
 {
 	ev_timer_stop(core_loop(), &dp.punts_again);
@@ -588,14 +602,12 @@ static void dataplane_apply(const void *next)
 {
 	const struct dataplane_conf *conf = next;
 	const struct tunnel_conf *list = conf->tunnels.items;
-	struct err err = {0};
 
 	dp.conf = conf;
 	workers_poll_mode(conf->poll, conf->idle_before_sleep);
 	for (size_t i = 0; i < conf->tunnels.count; i++)
 		tunnel_apply(tunnels[i], &list[i]);
-	if (ether_reopen(conf, (uint16_t)workers_count(), dp.pools) && routes_open(conf, &err))
-		log_warnx("%s", err.msg);
+	ports_reopen(true);
 	control_publish();
 }
 

@@ -89,6 +89,8 @@ unsigned control_frame_max(void); /* bytes of L3 packet that one mbuf holds */
 int control_port_add(struct port *port);
 void control_port_remove(struct port *port);
 struct port *control_port(uint16_t index);
+/* Opens those ports anew whose time to return by themselves has come. */
+void control_ports_return(void);
 /* Builds the table anew from ports, tunnels, FIB and neighbours, and publishes it. */
 void control_publish(void);
 /* Calls free_fn(object) on the loop when no worker can hold it any more. */

@@ -17,6 +17,10 @@
 #include "netlink_watch.h"
 #include "port_ether.h"
 
+#define RETURN_SOONEST 1. /* s */
+#define RETURN_LATEST 600.
+#define RETURN_LASTS 600. /* s: then what went before is forgotten */
+
 /* An address of a port's, as configured. */
 struct ether_address {
 	struct net_prefix prefix;
@@ -33,6 +37,7 @@ struct ether_place {
 static struct {
 	struct fib *fib;
 	struct ether_place places[PORT_MAX]; /* by index of the port */
+	ev_timer returns;                    /* runs while a port is to return by itself */
 } eth;
 
 /* Opened before there was a data plane to take them. */
@@ -218,27 +223,92 @@ void ether_link(struct port *port, bool up)
 	port->up = up;
 }
 
-bool ether_reopen(
-	const struct dataplane_conf *conf, uint16_t n_queues, struct rte_mempool *const *pools)
+/* ---- opened anew ----------------------------------------------------------------------------- */
+
+static void return_plan(struct port *port)
+{
+	struct port_return *back = &port->back;
+	double now = ev_now(core_loop());
+
+	if (back->returned > 0 && now - back->returned > RETURN_LASTS)
+		back->delay = 0;
+	back->delay = back->delay > 0 ? RTE_MIN(back->delay * 2, RETURN_LATEST) : RETURN_SOONEST;
+	back->at = now + back->delay;
+}
+
+void ether_return(struct port *port)
+{
+	port->back.wanted = true;
+	return_plan(port);
+	if (!ev_is_active(&eth.returns))
+		ev_timer_again(core_loop(), &eth.returns);
+}
+
+LOOP_CALLBACK(returns_look, ev_timer)
+{
+	bool wanted = false;
+
+	(void)revents;
+	control_ports_return();
+	for (unsigned i = 0; i < PORT_MAX; i++)
+		wanted |= eth.places[i].port && eth.places[i].port->back.wanted;
+	if (!wanted)
+		ev_timer_stop(loop, watcher);
+}
+
+/* What the port says meanwhile is why; it is logged once. */
+static void stays_down(const struct port_conf *conf, struct port *old, bool reload, const char *why)
+{
+	if (reload || !old || strncmp(old->reason, why, sizeof(old->reason) - 1) != 0)
+		log_warnx("port %s stays down: %s", conf->name, why);
+	if (!old)
+		return;
+	if (old->back.wanted) {
+		snprintf(old->reason, sizeof(old->reason), "%.*s", (int)sizeof(old->reason) - 1,
+			why);
+		return_plan(old);
+	}
+}
+
+/* `old`, whose device is gone, makes place for it; NULL: there is none. */
+static int port_reopen(struct port *old, const struct port_conf *conf, uint16_t n_queues,
+	struct rte_mempool *const *pools, struct err *err)
+{
+	struct port *port = port_ether_open(conf, n_queues, pools, err);
+
+	if (!port)
+		return -ENODEV;
+	if (old && old->back.wanted) {
+		port->back = (struct port_return){.count = old->back.count + 1,
+			.delay = old->back.delay,
+			.returned = ev_now(core_loop())};
+		log_info("port %s was opened anew", conf->name);
+	}
+	if (old)
+		place_close(&eth.places[old->index]);
+	return place_open(port, conf, err);
+}
+
+bool ether_reopen(const struct dataplane_conf *conf, uint16_t n_queues,
+	struct rte_mempool *const *pools, bool reload)
 {
 	const struct port_conf *list = conf->ports.items;
 	bool some = false;
 
 	for (size_t i = 0; i < conf->ports.count; i++) {
-		struct port *old = ether_port(list[i].name), *port;
+		struct port *old = ether_port(list[i].name);
 		struct err err = {0};
 
 		if (old)
 			port_ether_look(old);
 		if (old && !atomic_load_explicit(&old->gone, memory_order_relaxed))
 			continue;
-		port = port_ether_open(&list[i], n_queues, pools, &err);
-		if (port && old)
-			place_close(&eth.places[old->index]);
-		if (port && place_open(port, &list[i], &err) == 0)
+		if (!reload && !(old && old->back.wanted && ev_now(core_loop()) >= old->back.at))
+			continue;
+		if (port_reopen(old, &list[i], n_queues, pools, &err) == 0)
 			some = true;
 		else
-			log_warnx("port %s stays down: %s", list[i].name, err.msg);
+			stays_down(&list[i], ether_port(list[i].name), reload, err.msg);
 	}
 	return some;
 }
@@ -320,6 +390,7 @@ int ether_start(struct err *err)
 	int rc;
 
 	memset(&eth, 0, sizeof(eth));
+	ev_timer_init(&eth.returns, returns_look, 0., RETURN_SOONEST);
 	port_ether_numbers();
 	eth.fib = fib_new(control_retire, err);
 	if (!eth.fib)
@@ -343,6 +414,7 @@ void ether_stop(void)
 
 	if (!fib)
 		return;
+	ev_timer_stop(core_loop(), &eth.returns);
 	for (unsigned i = 0; i < PORT_MAX; i++)
 		if (eth.places[i].port)
 			place_close(&eth.places[i]);

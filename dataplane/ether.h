@@ -28,10 +28,14 @@ void ether_port_remove(const char *name);
 struct port *ether_port(const char *name); /* NULL: none of that name */
 /* The link of a port came or went: who is on it when it returns may be somebody else. */
 void ether_link(struct port *port, bool up);
-/* On reload: opens ports whose device was lost anew; one that is still gone stays as it is. True:
- * some port came back, and its static routes are to be added again. */
-bool ether_reopen(
-	const struct dataplane_conf *conf, uint16_t n_queues, struct rte_mempool *const *pools);
+/* Opens ports whose device was lost anew: on reload all of them, else those that return by
+ * themselves, when it is time. One that cannot be opened stays as it is. True: some port came back,
+ * and its static routes are to be added again. */
+bool ether_reopen(const struct dataplane_conf *conf, uint16_t n_queues,
+	struct rte_mempool *const *pools, bool reload);
+/* The device of the port was let go, and it is to be opened anew by itself: soon, and later and
+ * later where that does not last, since each time costs the memory of its buffers. */
+void ether_return(struct port *port);
 
 /* Static routes. `tunnel`: index of the tunnel that conf->tunnel names, else TUNNEL_NONE. A route
  * via an address leaves by the port that the address is connected to. One that is there already is

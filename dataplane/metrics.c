@@ -29,6 +29,8 @@ static const struct metric port_rx_metric = {
 	"tailplane_port_receive_bytes_total", METRIC_COUNTER, "Bytes received by a port."};
 static const struct metric port_tx_metric = {
 	"tailplane_port_transmit_bytes_total", METRIC_COUNTER, "Bytes sent by a port."};
+static const struct metric port_returns_metric = {"tailplane_port_returns_total", METRIC_COUNTER,
+	"Times that a port was opened anew by itself, since the kernel had stopped serving it."};
 static const struct metric port_up_metric = {
 	"tailplane_port_up", METRIC_GAUGE, "Whether a port's link is up."};
 static const struct metric peer_rx_metric = {
@@ -139,22 +141,36 @@ static void handshakes_collect(struct metric_sink *sink)
 	}
 }
 
+/* Sum over the queues. */
+static double port_bytes(const struct port *port, bool received)
+{
+	uint64_t sum = 0;
+
+	for (unsigned q = 0; q < port->n_queues; q++) {
+		const struct port_counters *c = &port->queues[q].counters;
+
+		sum += received ? c->rx_bytes : c->tx_bytes;
+	}
+	return (double)sum;
+}
+
+static double port_value(const struct port *port, const struct metric *metric)
+{
+	if (metric == &port_up_metric)
+		return port->up;
+	if (metric == &port_returns_metric)
+		return port->back.count;
+	return port_bytes(port, metric == &port_rx_metric);
+}
+
 static void port_collect(struct metric_sink *sink, const struct metric *metric)
 {
 	for (unsigned i = 0; i < PORT_MAX; i++) {
 		const struct port *port = control_port((uint16_t)i);
 		struct metric_label label = {"port", port ? port->name : ""};
-		double value = port && port->up;
 
-		if (!port)
-			continue;
-		for (unsigned q = 0; metric != &port_up_metric && q < port->n_queues; q++) {
-			const struct port_counters *c = &port->queues[q].counters;
-
-			value = (q ? value : 0.) +
-				(double)(metric == &port_rx_metric ? c->rx_bytes : c->tx_bytes);
-		}
-		metric_add(sink, metric, &label, 1, value);
+		if (port && (metric != &port_returns_metric || port->type == PORT_ETHER))
+			metric_add(sink, metric, &label, 1, port_value(port, metric));
 	}
 }
 
@@ -200,6 +216,7 @@ void dataplane_collect(struct metric_sink *sink)
 			metric_add(sink, &peers_metric, &label, 1, tunnels[i]->n_peers);
 		}
 	port_collect(sink, &port_up_metric);
+	port_collect(sink, &port_returns_metric);
 	port_collect(sink, &port_rx_metric);
 	port_collect(sink, &port_tx_metric);
 	if (!dataplane_conf()->peer_metrics)

@@ -53,6 +53,15 @@ struct port_ops {
 	void (*close)(struct port *p);                 /* control loop, after a grace period */
 };
 
+/* A port whose device is there, but of no use any more, is opened anew by itself; ether.c. */
+struct port_return {
+	bool wanted;
+	uint32_t count;  /* so far */
+	double at;       /* s, of the loop: when */
+	double delay;    /* s, the last one */
+	double returned; /* s, of the loop; 0: it was not yet necessary */
+};
+
 struct port {
 	const struct port_ops *ops;
 	enum port_type type;
@@ -70,6 +79,7 @@ struct port {
 	bool mirror; /* PORT_ETHER: the kernel has it too, and answers what is for this host */
 	char name[32];
 	char reason[128]; /* why it is down, empty when up */
+	struct port_return back;
 	void *private;
 	struct port_queue queues[PORT_QUEUES_MAX];
 };

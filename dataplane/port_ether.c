@@ -170,6 +170,8 @@ static void link_look(struct ether_port *e)
 		return;
 	if (!removed && !gone && !has_link(e, &link) && !fault)
 		fault = "no link";
+	if (!fault)
+		fault = e->stalled;
 	up = !fault;
 	e->link_speed = link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed;
 	snprintf(e->port->reason, sizeof(e->port->reason), "%s", fault ? fault : "");
@@ -187,10 +189,51 @@ static void links_look(void)
 		link_look(e);
 }
 
+static const char *queue_fault(struct ether_port *e, uint16_t i)
+{
+	const struct port_counters *c = &e->port->queues[i].counters;
+	struct xdp_facts facts = {
+		.rx = c->rx_packets, .tx = c->tx_packets, .tx_dropped = c->tx_dropped};
+
+	return i < e->sockets.n && xdp_facts_read(e->sockets.fds[i], &facts)
+		       ? xdp_watch_judge(&e->watch, i, &facts)
+		       : NULL;
+}
+
+/* An AF_XDP port that looks well, and that the kernel does not serve. */
+static void service_look(struct ether_port *e)
+{
+	const char *fault = NULL;
+
+	if (device_kind(e->device) != DEVICE_AF_XDP || !e->port->up || e->stalled)
+		return;
+	for (uint16_t i = 0; i < e->n_rx && !fault; i++)
+		fault = queue_fault(e, i);
+	if (!xdp_program_attached(&e->program))
+		fault = "its XDP program was taken off the interface";
+	if (!fault)
+		return;
+	if (!xdp_program_may()) {
+		e->stalled = fault;
+		log_warnx("port %s needs a restart of the daemon, which has given up the right to "
+			  "attach an XDP program",
+			e->port->name);
+		link_look(e);
+		return;
+	}
+	snprintf(e->port->reason, sizeof(e->port->reason), "%s", fault);
+	ether_link(e->port, false);
+	device_lost(e, fault);
+	ether_return(e->port);
+}
+
 LOOP_CALLBACK(watch_tick, ev_timer)
 {
 	(void)loop, (void)watcher, (void)revents;
 	links_look();
+	for (struct ether_port *e = ports; e; e = e->next)
+		if (!atomic_load_explicit(&e->port->gone, memory_order_relaxed))
+			service_look(e);
 }
 
 LOOP_CALLBACK(watch_interrupt, ev_async)

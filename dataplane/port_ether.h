@@ -9,6 +9,7 @@
 #include "dataplane.h"
 #include "port_device.h"
 #include "xdp.h"
+#include "xdp_watch.h"
 
 #define QUEUE_NONE UINT16_MAX
 
@@ -45,6 +46,8 @@ struct ether_port {
 	struct kernel_interface kernel;
 	struct xdp_sockets sockets;   /* AF_XDP: of its queues, in order; -1: unknown */
 	struct xdp_program program;   /* AF_XDP: what DPDK attached */
+	struct xdp_watch watch;       /* AF_XDP */
+	const char *stalled;          /* what only a restart of the daemon ends; NULL: nothing */
 	char device[DEVICE_ARGS_MAX]; /* as it was opened */
 	char driver[32];
 	unsigned link_speed;     /* Mbit/s */

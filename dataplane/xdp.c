@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/capability.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <stdarg.h>
@@ -150,6 +151,22 @@ void xdp_program_note(struct xdp_program *program, unsigned ifindex)
 
 	program->ifindex = ifindex;
 	program->id = xdp_query(ifindex, &state) == 0 ? state.id : 0;
+}
+
+bool xdp_program_attached(const struct xdp_program *program)
+{
+	struct xdp_state state;
+
+	return !program->id || xdp_query(program->ifindex, &state) != 0 || state.id == program->id;
+}
+
+bool xdp_program_may(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	return syscall(SYS_capget, &head, caps) == 0 &&
+	       caps[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective & CAP_TO_MASK(CAP_SYS_ADMIN);
 }
 
 void xdp_program_detach(const struct xdp_program *program)

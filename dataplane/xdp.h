@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "tailplane/err.h"
@@ -38,4 +39,8 @@ struct xdp_program {
 };
 
 void xdp_program_note(struct xdp_program *program, unsigned ifindex);
+/* Whether it is on the interface still; true when nobody can say. */
+bool xdp_program_attached(const struct xdp_program *program);
+/* Whether this process may attach one. */
+bool xdp_program_may(void);
 void xdp_program_detach(const struct xdp_program *program);

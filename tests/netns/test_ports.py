@@ -220,6 +220,24 @@ def test_af_xdp_program_left_behind(net):
     wait_until(lambda: xdp_program(machine, "wan0") is None, "no program is left")
 
 
+def test_af_xdp_program_taken_off(net):
+    """Nothing comes in any more: the port notices, and opens itself anew."""
+    wan = Interface(net, "af_xdp")
+    wan.start()
+    machine, daemon = wan.sites.a, wan.sites.daemons["a"]
+    wan.sites.works(megabytes=1)
+    wait_until(lambda: port_row(daemon, "wan")["state"] == "up", "the port is up")
+    first = xdp_program(machine, "wan0")
+    machine.run("ip", "link", "set", "dev", "wan0", "xdp", "off")
+    daemon.program.wait_log("port wan is down: its XDP program was taken off the interface")
+    daemon.program.wait_log("port wan was opened anew")
+    wait_until(lambda: port_row(daemon, "wan")["state"] == "up", "the port is up again")
+    assert port_row(daemon, "wan")["reason"] == ""
+    assert xdp_program(machine, "wan0") not in (None, first)
+    wan.sites.works(megabytes=1)
+    assert daemon.program.log().count("port wan is down: its XDP program") == 1
+
+
 def flows_pass(sites):
     """Whether four streams pass each way. The kernel's AF_XDP socket may stop for good on contended
     cores (seen on Linux 6.18 between veth interfaces): it then calls descriptors invalid, and the

@@ -40,6 +40,11 @@ void ether_link(struct port *port, bool up)
 	port->up = up;
 }
 
+void ether_return(struct port *port)
+{
+	port->back.wanted = true;
+}
+
 static struct port_conf conf_of(const char *device)
 {
 	return (struct port_conf){.name = (char *)(uintptr_t) "lan",

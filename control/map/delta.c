@@ -116,6 +116,14 @@ void delta_profile(struct delta *d, int64_t user)
 	add_id(&d->profiles, &d->n_profiles, user);
 }
 
+void delta_inherit(struct delta *d, const struct delta *other)
+{
+	for (size_t i = 0; i < other->n_removed; i++)
+		delta_remove(d, other->removed[i]);
+	for (size_t i = 0; i < other->n_profiles; i++)
+		delta_profile(d, other->profiles[i]);
+}
+
 size_t delta_records(const struct delta *d)
 {
 	return d->changed.n;

@@ -23,6 +23,8 @@ void delta_change(struct delta *delta, struct node *node);
 void delta_patch(struct delta *delta, struct node *node, unsigned what);
 void delta_remove(struct delta *delta, int64_t id);
 void delta_profile(struct delta *delta, int64_t user); /* profile_id */
+/* What `other` has gathered of ids alone. */
+void delta_inherit(struct delta *delta, const struct delta *other);
 size_t delta_records(const struct delta *delta);
 size_t delta_patches(const struct delta *delta);
 

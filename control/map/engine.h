@@ -44,6 +44,7 @@ struct map_stream {
 	unsigned slot;
 	struct map_stream *next_of_node;
 	uint64_t interval; /* of keep-alives, ns */
+	uint64_t policy;   /* hash of what it was told of its own filters and rules */
 	TAILQ_ENTRY(map_stream) filling_entry;
 	bool filling; /* in map->filling */
 	bool has_map;
@@ -59,7 +60,7 @@ struct map_batch {
 	unsigned n;
 };
 
-enum map_phase { MAP_IDLE, MAP_FANOUT };
+enum map_phase { MAP_IDLE, MAP_FANOUT, MAP_CROSSING };
 
 struct map {
 	struct tailnet *t;
@@ -77,7 +78,8 @@ struct map {
 	enum map_phase phase;
 	struct view *fan;            /* whose streams are served now */
 	struct map_stream *cursor;   /* the next of them */
-	struct map_batch batch;      /* empty but within a slice of the fan-out */
+	struct map_batch batch;      /* empty but within a slice */
+	struct crossing *crossings;  /* in phase MAP_CROSSING */
 	struct blob *global;         /* for all streams, this tick; NULL: nothing */
 	struct json_out global_text; /* members gathered for it */
 	uint64_t dirty_since;        /* when the first change came for the next tick; 0: none */
@@ -99,14 +101,24 @@ void stream_send(struct map_stream *stream, struct blob *const *frames, unsigned
 void stream_batch(struct map_stream *stream, struct blob *frame);
 void batch_end(struct map *map);
 void stream_free(struct map_stream *stream); /* with rpc_done */
+/* What the delta says to it. */
+void stream_delta(struct map_stream *stream, struct delta *delta);
 /* Its own record changed, or its view. */
 void stream_self(struct map_stream *stream);
+/* The policy changed: told if that is so for this node. */
+void stream_policy(struct map_stream *stream);
 /* The node is gone: tells it, and ends. */
 void stream_farewell(struct map_stream *stream);
 void stream_full(struct map_stream *stream);
 /* False: it has too much unsent and is behind now. */
 bool stream_may(struct map_stream *stream);
 void streams_fill(struct map *map, uint64_t until);
+void streams_end(struct stream_list *list);
+/* Until no tick or crossing is under way. */
+void map_settle(struct map *map);
+/* crossing.c: true when all have crossed. */
+bool crossings_run(struct map *map, uint64_t until);
+void crossings_end(struct map *map);
 bool streams_fillable(struct map *map);
 void wheel_run(struct map *map, uint64_t now);
 void streams_init(struct map *map);

@@ -269,8 +269,7 @@ static void tick_begin(struct map *map)
 
 static void serve(struct map *map, struct map_stream *s)
 {
-	struct blob *frames[DELTA_FRAMES_MAX], *global;
-	int n;
+	struct blob *global;
 
 	if (!stream_may(s))
 		return;
@@ -278,13 +277,8 @@ static void serve(struct map *map, struct map_stream *s)
 		global = blob_get(map->global);
 		stream_send(s, &global, 1);
 	}
-	n = s->view->delta ? delta_frames(s->view->delta, s->id, frames) : 0;
-	if (n == 1)
-		stream_batch(s, frames[0]);
-	else if (n > 0)
-		stream_send(s, frames, (unsigned)n);
-	else if (n < 0) /* what it misses now comes with a full map */
-		stream_move(s, &map->waiting, STREAM_WAITING);
+	if (s->view->delta)
+		stream_delta(s, s->view->delta);
 }
 
 static void tick_end(struct map *map, uint64_t now)
@@ -372,12 +366,18 @@ static bool tick(struct map *map, uint64_t until)
 		return true;
 	if (map->phase == MAP_IDLE)
 		tick_begin(map);
-	over = fan_out(map, until);
+	over = map->phase == MAP_CROSSING ? crossings_run(map, until) : fan_out(map, until);
 	now = tailnet_clock(map->t);
 	map->tick_cost += now - since;
 	if (over)
 		tick_end(map, now);
 	return over;
+}
+
+void map_settle(struct map *map)
+{
+	while (map->phase != MAP_IDLE)
+		tick(map, UINT64_MAX);
 }
 
 void map_run(struct map *map, uint64_t budget)
@@ -462,30 +462,21 @@ struct map *map_new(struct tailnet *t, const struct map_conf *conf)
 	return map;
 }
 
-static void end_all(struct stream_list *list)
-{
-	struct map_stream *s;
-
-	while ((s = TAILQ_FIRST(list))) {
-		rpc_end(s->rpc, true);
-		stream_free(s);
-	}
-}
-
 void map_free(struct map *map)
 {
 	size_t n;
 	struct node **nodes = nodes_list(map->t, &n);
 
 	tailnet_unlisten(map->t, &map->listener);
-	end_all(&map->waiting);
-	end_all(&map->behind);
-	end_all(&map->ghosts);
+	streams_end(&map->waiting);
+	streams_end(&map->behind);
+	streams_end(&map->ghosts);
+	crossings_end(map);
 	while (map->views) {
 		struct view *view = map->views;
 
 		map->views = view->next;
-		end_all(&view->live);
+		streams_end(&view->live);
 		view_free(view);
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -519,6 +510,7 @@ static void global_add(struct map *map, const char *name, const char *json)
 /* Each live stream gets a full map. */
 static void refill_all(struct map *map)
 {
+	map_settle(map);
 	for (struct view *view = map->views; view; view = view->next) {
 		struct map_stream *s, *next;
 
@@ -550,31 +542,6 @@ void map_configure(struct map *map, const struct map_conf *conf)
 			global_add(map, "DNSConfig", map->conf.dns);
 		if (derp && map->conf.derp)
 			global_add(map, "DERPMap", map->conf.derp);
-	}
-	map_wake(map);
-}
-
-/* Views mean nothing any more: they are made anew, and each stream gets a full map of its new one.
- */
-void map_policy_changed(struct map *map)
-{
-	struct view *old = map->views;
-
-	refill_all(map);
-	map->views = NULL;
-	map->fan = NULL;
-	map->cursor = NULL;
-	if (map->phase == MAP_FANOUT)
-		tick_end(map, tailnet_clock(map->t));
-	for (struct map_stream *s = TAILQ_FIRST(&map->waiting); s; s = TAILQ_NEXT(s, entry))
-		s->view = map_view(map, s->node);
-	for (struct map_stream *s = TAILQ_FIRST(&map->behind); s; s = TAILQ_NEXT(s, entry))
-		s->view = map_view(map, s->node);
-	while (old) {
-		struct view *next = old->next;
-
-		view_free(old);
-		old = next;
 	}
 	map_wake(map);
 }

@@ -42,7 +42,7 @@ struct map *map_new(struct tailnet *t, const struct map_conf *conf); /* NULL: no
 void map_free(struct map *map);                                      /* ends all streams */
 /* Settings, DERP map or DNS changed: what differs is sent. */
 void map_configure(struct map *map, const struct map_conf *conf);
-/* The policy changed: views, filters and rules anew. */
+/* The policy changed, or which it is: each stream is told what differs for it. */
 void map_policy_changed(struct map *map);
 
 /* A map request that streams; the answer has begun with rpc_stream. Older streams of the node end.

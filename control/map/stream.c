@@ -134,6 +134,19 @@ void stream_batch(struct map_stream *s, struct blob *frame)
 	s->last_sent = tailnet_clock(s->map->t);
 }
 
+void stream_delta(struct map_stream *s, struct delta *delta)
+{
+	struct blob *frames[DELTA_FRAMES_MAX];
+	int n = delta_frames(delta, s->id, frames);
+
+	if (n == 1)
+		stream_batch(s, frames[0]);
+	else if (n > 0)
+		stream_send(s, frames, (unsigned)n);
+	else if (n < 0) /* what it misses now comes with a full map */
+		stream_move(s, &s->map->waiting, STREAM_WAITING);
+}
+
 bool stream_may(struct map_stream *s)
 {
 	if (rpc_backlog(s->rpc).bytes <= s->full_bytes + s->map->conf.backlog_max)
@@ -161,6 +174,20 @@ static void fill_begins(struct map_stream *s, size_t bytes)
 	s->filling = true;
 	s->map->filling_bytes += bytes;
 	TAILQ_INSERT_TAIL(&s->map->filling, s, filling_entry);
+}
+
+static uint64_t hash_of(const char *text)
+{
+	return text ? index_hash(text, strlen(text)) : 0;
+}
+
+/* Of all that a policy says of the node to itself. */
+static uint64_t policy_hash(const struct policy_ops *policy, const struct node *node)
+{
+	uint64_t parts[] = {hash_of(policy->filters(node)), hash_of(policy->ssh(node)),
+		policy->capabilities ? hash_of(policy->capabilities(node)) : 0};
+
+	return index_hash(parts, sizeof(parts));
 }
 
 static struct blob *head_frame(struct map *map, const struct node *node)
@@ -265,6 +292,7 @@ void stream_full(struct map_stream *s)
 	stream_send(s, frames, n);
 	free(frames);
 	s->has_map = true;
+	s->policy = policy_hash(map->t->policy, s->node);
 	fill_begins(s, bytes);
 	stream_move(s, &s->view->live, STREAM_LIVE);
 	map->stats.full_maps++;
@@ -317,6 +345,16 @@ void streams_fill(struct map *map, uint64_t until)
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
+
+void streams_end(struct stream_list *list)
+{
+	struct map_stream *s;
+
+	while ((s = TAILQ_FIRST(list))) {
+		rpc_end(s->rpc, true);
+		stream_free(s);
+	}
+}
 
 static void drained(struct rpc *rpc)
 {
@@ -484,6 +522,8 @@ static void send_self(struct map_stream *s)
 	record_self(&out, &map->conf, map->t->policy, s->node);
 	LIT(&out, ",\"PacketFilters\":");
 	json_out_text(&out, map->t->policy->filters(s->node));
+	LIT(&out, ",\"SSHPolicy\":");
+	json_out_text(&out, map->t->policy->ssh(s->node));
 	/* its owner may be another one now, and a client looks for the profile at once */
 	LIT(&out, ",\"UserProfiles\":[");
 	record_profile(&out, s->node->user);
@@ -492,6 +532,13 @@ static void send_self(struct map_stream *s)
 	if (frame)
 		stream_send(s, &frame, 1);
 	json_out_fini(&out);
+	s->policy = policy_hash(map->t->policy, s->node);
+}
+
+void stream_policy(struct map_stream *s)
+{
+	if (s->policy != policy_hash(s->map->t->policy, s->node))
+		send_self(s);
 }
 
 void stream_self(struct map_stream *s)

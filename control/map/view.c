@@ -196,6 +196,20 @@ void view_drop(struct view *view, const struct node *node)
 	block_free(block);
 }
 
+struct node *view_next(struct view_walk *walk)
+{
+	const struct block *block;
+
+	if (walk->block == walk->view->n_blocks)
+		return NULL;
+	block = walk->view->blocks[walk->block];
+	if (walk->place < block->n)
+		return block->nodes[walk->place++];
+	walk->block++;
+	walk->place = 0;
+	return view_next(walk);
+}
+
 void view_touch(struct view *view, const struct node *node)
 {
 	unsigned place;

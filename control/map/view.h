@@ -48,6 +48,13 @@ void view_free(struct view *view);
 bool view_has(const struct view *view, const struct node *node);
 int view_add(struct view *view, struct node *node); /* 0, -ENOMEM */
 void view_drop(struct view *view, const struct node *node);
+/* All members in order: begin with the view alone. NULL behind the last. */
+struct view_walk {
+	const struct view *view;
+	size_t block;
+	unsigned place;
+};
+struct node *view_next(struct view_walk *walk);
 /* A member's record is not what it was. */
 void view_touch(struct view *view, const struct node *node);
 void view_touch_all(struct view *view);

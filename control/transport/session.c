@@ -70,12 +70,14 @@ static bool take_bytes(struct session *session, uint8_t *bytes, size_t len)
 static int read_some(struct session *session)
 {
 	uint8_t *bytes = session->loop->scratch;
-	size_t before = session->in_len;
-	ssize_t n;
+	size_t before = session->in_len, room = READ_MAX - before;
+	/* there more may come than the descriptor shows */
+	bool may_hide = session->stream.early || session->stream.tls;
+	ssize_t n, got;
 
 	if (before)
 		memcpy(bytes, session->in, before);
-	n = io_stream_read(&session->stream, bytes + before, READ_MAX - before);
+	n = got = io_stream_read(&session->stream, bytes + before, room);
 	if (n == -EAGAIN)
 		return 0;
 	if (n <= 0)
@@ -90,7 +92,7 @@ static int read_some(struct session *session)
 	}
 	if (n < 0 || !take_bytes(session, bytes, before + (size_t)n))
 		return -EPROTO;
-	return 1;
+	return may_hide || (size_t)got == room;
 }
 
 static void on_event(struct ev_loop *ev, ev_io *io, int revents)

@@ -344,6 +344,7 @@ static void world_pass(uint64_t ns)
 {
 	uint64_t until = world_clock + ns;
 
+	world_settle();
 	while (world_clock < until) {
 		uint64_t tailnet = tailnet_due(&world_tailnet), map = map_due(world_map);
 		uint64_t next = until;

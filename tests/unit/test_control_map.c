@@ -284,20 +284,30 @@ static void any_change(void)
 		world_pass(15 * SECOND_NS);
 }
 
-static void random_changes(unsigned n)
+static void catch_up_and_compare(void)
 {
+	for (unsigned m = 0; m < MACHINES; m++)
+		if (streams[m])
+			client_backlog(streams[m], 0);
+	world_pass(3 * SECOND_NS);
+	compare();
+}
+
+static void begin(uint64_t seed)
+{
+	prng.state = seed;
 	make_key("alice");
 	for (unsigned m = 0; m < MACHINES; m++)
 		node_keys[m] = m;
+}
+
+static void random_changes(uint64_t seed, unsigned n)
+{
+	begin(seed);
 	for (unsigned i = 0; i < n; i++) {
 		any_change();
-		if (i % 50 != 49)
-			continue;
-		for (unsigned m = 0; m < MACHINES; m++)
-			if (streams[m])
-				client_backlog(streams[m], 0);
-		world_pass(3 * SECOND_NS);
-		compare();
+		if (i % 50 == 49)
+			catch_up_and_compare();
 	}
 	assert_true(map_stats(world_map)->behind > 0);
 	close_all();
@@ -306,8 +316,7 @@ static void random_changes(unsigned n)
 static void test_random(void **state)
 {
 	(void)state;
-	prng.state = 7;
-	random_changes(600);
+	random_changes(7, 600);
 }
 
 /* ---- the same under a policy --------------------------------------------------------------- */
@@ -338,8 +347,7 @@ static void test_random_policy(void **state)
 	halves.shows = half_shows;
 	halves.shows_route = half_route;
 	world_tailnet.policy = &halves;
-	prng.state = 8;
-	random_changes(600);
+	random_changes(8, 600);
 	/* and without it, at run time */
 	join(1, "one");
 	report(1, "");
@@ -349,6 +357,80 @@ static void test_random_policy(void **state)
 	map_policy_changed(world_map);
 	world_pass(SECOND_NS);
 	compare();
+	close_all();
+}
+
+/* ---- policies that change ------------------------------------------------------------------ */
+
+static uint32_t third_of(const struct node *viewer)
+{
+	return (uint32_t)(viewer->d.id % 3);
+}
+
+static bool third_shows(uint32_t view, const struct node *peer)
+{
+	return third_of(peer) <= view;
+}
+
+static const char *third_filters(const struct node *node)
+{
+	return third_of(node) ? "{\"base\":[]}" : policy_allow_all.filters(node);
+}
+
+static const struct policy_ops policy_halves = {.view_of = half_of,
+	.shows = half_shows,
+	.shows_route = half_route,
+	.filters = third_filters};
+static const struct policy_ops policy_thirds = {
+	.view_of = third_of, .shows = third_shows, .filters = third_filters};
+
+static struct policy_ops changed;
+
+/* In the ops that the tailnet has already, as an engine does it. */
+static void change_policy(const struct policy_ops *to)
+{
+	changed = policy_allow_all;
+	changed.view_of = to->view_of;
+	changed.shows = to->shows;
+	changed.shows_route = to->shows_route;
+	changed.filters = to->filters;
+	world_tailnet.policy = &changed;
+	map_policy_changed(world_map);
+}
+
+static void compare_filters(void)
+{
+	for (unsigned m = 0; m < MACHINES; m++) {
+		const struct client *c = streams[m];
+		json_t *want;
+
+		if (!c || c->ended || !node_of(m))
+			continue;
+		want = json_loads(changed.filters(node_of(m)), 0, NULL);
+		assert_true(json_equal(want, c->filters));
+		json_decref(want);
+	}
+}
+
+static void test_random_policies(void **state)
+{
+	static const struct policy_ops *const all[] = {
+		&policy_allow_all, &policy_halves, &policy_thirds};
+
+	(void)state;
+	begin(9);
+	change_policy(&policy_thirds);
+	for (unsigned i = 0; i < 800; i++) {
+		any_change();
+		if (!prng_below(&prng, 4))
+			change_policy(all[prng_below(&prng, 3)]);
+		if (i % 50 != 49)
+			continue;
+		catch_up_and_compare();
+		compare_filters();
+	}
+	world_tailnet.policy = &policy_allow_all;
+	map_policy_changed(world_map);
 	close_all();
 }
 
@@ -365,6 +447,73 @@ static void two_nodes(void)
 		report(m, "");
 	}
 	world_pass(SECOND_NS);
+}
+
+static bool shows_none(uint32_t view, const struct node *peer)
+{
+	(void)view, (void)peer;
+	return false;
+}
+
+/* A policy that changes says what differs, to those for whom it does. */
+static void test_policy_says_what_differs(void **state)
+{
+	struct policy_ops none = policy_allow_all;
+	const struct map_stats *stats = map_stats(world_map);
+	uint64_t full_maps;
+	unsigned messages;
+
+	(void)state;
+	two_nodes();
+	full_maps = stats->full_maps;
+	messages = streams[1]->messages + streams[2]->messages;
+	change_policy(&policy_allow_all);
+	world_pass(SECOND_NS);
+	assert_int_equal(streams[1]->messages + streams[2]->messages, messages);
+	none.shows = shows_none;
+	change_policy(&none);
+	world_pass(SECOND_NS);
+	assert_int_equal(streams[1]->messages + streams[2]->messages, messages + 2);
+	assert_int_equal(json_object_size(streams[1]->peers), 0);
+	none.filters = third_filters;
+	change_policy(&none); /* one of the two ids is a multiple of three at most */
+	world_pass(SECOND_NS);
+	compare_filters();
+	assert_true(streams[1]->messages + streams[2]->messages > messages + 2);
+	change_policy(&policy_allow_all);
+	world_pass(SECOND_NS);
+	assert_non_null(peer_of(1, 2));
+	compare_filters();
+	compare();
+	assert_int_equal(stats->full_maps, full_maps);
+	assert_true(streams[1]->records <= 3);
+	world_tailnet.policy = &policy_allow_all;
+	map_policy_changed(world_map);
+}
+
+static void test_policy_brings_profiles(void **state)
+{
+	struct policy_ops none = policy_allow_all;
+
+	(void)state;
+	none.shows = shows_none;
+	change_policy(&none);
+	begin(1);
+	for (unsigned m = 1; m <= 2; m++) {
+		if (m == 2)
+			make_key("bob");
+		join(m, "node");
+		open_stream(m);
+		report(m, "");
+	}
+	world_pass(SECOND_NS);
+	compare();
+	change_policy(&policy_allow_all);
+	world_pass(SECOND_NS);
+	assert_non_null(peer_of(1, 2));
+	compare();
+	world_tailnet.policy = &policy_allow_all;
+	map_policy_changed(world_map);
 }
 
 /* Each of two knows the other, was told once, and nothing is said when nothing is new. */
@@ -693,6 +842,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_approval, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_random, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_random_policy, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_random_policies, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(
+			test_policy_says_what_differs, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(
+			test_policy_brings_profiles, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_settle, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_many, world_start, world_stop),
 	};

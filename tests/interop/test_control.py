@@ -36,6 +36,7 @@ def test_two_nodes(tailnet, versions):
         names_resolve(one, other.machine.name, other.ip4)
         node = tailnet.node(one.machine.name)
         assert node["ipAddresses"] == one.addresses() and node["online"] and node["user"]["name"] == "alice"
+        assert json.loads(one.run("status", "--json").stdout)["Self"]["TailscaleIPs"] == node["ipAddresses"]
         assert one.status()["Self"]["DNSName"] == f"{one.machine.name}.tail.test."
     transfer(a.machine, b.machine, b.ip4, megabytes=16)
     assert "direct" in a.run("ping", "--until-direct", "-c", "20", b.ip4).stdout or a.peers()["b"]["CurAddr"]

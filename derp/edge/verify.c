@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Control loop, but for the server's question, which comes from I/O loops. */
+/* Control loop, but for the server's question, which comes from I/O loops. Where anybody is let in,
+ * they answer it there. */
 #include "verify.h"
 
 #include <stdatomic.h>
@@ -38,9 +39,10 @@ static struct {
 	struct question *open;
 	bool with_control; /* plugin control is loaded */
 	ev_timer again;
-	uint64_t outcomes[OUTCOMES];
+	_Atomic uint64_t outcomes[OUTCOMES]; /* counted by whoever decides */
 } verify;
-static _Atomic bool stopping; /* written by the control loop, read by I/O loops */
+/* Written by the control loop, read by I/O loops. */
+static _Atomic bool stopping, open_to_all;
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
@@ -56,9 +58,14 @@ static void answer(struct question *q, bool allowed)
 	free(q);
 }
 
+static void count(enum outcome outcome)
+{
+	atomic_fetch_add_explicit(&verify.outcomes[outcome], 1, memory_order_relaxed);
+}
+
 static void decide(struct question *q, enum outcome outcome)
 {
-	verify.outcomes[outcome]++;
+	count(outcome);
 	answer(q, outcome == ADMITTED || outcome == BY_GRACE);
 }
 
@@ -160,14 +167,16 @@ static void arrived(struct io_message *message)
 static void ask(void *user, const struct public_key *client, const struct net_addr *from,
 	struct derp_question *question)
 {
-	struct question *q = NULL;
+	/* relaxed: what was posted before the flag is seen is answered by its message */
+	bool closed = atomic_load_explicit(&stopping, memory_order_relaxed);
+	bool open = !closed && atomic_load_explicit(&open_to_all, memory_order_relaxed);
+	struct question *q = closed || open ? NULL : calloc(1, sizeof(*q));
 
 	(void)user;
-	/* relaxed: what was posted before the flag is seen is answered by its message */
-	if (!atomic_load_explicit(&stopping, memory_order_relaxed))
-		q = calloc(1, sizeof(*q));
+	if (open)
+		count(ADMITTED);
 	if (!q) {
-		derp_answer(question, false);
+		derp_answer(question, open);
 		return;
 	}
 	q->client = question;
@@ -236,6 +245,7 @@ static void configure(const struct derp_conf *conf)
 	verify.conf = conf;
 	verify.with_control = false;
 	core_each_plugin(note_plugin, &verify.with_control);
+	atomic_store_explicit(&open_to_all, anybody(), memory_order_relaxed);
 	if (conf->verify_client_file)
 		verify_file_start(conf->verify_client_file, verify_again);
 	if (conf->verify_client_url && conf->verify_again) {
@@ -314,6 +324,7 @@ void verify_collect(struct metric_sink *sink)
 	for (unsigned i = 0; i < OUTCOMES; i++) {
 		struct metric_label label = {"outcome", names[i]};
 
-		metric_add(sink, &metric, &label, 1, (double)verify.outcomes[i]);
+		metric_add(sink, &metric, &label, 1,
+			(double)atomic_load_explicit(&verify.outcomes[i], memory_order_relaxed));
 	}
 }

@@ -18,6 +18,7 @@ struct derp_question {
 	struct derp_loop *loop;
 	uint64_t conn;
 	bool allowed;
+	bool being_asked, answered; /* the loop's alone: inside `ask` */
 };
 
 /* ---- up ---- */
@@ -64,25 +65,33 @@ static bool claim(struct conn *conn)
 
 /* ---- admission ---- */
 
+static bool decided(struct conn *conn, bool allowed)
+{
+	conn->loop->asking--;
+	conn->state = CONN_CLAIMING;
+	if (allowed)
+		return claim(conn);
+	COUNT(conn->loop, handshakes_denied, 1);
+	return false;
+}
+
 static void on_answer(struct io_message *message)
 {
 	struct derp_question *question = (struct derp_question *)message;
 	struct conn *conn = conn_find(question->loop, question->conn);
 
-	if (conn && conn->state == CONN_ASKING) {
-		conn->loop->asking--;
-		if (!question->allowed)
-			COUNT(conn->loop, handshakes_denied, 1);
-		conn->state = CONN_CLAIMING;
-		if (!question->allowed || !claim(conn))
-			conn_close(conn);
-	}
+	if (conn && conn->state == CONN_ASKING && !decided(conn, question->allowed))
+		conn_close(conn);
 	free(question);
 }
 
 void derp_answer(struct derp_question *question, bool allowed)
 {
 	question->allowed = allowed;
+	if (io_loop_here() == question->loop->io && question->being_asked) {
+		question->answered = true;
+		return;
+	}
 	question->message.run = on_answer;
 	io_post(question->loop->io, &question->message);
 }
@@ -90,6 +99,7 @@ void derp_answer(struct derp_question *question, bool allowed)
 static bool ask(struct conn *conn, const struct derp_admission *admission)
 {
 	struct derp_question *question = calloc(1, sizeof(*question));
+	bool allowed;
 
 	if (!question)
 		return false;
@@ -97,8 +107,14 @@ static bool ask(struct conn *conn, const struct derp_admission *admission)
 	question->conn = conn->id;
 	conn->state = CONN_ASKING;
 	conn->loop->asking++;
+	question->being_asked = true;
 	admission->ask(admission->user, &conn->key, &conn->from.addr, question);
-	return true;
+	question->being_asked = false;
+	if (!question->answered) /* its message has not run: that is for this loop to do */
+		return true;
+	allowed = question->allowed;
+	free(question);
+	return decided(conn, allowed);
 }
 
 /* ---- ClientInfo ---- */

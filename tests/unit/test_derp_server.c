@@ -472,6 +472,42 @@ static void test_admission_may_take_time(void **state)
 	client_close(&b);
 }
 
+static bool decision;
+
+static void decide(void *user, const struct public_key *client, const struct net_addr *from,
+	struct derp_question *question)
+{
+	(void)user, (void)client, (void)from;
+	derp_answer(question, decision);
+}
+
+static void test_admission_may_answer_at_once(void **state)
+{
+	static const struct derp_admission at_once = {.ask = decide};
+	struct client a, b;
+
+	(void)state;
+	client_new(&b, 0);
+	world_conf.admission = &at_once;
+	world_configure();
+	client_key(&a);
+	decision = true;
+	client_dial(&a, 0);
+	client_info(&a, NULL);
+	send_packet(&a, &b, "behind", 6);
+	expect_server_info(&a);
+	expect_packet(&b, &a, "behind", 6);
+	client_close(&a);
+	expect_gone(&b, &a.key, DERP_GONE_DISCONNECTED);
+	decision = false;
+	client_dial(&a, 0);
+	client_info(&a, NULL);
+	expect_closed(&a);
+	client_close(&a);
+	assert_int_equal(figures().handshakes_denied, 1);
+	client_close(&b);
+}
+
 static void test_a_key_is_closed(void **state)
 {
 	struct client one, two, other;
@@ -646,6 +682,7 @@ int main(void)
 		TEST(test_a_queue_keeps_the_newest),
 		TEST(test_a_stalled_reader_is_closed),
 		TEST(test_admission_may_take_time),
+		TEST(test_admission_may_answer_at_once),
 		TEST(test_a_key_is_closed),
 		TEST(test_a_fast_sender_waits),
 		TEST(test_connections_are_limited),

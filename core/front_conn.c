@@ -323,7 +323,8 @@ static void begin_tls(struct front_conn *conn)
 {
 	int one = 1;
 
-	setsockopt(conn->stream.fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+	if (conn->hello_len)
+		setsockopt(conn->stream.fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
 	conn->stream.tls =
 		tls_new(conn->context ? conn->context : conn->loop->tls, conn->stream.fd);
 	if (!conn->stream.tls) {
@@ -340,13 +341,11 @@ static void await_hello(struct front_conn *conn)
 {
 	uint8_t bytes[HELLO_MAX];
 	ssize_t n = recv(conn->stream.fd, bytes, sizeof(bytes), MSG_PEEK);
-	int asked = 1, need = 5;
-	socklen_t len = sizeof(asked);
+	int need = 5;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	getsockopt(conn->stream.fd, SOL_SOCKET, SO_RCVLOWAT, &asked, &len);
-	if (n <= 0 || n < asked) {
+	if (n <= 0 || n < conn->hello_len) {
 		front_conn_close(conn);
 		return;
 	}
@@ -356,10 +355,12 @@ static void await_hello(struct front_conn *conn)
 	}
 	if (n >= 5)
 		need = 5 + (bytes[3] << 8 | bytes[4]);
-	if (n >= need || need > HELLO_MAX)
+	if (n >= need || need > HELLO_MAX) {
 		begin_tls(conn);
-	else
-		setsockopt(conn->stream.fd, SOL_SOCKET, SO_RCVLOWAT, &need, sizeof(need));
+		return;
+	}
+	setsockopt(conn->stream.fd, SOL_SOCKET, SO_RCVLOWAT, &need, sizeof(need));
+	conn->hello_len = need;
 }
 
 /* ---- events ---- */

@@ -60,7 +60,6 @@ static void unmap(struct net_endpoint *ep)
 static void take(const struct listener *listener, int fd, const struct sockaddr *from)
 {
 	struct front_conn *conn = calloc(1, sizeof(*conn));
-	int on = 1;
 
 	front_count(&front_counts.accepted);
 	if (!conn) {
@@ -68,8 +67,6 @@ static void take(const struct listener *listener, int fd, const struct sockaddr 
 		close(fd);
 		return;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	conn->stream.fd = fd;
 	net_endpoint_from_sockaddr(&conn->stream.from, from);
 	unmap(&conn->stream.from);
@@ -231,7 +228,7 @@ static int try_open(const struct net_endpoint *ep)
 }
 
 /* ":80" on a machine without IPv6 is that of IPv4. */
-static int open_socket(const char *address)
+static int find_socket(const char *address)
 {
 	struct net_endpoint ep;
 	int fd;
@@ -247,6 +244,18 @@ static int open_socket(const char *address)
 	memset(&ep.addr, 0, sizeof(ep.addr));
 	ep.addr.family = AF_INET;
 	return try_open(&ep);
+}
+
+/* Connections inherit what is said here once. */
+static int open_socket(const char *address)
+{
+	int fd = find_socket(address), on = 1;
+
+	if (fd >= 0) {
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	}
+	return fd;
 }
 
 static int explain(const struct listener *listener, int error, bool starting, struct err *err)

@@ -53,6 +53,7 @@ struct front_conn {
 	uint64_t since; /* of the state, or of the last progress in it */
 	enum site site;
 	bool tls, beside_tls, close_after;
+	int hello_len;                 /* what the kernel was asked to wait for; 0: nothing */
 	struct front_head *head;       /* being read */
 	struct front_request *request; /* being served */
 	struct tls_context *context;   /* of the listener, where it has one of its own; counted */

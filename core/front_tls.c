@@ -20,7 +20,8 @@
 
 /*
  * A certificate as OpenSSL wants it. To put key and chain together, with all that it checks, costs
- * as much as the signature, so it is done once; handshakes switch to the result.
+ * as much as the signature, so it is done once; handshakes switch to the result. They begin with
+ * that for clients which name nobody: the switch has a price, too.
  */
 struct prepared {
 	struct prepared *next;
@@ -31,6 +32,7 @@ struct prepared {
 struct tls_context {
 	_Atomic unsigned refs; /* of the control loop and of I/O loops; the last put frees */
 	SSL_CTX *ctx;          /* handshakes hold it, and through it this */
+	const struct tls_certificate *first; /* that `ctx` has; NULL: none */
 	struct tls_provider provider;
 	X509 *extra;
 	_Atomic(struct prepared *) prepared; /* any I/O loop adds; none goes before the context */
@@ -87,6 +89,12 @@ static void configure(SSL_CTX *ctx)
 	SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
 }
 
+static bool use(SSL_CTX *ctx, const struct tls_certificate *cert, X509 *extra)
+{
+	return SSL_CTX_use_cert_and_key(ctx, cert->leaf, cert->key, cert->chain, 1) == 1 &&
+	       (!extra || SSL_CTX_add1_chain_cert(ctx, extra) == 1);
+}
+
 static void prepared_free(struct prepared *p)
 {
 	if (p)
@@ -102,9 +110,7 @@ static struct prepared *prepare(struct tls_context *context, const struct tls_ce
 		return NULL;
 	p->cert = cert;
 	p->ctx = SSL_CTX_new(TLS_server_method());
-	if (!p->ctx ||
-		SSL_CTX_use_cert_and_key(p->ctx, cert->leaf, cert->key, cert->chain, 1) != 1 ||
-		(context->extra && SSL_CTX_add1_chain_cert(p->ctx, context->extra) != 1)) {
+	if (!p->ctx || !use(p->ctx, cert, context->extra)) {
 		prepared_free(p);
 		return NULL;
 	}
@@ -121,6 +127,8 @@ static SSL_CTX *prepared_for(struct tls_context *context, const struct tls_certi
 {
 	struct prepared *p = atomic_load_explicit(&context->prepared, memory_order_acquire);
 
+	if (cert == context->first)
+		return context->ctx;
 	while (p && p->cert != cert)
 		p = p->next;
 	if (!p)
@@ -231,6 +239,14 @@ struct tls_context *tls_context_new(
 		err_set(err, -ENOMEM, "OpenSSL cannot make a context");
 		SSL_CTX_free(context->ctx);
 		context_free(context);
+		return NULL;
+	}
+	context->first = provider.find(provider.arg, NULL, NULL, 0);
+	if (context->first && !use(context->ctx, context->first, context->extra)) {
+		err_set(err, -EINVAL, "OpenSSL does not take the certificate and its key: %s",
+			ERR_reason_error_string(ERR_peek_last_error()));
+		ERR_clear_error();
+		SSL_CTX_free(context->ctx);
 		return NULL;
 	}
 	configure(context->ctx);

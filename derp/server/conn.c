@@ -167,7 +167,10 @@ static void conn_init(struct conn *conn)
 	conn->first_piece = conn->last_piece = NO_PIECE;
 	for (unsigned k = 0; k < DERP_KINDS; k++)
 		conn->queue[k].tail = &conn->queue[k].head;
-	ev_io_init(&conn->readable, on_readable, conn->stream->fd, EV_READ);
+	ev_init(&conn->readable, on_readable);
+	conn->readable.fd = conn->stream->fd;
+	/* not ev_io_set: the loop knows the descriptor, and would add it once more in vain */
+	ev_io_modify(&conn->readable, EV_READ);
 	ev_io_init(&conn->writable, on_writable, conn->stream->fd, EV_WRITE);
 	/* room is made before more is read */
 	ev_set_priority(&conn->writable, 1);

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What no client of the relay should do, and two clients beside it that must not feel it."""
 
+import contextlib
 import os
 import random
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -12,7 +14,7 @@ import time
 import pytest
 
 from daemon import BUILD
-from derp import (CLIENT_INFO, CLOSE_PEER, FORWARD_PACKET, INFO, NOTE_PREFERRED, PING, RECV_PACKET, REQUEST, SEND_PACKET,
+from derp import (CLIENT_INFO, CLOSE_PEER, FORWARD_PACKET, INFO, NOTE_PREFERRED, PING, PONG, RECV_PACKET, REQUEST, SEND_PACKET,
                   WATCH_CONNS, DerpClient, carries, client_info, frame, new_key, seal)
 from test_front import metric
 from test_http import free_port
@@ -242,6 +244,44 @@ def test_tls_garbage(secure, joined):
             raw.close()
             c.sock.close()
         assert carries(a, b)
+
+
+SERVER_KEY_FRAME = 5 + 8 + 32
+
+
+def finish_handshake(s, tls, incoming, outgoing):
+    while True:
+        try:
+            tls.do_handshake()
+            return
+        except ssl.SSLWantReadError:
+            s.sendall(outgoing.read())
+            incoming.write(s.recv(1 << 16))
+
+
+@pytest.mark.parametrize("late", [0, 10])
+def test_a_client_that_says_all_at_once(secure, late):
+    """The end of TLS's handshake, the request, and frames behind it, in one segment, but for the last few bytes."""
+    with connect_tls(secure) as other:
+        relay = other.relay
+    key, token = new_key(), os.urandom(8)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context(secure.certificate).wrap_bio(incoming, outgoing, server_hostname="relay.test")
+    with dial(secure) as s:
+        finish_handshake(s, tls, incoming, outgoing)
+        for part in (REQUEST[:-2] + b"Derp-Fast-Start: 1\r\n\r\n", client_info(relay, key), frame(PING, token)):
+            tls.write(part)
+        said = outgoing.read()
+        s.sendall(said[:len(said) - late])
+        heard = b""
+        while not heard.endswith(frame(PONG, token)):
+            incoming.write(s.recv(1 << 16))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while piece := tls.read(1 << 16):
+                    heard += piece
+            if late and len(heard) > SERVER_KEY_FRAME:  # server info: the relay has read all there is
+                s.sendall(said[-late:])
+                late = 0
 
 
 def test_tls_half_closed(secure):

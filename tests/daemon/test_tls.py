@@ -107,6 +107,11 @@ def test_protocols(secure):
         assert s.version() == "TLSv1.2" and request(s)
 
 
+def test_the_smallest_cipher_that_is_good(secure):
+    with shake_hands(secure, "one.test", context(secure.one)) as s:
+        assert s.cipher()[0] == "TLS_AES_128_GCM_SHA256"
+
+
 def test_a_session_is_resumed(secure):
     ctx = context(secure.one)
     with shake_hands(secure, "one.test", ctx) as s:

@@ -205,6 +205,7 @@ static json_t *run(struct options *o)
 	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
 		if (strcmp(o->what, modes[i].name) != 0)
 			continue;
+		o->target.crowd = modes[i].crowd;
 		if (o->tls)
 			o->target.tls = peer_tls(modes[i].crowd);
 		return modes[i].run(o);

@@ -86,20 +86,18 @@ static void client_serve(struct client *c)
 	size_t whole, n;
 	ssize_t got;
 
-	do {
-		memcpy(buf, c->rest, c->rest_bytes);
-		got = peer_read(&c->peer, buf + c->rest_bytes, READ_BYTES);
-		if (got < 0) {
-			peer_close(&c->peer);
-			free(c->rest);
-			c->rest = NULL;
-			return;
-		}
-		n = c->rest_bytes + (size_t)got;
-		whole = carry(c, buf, n);
-		c->rest_bytes = n - whole;
-		memcpy(c->rest, buf + whole, c->rest_bytes);
-	} while (c->peer.tls && got > READ_BYTES - RECORD_BYTES);
+	memcpy(buf, c->rest, c->rest_bytes);
+	got = peer_read(&c->peer, buf + c->rest_bytes, READ_BYTES);
+	if (got < 0) {
+		peer_close(&c->peer);
+		free(c->rest);
+		c->rest = NULL;
+		return;
+	}
+	n = c->rest_bytes + (size_t)got;
+	whole = carry(c, buf, n);
+	c->rest_bytes = n - whole;
+	memcpy(c->rest, buf + whole, c->rest_bytes);
 }
 
 static void client_accept(int listener, int epoll, SSL_CTX *tls, const struct peer *relay)
@@ -124,8 +122,7 @@ static SSL_CTX *server_tls(const char *certificate)
 	if (!ctx || SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1 ||
 		SSL_CTX_use_PrivateKey_file(ctx, certificate, SSL_FILETYPE_PEM) != 1)
 		errx(1, "%s: no certificate and key", certificate);
-	SSL_CTX_set_read_ahead(ctx, 1);
-	SSL_CTX_set_default_read_buffer_len(ctx, 128 << 10);
+	tls_records_watch(ctx);
 	return ctx;
 }
 

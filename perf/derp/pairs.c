@@ -185,14 +185,11 @@ static void walk(struct run *r, struct pair *p, const uint8_t *at, size_t n)
 
 static void receive(struct run *r, struct pair *p)
 {
-	ssize_t n;
+	ssize_t n = peer_read(&p->to, r->buf, READ_BYTES);
 
-	do {
-		n = peer_read(&p->to, r->buf, READ_BYTES);
-		if (n < 0)
-			errx(1, "the relay ended a connection");
-		walk(r, p, r->buf, (size_t)n);
-	} while (p->to.tls && n > READ_BYTES - RECORD_BYTES);
+	if (n < 0)
+		errx(1, "the relay ended a connection");
+	walk(r, p, r->buf, (size_t)n);
 	p->heard = r->now;
 	fill(r, p);
 }

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -162,15 +163,13 @@ SSL_CTX *peer_tls(bool for_crowd)
 	if (!ctx)
 		errx(1, "OpenSSL");
 	/* what Tailscale's clients offer first on a machine with AES instructions */
-	SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384");
+	SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256");
 	SSL_CTX_set1_groups_list(ctx, "X25519:P-256");
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, ticket_keep);
-	if (!for_crowd) {
-		SSL_CTX_set_read_ahead(ctx, 1);
-		SSL_CTX_set_default_read_buffer_len(ctx, 128 << 10);
-	}
+	if (!for_crowd)
+		tls_records_watch(ctx);
 	return ctx;
 }
 
@@ -191,11 +190,14 @@ static void tls_open(struct peer *p, struct target *target)
 	target->resumed += SSL_session_reused(p->tls) == 1;
 }
 
-/* From now on records collect until peer_flush. */
-static void opened(struct peer *p)
+static void opened(struct peer *p, bool crowd)
 {
-	if (p->tls)
-		SSL_set0_wbio(p->tls, BIO_new(BIO_s_mem()));
+	if (p->tls && !crowd) {
+		p->records = tls_records_take(p->tls);
+		if (!p->records)
+			errx(1, "the relay's TLS is not that of other relays");
+		peer_forget_tls(p);
+	}
 	fcntl(p->fd, F_SETFL, fcntl(p->fd, F_GETFL) | O_NONBLOCK);
 }
 
@@ -210,7 +212,7 @@ void peer_open(struct peer *p, struct target *target)
 	if (target->tls)
 		tls_open(p, target);
 	handshake(p);
-	opened(p);
+	opened(p, target->crowd);
 }
 
 static void handshake_of_relay(struct peer *p, const struct peer *relay)
@@ -246,7 +248,7 @@ void peer_accept(struct peer *p, int fd, SSL_CTX *tls, const struct peer *relay)
 			errx(1, "the TLS handshake failed");
 	}
 	handshake_of_relay(p, relay);
-	opened(p);
+	opened(p, false);
 }
 
 void peer_forget_tls(struct peer *p)
@@ -262,84 +264,103 @@ void peer_forget_tls(struct peer *p)
 void peer_close(struct peer *p)
 {
 	peer_forget_tls(p);
+	tls_records_free(p->records);
+	free(p->sealed);
+	free(p->part);
 	close(p->fd);
-	p->fd = -1;
+	*p = (struct peer){.fd = -1};
 }
 
 /* ---- non-blocking, in use ------------------------------------------------------------------- */
 
+static void make_room(struct peer *p, size_t bytes)
+{
+	if (bytes <= p->sealed_size)
+		return;
+	p->sealed = realloc(p->sealed, bytes);
+	if (!p->sealed)
+		err(1, "memory");
+	p->sealed_size = bytes;
+}
+
 void peer_write(
 	struct peer *p, const struct target *t, const uint8_t *frames, size_t n, size_t frame_bytes)
 {
-	size_t step = t->one_a_record ? frame_bytes : n * frame_bytes;
+	size_t step = t->one_a_record ? frame_bytes : TLS_TEXT_MAX, bytes = n * frame_bytes, one;
 
-	if (!p->tls) {
-		p->rest = frames;
-		p->rest_bytes = n * frame_bytes;
+	p->rest = frames;
+	p->rest_bytes = bytes;
+	if (!p->records)
 		return;
+	make_room(p, bytes + (bytes / step + 1) * TLS_SEAL_MORE);
+	p->rest = p->sealed;
+	p->rest_bytes = 0;
+	for (size_t at = 0; at < bytes; at += one) {
+		one = bytes - at < step ? bytes - at : step;
+		p->rest_bytes += tls_records_seal(
+			p->records, TLS_TEXT, frames + at, one, p->sealed + p->rest_bytes);
 	}
-	for (size_t at = 0; at < n * frame_bytes; at += step)
-		if (SSL_write(p->tls, frames + at, (int)step) != (int)step)
-			errx(1, "TLS: no record was made");
 }
 
 size_t peer_flush(struct peer *p)
 {
-	const uint8_t *data = p->rest;
-	size_t bytes = p->rest_bytes;
 	ssize_t sent;
 
-	if (p->tls)
-		bytes = (size_t)BIO_get_mem_data(SSL_get_wbio(p->tls), (char **)&data);
-	if (bytes == 0)
+	if (p->rest_bytes == 0)
 		return 0;
-	sent = send(p->fd, data, bytes, MSG_NOSIGNAL);
+	sent = send(p->fd, p->rest, p->rest_bytes, MSG_NOSIGNAL);
 	if (sent < 0 && errno == EAGAIN)
-		return bytes;
+		return p->rest_bytes;
 	if (sent < 0)
 		err(1, "the relay ended a connection");
-	if (p->tls && (size_t)sent == bytes) {
-		(void)BIO_reset(SSL_get_wbio(p->tls));
-	} else if (p->tls) {
-		static uint8_t taken[1 << 16];
-
-		for (size_t left = (size_t)sent, n; left > 0; left -= n) {
-			n = left < sizeof(taken) ? left : sizeof(taken);
-			BIO_read(SSL_get_wbio(p->tls), taken, (int)n);
-		}
-	} else {
-		p->rest += sent;
-		p->rest_bytes -= (size_t)sent;
-	}
-	return bytes - (size_t)sent;
+	p->rest += sent;
+	p->rest_bytes -= (size_t)sent;
+	return p->rest_bytes;
 }
 
-/* What the socket may have beyond OpenSSL's buffer has an event of its own. */
-static ssize_t tls_read(struct peer *p, uint8_t *to, size_t room)
+static ssize_t receive(const struct peer *p, uint8_t *to, size_t room)
 {
-	size_t have = 0;
-	int got;
+	ssize_t got = recv(p->fd, to, room, 0);
 
-	do {
-		got = SSL_read(p->tls, to + have, RECORD_BYTES);
-		if (got > 0)
-			have += (size_t)got;
-		else if (SSL_get_error(p->tls, got) == SSL_ERROR_WANT_READ)
-			break;
-		else
-			return -1;
-	} while (have + RECORD_BYTES <= room && SSL_has_pending(p->tls));
-	return (ssize_t)have;
+	if (got > 0)
+		return got;
+	return got < 0 && errno == EAGAIN ? 0 : -1;
+}
+
+static void part_keep(struct peer *p, const uint8_t *bytes, size_t n)
+{
+	p->part_bytes = n;
+	if (n == 0)
+		return;
+	if (!p->part)
+		p->part = malloc(TLS_RECORD_MAX);
+	if (!p->part)
+		err(1, "memory");
+	memcpy(p->part, bytes, n);
+}
+
+static ssize_t records_read(struct peer *p, uint8_t *to, size_t room)
+{
+	static _Thread_local uint8_t in[256 << 10];
+	size_t have = p->part_bytes, len;
+	ssize_t got;
+
+	if (room > sizeof(in))
+		room = sizeof(in);
+	if (have)
+		memcpy(in, p->part, have);
+	got = receive(p, in + have, room - have);
+	if (got <= 0)
+		return got;
+	len = have += (size_t)got;
+	got = tls_records_open(p->records, in, &len, to);
+	if (got < 0 || tls_records_ended(p->records))
+		return -1;
+	part_keep(p, in + len, have - len);
+	return got;
 }
 
 ssize_t peer_read(struct peer *p, uint8_t *to, size_t room)
 {
-	ssize_t got;
-
-	if (p->tls)
-		return tls_read(p, to, room);
-	got = recv(p->fd, to, room, 0);
-	if (got > 0)
-		return got;
-	return got < 0 && errno == EAGAIN ? 0 : -1;
+	return p->records ? records_read(p, to, room) : receive(p, to, room);
 }

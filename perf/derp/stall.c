@@ -14,6 +14,7 @@
 #include <time.h>
 
 #define SIZE 1400
+#define READ_BYTES (2 * TLS_RECORD_MAX)
 #define PER_TICK 20
 #define TICK_NS 1000000
 #define FRAME_BYTES (FRAME_HEADER + KEY_BYTES + SIZE)
@@ -47,7 +48,7 @@ static void tick(void)
 /* Whether `key`'s PeerGone is in what came. Frames here come whole: nothing else is sent to it. */
 static bool is_gone(struct stall *s)
 {
-	uint8_t buf[RECORD_BYTES];
+	uint8_t buf[READ_BYTES];
 	ssize_t n = peer_read(&s->sender, buf, sizeof(buf));
 
 	if (n < 0)
@@ -99,7 +100,7 @@ static void *push(void *arg)
 /* The one who stalls is heard of once, by the sender. */
 static void introduce(struct stall *s)
 {
-	uint8_t frame[FRAME_HEADER + KEY_BYTES + 64] = {0}, buf[RECORD_BYTES];
+	uint8_t frame[FRAME_HEADER + KEY_BYTES + 64] = {0}, buf[READ_BYTES];
 	ssize_t n;
 
 	frame_head(frame, FRAME_SEND_PACKET, s->sender.public, 64);

@@ -95,15 +95,16 @@ def stun_requests(clients, mac, to):
 class Relay:
     """One process; it ends with the block."""
 
-    def __init__(self, tls, quick=False, first=False, loops=1):
+    def __init__(self, tls, quick=False, first=False, loops=1, spread=False):
         """`first`: before all other work of the machine, where delays are measured."""
         self.tls, self.quick, self.first, self.loops = tls, quick, first, loops
+        self.cores, self.load_cores = ({RELAY_CORE, LOAD_CORE},) * 2 if spread else ({RELAY_CORE}, {LOAD_CORE})
         self.folder = Path(tempfile.mkdtemp(prefix="derp-bench-"))
         self.port, self.stun_port = free_port(), free_port()
         self.log = open(self.folder / "log", "w")
         self.process = subprocess.Popen(
             [str(part) for part in self.command()], stdout=self.log, stderr=self.log,
-            env={**os.environ, **self.environment()}, preexec_fn=lambda: self.before(RELAY_CORE))
+            env={**os.environ, **self.environment()}, preexec_fn=lambda: self.before(self.cores))
         wait_until(self.listens, f"{type(self).__name__} listens", 20)
 
     def __enter__(self):
@@ -118,24 +119,27 @@ class Relay:
             self.process.wait()
         self.log.close()
 
-    def before(self, core):
+    def before(self, cores):
         """In the new process. Real-time is for one loop alone, which waits without turning: derper's threads wait for
         one another in loops, and a generator that keeps its rate does, too."""
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
         if not self.first:
             return
         os.setsid()
         if Path("/proc/self/autogroup").exists():  # or nice counts among those of one session alone
             Path("/proc/self/autogroup").write_text("-20")
         os.setpriority(os.PRIO_PROCESS, 0, -20)
-        if core == RELAY_CORE and self.loops == 1:
+        if cores == {RELAY_CORE}:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
 
     def environment(self):
         return {}
 
     def listens(self):
-        """It takes clients: the listener may be there before."""
+        """All its loops take clients: the listener may be there before."""
+        return all(self.takes_client() for _ in range(2 * self.loops))
+
+    def takes_client(self):
         with socket.create_connection((ADDRESS, self.port), timeout=1) as s:
             if self.tls:
                 trusting = ssl.create_default_context()
@@ -148,7 +152,7 @@ class Relay:
         tls = ["--tls"] if self.tls else []
         parts = [LOAD, *tls, "--relay", self.process.pid, *options, ADDRESS, port or self.port, what]
         return subprocess.Popen([str(part) for part in parts], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                preexec_fn=lambda: self.before(LOAD_CORE))
+                                preexec_fn=lambda: self.before(self.load_cores))
 
     def load(self, what, *options, port=None, timeout=300):
         """What derp_load tells of it."""
@@ -301,7 +305,7 @@ def set_up(relay, _seconds):
 
     def connect(n):
         subprocess.run([str(part) for part in [program, *pin, "-set-up", n, f"{ADDRESS}:{relay.port}"]], check=True, timeout=300,
-                       preexec_fn=lambda: relay.before(LOAD_CORE))
+                       preexec_fn=lambda: relay.before(relay.load_cores))
 
     connect(32)
     before = relay.cpu_seconds()
@@ -384,7 +388,8 @@ class Cell(NamedTuple):
     ideal: bool = False  # also of the relay that only carries
     delays: bool = False
     once: bool = False  # not in every round: long, and steady
-    loops: int = 1  # on the relay's one core
+    loops: int = 1
+    spread: bool = False  # relay and clients share both cores
 
 
 CELLS = {
@@ -393,8 +398,10 @@ CELLS = {
     "1400-tls-record": Cell(True, relayed, ("--one-a-record",), ideal=True),
     "64-plain": Cell(False, relayed, ("--size", 64), ideal=True),
     "64-tls": Cell(True, relayed, ("--size", 64), ideal=True),
-    "1400-plain-2": Cell(False, relayed, loops=2),
-    "1400-tls-2": Cell(True, relayed, loops=2),
+    "1400-plain-1": Cell(False, relayed, spread=True),
+    "1400-plain-2": Cell(False, relayed, loops=2, spread=True),
+    "1400-tls-1": Cell(True, relayed, spread=True),
+    "1400-tls-2": Cell(True, relayed, loops=2, spread=True),
     "overrun": Cell(False, overrun),
     "latency": Cell(True, latency, ideal=True, delays=True),
     "loaded": Cell(True, loaded, ideal=True, delays=True),
@@ -425,8 +432,10 @@ ROWS = [
     Row("1400-tls-record", "gbps_cpu", "1400 B, TLS, a record for each packet: Gbit/s"),
     Row("64-plain", "mpps_cpu", "64 B, plain: Mpps"),
     Row("64-tls", "mpps_cpu", "64 B, TLS: Mpps"),
-    Row("1400-plain-2", "gbps_cpu", "1400 B, plain, two loops on the core: Gbit/s"),
-    Row("1400-tls-2", "gbps_cpu", "1400 B, TLS, two loops on the core: Gbit/s"),
+    Row("1400-plain-1", "gbps_cpu", "1400 B, plain, one loop on either core: Gbit/s"),
+    Row("1400-plain-2", "gbps_cpu", "1400 B, plain, two loops on both cores: Gbit/s"),
+    Row("1400-tls-1", "gbps_cpu", "1400 B, TLS, one loop on either core: Gbit/s"),
+    Row("1400-tls-2", "gbps_cpu", "1400 B, TLS, two loops on both cores: Gbit/s"),
     Row("overrun", "share", "overrun: delivered, of the best rate"),
     Row("latency", "p50_us", "500 packets a second, TLS: p50, µs", False),
     Row("latency", "p99_us", "500 packets a second, TLS: p99, µs", False),
@@ -458,7 +467,7 @@ def one_round(name, args, first):
         cell = CELLS[key]
         if (name == "ideal" and not cell.ideal) or (cell.once and not first):
             continue
-        with RELAYS[name](cell.tls, args.quick, cell.delays or args.first, cell.loops) as relay:
+        with RELAYS[name](cell.tls, args.quick, cell.delays or args.first, cell.loops, cell.spread) as relay:
             cells[key] = cell.measure(relay, args.seconds, *cell.options)
     return cells
 

@@ -211,25 +211,44 @@ static void give_up_lost(struct run *r)
 
 /* ---- one run -------------------------------------------------------------------------------- */
 
-static void pair_open(struct run *r, struct pair *p)
+static void frames_fill(const struct run *r, struct pair *p)
 {
-	struct epoll_event in = {.events = EPOLLIN, .data.ptr = p};
-	struct epoll_event out = {.events = 0, .data.ptr = p};
-	uint8_t *payload;
-
-	peer_open(&p->from, r->target);
-	peer_open(&p->to, r->target);
 	p->frames = malloc(r->frames * r->frame_bytes);
 	if (!p->frames)
 		err(1, "memory");
-	for (unsigned i = 0; i < r->frames; i++) {
-		payload = frame_head(p->frames + i * r->frame_bytes, FRAME_SEND_PACKET,
-			p->to.public, r->plan->size);
-		memset(payload, 0x5a, r->plan->size);
-	}
+	for (unsigned i = 0; i < r->frames; i++)
+		memset(frame_head(p->frames + i * r->frame_bytes, FRAME_SEND_PACKET, p->to.public,
+			       r->plan->size),
+			0x5a, r->plan->size);
+}
+
+static void pair_watch(const struct run *r, struct pair *p)
+{
+	struct epoll_event in = {.events = EPOLLIN, .data.ptr = p};
+	struct epoll_event out = {.events = 0, .data.ptr = p};
+
 	if (epoll_ctl(r->epoll, EPOLL_CTL_ADD, p->to.fd, &in) < 0 ||
 		epoll_ctl(r->epoll, EPOLL_CTL_ADD, p->from.fd, &out) < 0)
 		err(1, "epoll_ctl");
+}
+
+/* A relay with two loops gives them connections in turn. Of four pairs, two have one end on each
+ * and two have both on one: what chance would make of many. */
+static void pairs_open(struct run *r)
+{
+	for (unsigned i = 0; i < r->plan->pairs; i++) {
+		struct pair *p = &r->pairs[i], *last = p - 1;
+
+		peer_open(&p->from, r->target);
+		if (i % 4 == 3)
+			peer_open(&last->to, r->target);
+		if (i % 4 != 2 || i + 1 == r->plan->pairs)
+			peer_open(&p->to, r->target);
+	}
+	for (unsigned i = 0; i < r->plan->pairs; i++) {
+		frames_fill(r, &r->pairs[i]);
+		pair_watch(r, &r->pairs[i]);
+	}
 }
 
 static void pair_close(struct pair *p)
@@ -350,8 +369,7 @@ void pairs_run(const struct plan *plan, struct target *target, struct outcome *o
 		r.samples = malloc(SAMPLES_MAX * sizeof(*r.samples));
 	if (r.epoll < 0 || !r.pairs || !r.buf)
 		err(1, "memory");
-	for (unsigned i = 0; i < plan->pairs; i++)
-		pair_open(&r, &r.pairs[i]);
+	pairs_open(&r);
 	for (unsigned i = 0; i < plan->pairs; i++)
 		fill(&r, &r.pairs[i]);
 	measure(&r, out);

@@ -6,9 +6,11 @@
  * pass ends, because whoever walks frames may still look at its state.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "relay.h"
@@ -20,6 +22,7 @@
 #define KEEP_ALIVE_MORE (5 * SECOND)
 #define WRITE_TIMEOUT (2 * SECOND)
 #define MESH_WRITE_TIMEOUT (30 * SECOND)
+#define LOOKS 4 /* at a blocked connection, before it is given up */
 
 /* ---- ids: a loop's slot and how often it was used ---- */
 
@@ -88,18 +91,32 @@ void conn_timer(struct conn *conn)
 		return;
 	if (conn->state != CONN_UP)
 		at = conn->since + HANDSHAKE_TIMEOUT;
-	if (conn->blocked && conn->progress_at + write_timeout(conn) < at)
-		at = conn->progress_at + write_timeout(conn);
+	if (conn->blocked && core_now() + write_timeout(conn) / LOOKS < at)
+		at = core_now() + write_timeout(conn) / LOOKS;
 	wheel_set(&conn->loop->wheel, &conn->timer, at);
 	if (!ev_is_active(&conn->loop->tick))
 		ev_timer_again(conn->loop->ev, &conn->loop->tick);
+}
+
+/* Of a long queue the socket tells only when much of it is gone. A reader that is slow and goes on
+ * shall be told from one that stands still, so the queue is looked at. */
+static bool stands_still(struct conn *conn, uint64_t now)
+{
+	int unsent;
+
+	if (ioctl(conn->stream->fd, SIOCOUTQ, &unsent) == 0) {
+		if (unsent < conn->unsent)
+			conn->progress_at = now;
+		conn->unsent = unsent;
+	}
+	return now - conn->progress_at >= write_timeout(conn);
 }
 
 static void on_time(struct conn *conn, uint64_t now)
 {
 	static const uint8_t keep_alive[DERP_HEADER_LEN] = {DERP_KEEP_ALIVE};
 
-	if (conn->blocked && now - conn->progress_at >= write_timeout(conn)) {
+	if (conn->blocked && stands_still(conn, now)) {
 		COUNT(conn->loop, write_timeouts, 1);
 		conn_abort(conn);
 		return;

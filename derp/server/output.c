@@ -387,6 +387,7 @@ static void await_room(struct conn *conn)
 		return;
 	ev_io_start(loop->ev, &conn->writable);
 	conn->progress_at = core_now();
+	conn->unsent = 0;
 	conn_timer(conn);
 }
 

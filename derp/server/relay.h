@@ -125,6 +125,7 @@ struct conn {
 	struct fifo queue[DERP_KINDS];
 	uint32_t first_piece, last_piece;
 	uint64_t progress_at; /* when the socket last took something, while it is blocked */
+	int unsent;           /* what the socket had when it was last looked at */
 	struct conn *dirty_next;
 
 	/* where it is found */

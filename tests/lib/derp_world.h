@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <openssl/ssl.h>
 #include <sodium.h>
 
 #include "front_life.h"
@@ -25,7 +26,9 @@
 #include "relay.h"
 #include "x25519.h"
 
+#ifndef WORLD_LOOPS
 #define WORLD_LOOPS 2
+#endif
 #define WORLD_PATIENCE 20 /* seconds, for what must come */
 
 struct client {
@@ -96,6 +99,7 @@ static inline void world_until(bool (*done)(void *arg), void *arg)
 struct arrival {
 	struct io_message message;
 	int fd;
+	SSL *tls; /* its handshake is done; NULL: plain */
 	const struct derp_link_ops *ops;
 	void *user;
 	struct derp_link **link;
@@ -109,6 +113,7 @@ static inline void arrival_run(struct io_message *message)
 	struct conn *conn;
 
 	stream->fd = arrival->fd;
+	stream->tls = arrival->tls;
 	stream->from.addr.family = AF_INET;
 	memcpy(stream->from.addr.bytes, "\xc0\x00\x02\x07", 4);
 	stream->from.port = 4242;
@@ -122,23 +127,28 @@ static inline void arrival_run(struct io_message *message)
 	free(arrival);
 }
 
-/* The relay's end goes to a loop; ours is what comes back, and waits when it is read. */
-static inline int world_connect(unsigned loop, const struct arrival *like)
+/* The relay's end goes to a loop; ours waits when it is read. */
+static inline void world_give(unsigned loop, int relays_end, int ours, const struct arrival *like)
 {
 	struct arrival *arrival = calloc(1, sizeof(*arrival));
 	struct timeval patience = {.tv_sec = WORLD_PATIENCE};
-	int fds[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(fds[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(ours, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (like)
 		*arrival = *like;
-	arrival->fd = dup(fds[1]);
-	close(fds[1]);
+	arrival->fd = relays_end;
 	assert_true(fcntl(arrival->fd, F_SETFL, O_NONBLOCK) == 0);
 	arrival->message.run = arrival_run;
 	io_post(io_loop_at(loop), &arrival->message);
+}
+
+static inline int world_connect(unsigned loop, const struct arrival *like)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	world_give(loop, fds[1], fds[0], like);
 	return fds[0];
 }
 

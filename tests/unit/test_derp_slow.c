@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Readers that are slower than what is sent to them: who goes on is kept, however slow; who stands
+ * still is closed. Plain, with TLS by the relay's own records, and by OpenSSL.
+ */
+#include <arpa/inet.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "derp_world.h"
+
+/* So slow that the relay's socket, which wants room for 64 KiB before it wakes anybody, takes
+ * longer than the relay waits; a small window moves much more often. */
+#define TIMEOUT (2 * SECOND)
+#define LONG (5 * SECOND)
+#define BYTES_A_SECOND 25000
+#define WINDOW 8192
+
+static uint8_t big[DERP_PACKET_MAX];
+
+static int start(void **state)
+{
+	(void)state;
+	world_start();
+	world_conf.write_timeout = TIMEOUT;
+	world_configure();
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	world_settle();
+	derp_server_stop();
+	return 0;
+}
+
+/* ---- clients, by TCP and with a small window ---- */
+
+static void connect_slow(struct client *client, unsigned loop, const struct arrival *like)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(at);
+	int listener = socket(AF_INET, SOCK_STREAM, 0), window = WINDOW;
+
+	client->fd = socket(AF_INET, SOCK_STREAM, 0);
+	setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof(window));
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(connect(client->fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	world_give(loop, accept(listener, NULL, NULL), client->fd, like);
+	close(listener);
+}
+
+static void join_slow(struct client *client, unsigned loop)
+{
+	client_key(client);
+	connect_slow(client, loop, NULL);
+	expect_frame(client, DERP_SERVER_KEY, DERP_SERVER_KEY_LEN);
+	client_info(client, NULL);
+	expect_server_info(client);
+}
+
+/* ---- with TLS ---- */
+
+static SSL_CTX *server_ctx(void)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+	X509 *cert = X509_new();
+
+	X509_gmtime_adj(X509_getm_notBefore(cert), 0);
+	X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
+	X509_set_pubkey(cert, key);
+	assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+	assert_int_equal(SSL_CTX_use_certificate(ctx, cert), 1);
+	assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
+	SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256");
+	tls_records_watch(ctx);
+	X509_free(cert);
+	EVP_PKEY_free(key);
+	return ctx;
+}
+
+/* Both ends of a handshake, over wires in memory; then both have the socket. */
+static SSL *handshake(SSL_CTX *server, int version, SSL **theirs)
+{
+	SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+	BIO *there = BIO_new(BIO_s_mem()), *back = BIO_new(BIO_s_mem());
+	SSL *ours;
+
+	SSL_CTX_set_max_proto_version(client, version);
+	ours = SSL_new(client);
+	*theirs = SSL_new(server);
+	BIO_up_ref(there);
+	BIO_up_ref(back);
+	SSL_set_bio(ours, back, there);
+	SSL_set_bio(*theirs, there, back);
+	SSL_set_connect_state(ours);
+	SSL_set_accept_state(*theirs);
+	for (unsigned i = 0; i < 4; i++) {
+		SSL_do_handshake(ours);
+		SSL_do_handshake(*theirs);
+	}
+	SSL_read(ours, world_payload, 1); /* tickets */
+	assert_true(SSL_is_init_finished(ours) && SSL_is_init_finished(*theirs));
+	assert_true(BIO_pending(there) == 0 && BIO_pending(back) == 0);
+	SSL_CTX_free(client);
+	return ours;
+}
+
+static void read_all(SSL *tls, void *to, size_t len)
+{
+	size_t n;
+
+	for (size_t at = 0; at < len; at += n)
+		assert_int_equal(SSL_read_ex(tls, (uint8_t *)to + at, len - at, &n), 1);
+}
+
+static uint32_t read_frame(SSL *tls, uint8_t type)
+{
+	uint8_t header[DERP_HEADER_LEN];
+	uint32_t len;
+
+	read_all(tls, header, sizeof(header));
+	assert_int_equal(header[0], type);
+	len = derp_be32_get(header + 1);
+	assert_true(len <= sizeof(world_payload));
+	read_all(tls, world_payload, len);
+	return len;
+}
+
+static SSL *tls_join(struct client *client, unsigned loop, int version)
+{
+	SSL_CTX *ctx = server_ctx();
+	struct derp_client_info info = {.version = 2};
+	struct derp_server_info answer;
+	struct arrival arrival = {0};
+	uint8_t frame[DERP_INFO_FRAME_MAX];
+	SSL *tls = handshake(ctx, version, &arrival.tls);
+	ssize_t len;
+
+	client_key(client);
+	connect_slow(client, loop, &arrival);
+	SSL_set_fd(tls, client->fd);
+	read_frame(tls, DERP_SERVER_KEY);
+	len = derp_client_info_seal(frame, sizeof(frame), &info, &client->key, &client->box);
+	assert_int_equal(SSL_write(tls, frame, (int)len), len);
+	len = read_frame(tls, DERP_SERVER_INFO);
+	assert_int_equal(
+		derp_server_info_open(&answer, &client->box, world_payload, (size_t)len), 0);
+	SSL_CTX_free(ctx);
+	return tls;
+}
+
+/* ---- readers ---- */
+
+#define READERS 3
+
+static struct client sender, readers[READERS];
+
+/* More than their queues and sockets hold, always: what is dropped is their own. */
+static void feed(unsigned packets)
+{
+	for (unsigned i = 0; i < packets; i++)
+		for (unsigned r = 0; r < READERS; r++)
+			send_packet(&sender, &readers[r], big, 8000);
+}
+
+static uint64_t since; /* when they began */
+static size_t total;   /* that each has read */
+
+static size_t due(void)
+{
+	return (size_t)((core_now() - since) * BYTES_A_SECOND / SECOND) - total;
+}
+
+static bool is_due(void *arg)
+{
+	(void)arg;
+	return due() > BYTES_A_SECOND / 100;
+}
+
+/* What comes is not looked at: a part of a record is as good. */
+static void read_due(void)
+{
+	size_t n = due();
+
+	for (unsigned r = 0; r < READERS; r++)
+		assert_int_equal(recv(readers[r].fd, world_payload, n, MSG_WAITALL), n);
+	total += n;
+}
+
+static bool are_given_up(void *arg)
+{
+	(void)arg;
+	return figures().write_timeouts == READERS;
+}
+
+static void test_slow_is_not_still(void **state)
+{
+	SSL *ours, *openssl;
+
+	(void)state;
+	client_new(&sender, 0);
+	join_slow(&readers[0], 0);
+	ours = tls_join(&readers[1], 1, TLS1_3_VERSION);
+	openssl = tls_join(&readers[2], 0, TLS1_2_VERSION);
+	feed(150);
+	ping(&sender);
+	for (since = core_now(); core_now() < since + LONG; feed(1)) {
+		world_until(is_due, NULL);
+		read_due();
+	}
+	ping(&sender);
+	assert_int_equal(figures().write_timeouts, 0);
+	assert_true(figures().dropped_packets[DERP_DROP_QUEUE_HEAD][DERP_KIND_OTHER] > READERS);
+	feed(1);
+	world_until(are_given_up, NULL);
+	for (unsigned r = 0; r < READERS; r++)
+		client_close(&readers[r]);
+	client_close(&sender);
+	SSL_free(ours);
+	SSL_free(openssl);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_slow_is_not_still, start, stop),
+	};
+
+	return cmocka_run_group_tests(tests, world_setup, world_teardown);
+}

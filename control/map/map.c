@@ -390,6 +390,11 @@ void map_run(struct map *map, uint64_t budget)
 		streams_fill(map, until);
 }
 
+void map_tidy(void)
+{
+	frames_fini(); /* made again with the next frame, and small where those are */
+}
+
 uint64_t map_due(const struct map *map)
 {
 	uint64_t at = map->stats.streams ? map->wheel_at : 0;

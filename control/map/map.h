@@ -60,6 +60,8 @@ bool map_tell(struct map *map, struct node *node, const char *json);
 uint64_t map_due(const struct map *map);
 /* Works for at most about `budget` ns. */
 void map_run(struct map *map, uint64_t budget);
+/* A storm of full maps is over: gives back what only they need. */
+void map_tidy(void);
 /* map_due has become earlier. */
 void map_on_wake(struct map *map, void (*wake)(void *arg), void *arg);
 const struct map_stats *map_stats(const struct map *map);

@@ -75,6 +75,7 @@ LOOP_CALLBACK(calm, ev_timer)
 	if (server->tidying)
 		return;
 	server->tidying = true;
+	map_tidy();
 	server->tidied = map_stats(server->map)->full_maps;
 	server->tidy = (struct job){.run = tidy_run, .done = tidy_done, .name = "tidy memory"};
 	job_submit(&server->tidy);

@@ -15,12 +15,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <tailplane/loop.h>
 
 #include "private.h"
 
 #define ARENA (1u << 20)
+#define ARENA_KEPT (64u << 10) /* small messages to many need no more */
 #define QUANTUM_MIN (16u << 10)
 #define QUANTUM_FIRST (32u << 10)
 #define QUANTUM_MAX (128u << 10)
@@ -30,13 +32,25 @@
 
 int flush_init(struct flush *flush)
 {
-	flush->arena = malloc(ARENA);
-	return flush->arena ? 0 : -ENOMEM;
+	flush->arena =
+		mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return flush->arena != MAP_FAILED ? 0 : -ENOMEM;
 }
 
 void flush_fini(struct flush *flush)
 {
-	free(flush->arena);
+	munmap(flush->arena, ARENA);
+}
+
+void flush_rest(struct flush *flush)
+{
+	if (flush->arena_high <= ARENA_KEPT && flush->arena_touched > ARENA_KEPT) {
+		madvise(flush->arena + ARENA_KEPT, ARENA - ARENA_KEPT, MADV_DONTNEED);
+		flush->arena_touched = 0;
+	}
+	if (flush->arena_high > flush->arena_touched)
+		flush->arena_touched = flush->arena_high;
+	flush->arena_high = 0;
 }
 
 /* ---- records ---- */
@@ -401,6 +415,8 @@ static void flush_group(struct transport_loop *loop)
 	}
 	seal_now(flush);
 	transport_count(&transport.counts.bytes_sealed, flush->arena_at);
+	if (flush->arena_at > flush->arena_high)
+		flush->arena_high = flush->arena_at;
 	for (unsigned i = 0; i < flush->n_sessions; i++) {
 		struct session *session = flush->sessions[i];
 

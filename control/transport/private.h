@@ -199,6 +199,7 @@ bool data_give_window(struct session *session, struct call *call, uint32_t incre
 struct flush {
 	uint8_t *arena;
 	size_t arena_at;
+	size_t arena_high, arena_touched; /* since the last rest; since its pages were given back */
 	struct aead_item items[SEAL_ITEMS];
 	unsigned n_items;
 	struct session *sessions[FLUSH_SESSIONS];
@@ -215,6 +216,8 @@ struct flush {
 
 int flush_init(struct flush *flush);
 void flush_fini(struct flush *flush);
+/* Now and then: where nothing large was sent since the last time most of the arena's pages go. */
+void flush_rest(struct flush *flush);
 void flush_due(struct transport_loop *loop);
 /* For h2.c, while it is asked: false: no more now. */
 bool flush_has_room(const struct flush *flush);

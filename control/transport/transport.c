@@ -63,6 +63,7 @@ static void on_walk(struct ev_loop *ev, ev_timer *watcher, int revents)
 
 	(void)ev, (void)revents;
 	sessions_walk(loop);
+	flush_rest(&loop->flush);
 }
 
 /* ---- closing a machine's sessions ---- */

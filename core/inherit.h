@@ -28,7 +28,7 @@ void inherit_drop(int fd);
 enum inherit_special {
 	INHERIT_LOCK,  /* of the state directory */
 	INHERIT_CTL,   /* the control socket */
-	INHERIT_READY, /* a pipe: a byte says that the successor serves */
+	INHERIT_READY, /* a pipe: see successor.c */
 	INHERIT_SPECIALS,
 };
 

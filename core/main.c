@@ -282,6 +282,7 @@ int main(int argc, char **argv)
 
 	inherit_init();
 	successor_init(argv);
+	successor_begin();
 	json_set_alloc_funcs(malloc, free_zeroed);
 	/* A tree of many small values is freed bit by bit into ever larger chunks, and glibc would
 	 * sweep its fast bins for each: a fifth of the cost of a long list. */

@@ -3,7 +3,7 @@
  * A restart without a gap. A new process of the same command is started and finds our listening
  * sockets, the control socket and the lock of the state directory as descriptors from 3 on. Until
  * its plugins have started it accepts nobody, and we serve as ever; when it fails nothing has
- * happened. Then it writes a byte, and we leave: we accept nobody any more (it does), tell the
+ * happened. Then it says so on a pipe, and we leave: we accept nobody any more (it does), tell the
  * service manager whose the service is now, let the plugins end what they have bit by bit, and
  * stop. The state directory is in both processes' hands meanwhile; so only plugins that bear this
  * have a successor (hand_over), and the store's are not among them: a store has one owner.
@@ -45,7 +45,9 @@ extern char **environ;
 
 static struct {
 	char *const *argv;
-	pid_t pid; /* 0: none was started */
+	pid_t starter; /* our child, whose child the successor is: it ends at once */
+	pid_t pid;     /* 0: it has not told */
+	bool started;
 	struct op_call *call;
 	ev_io ready;
 	ev_timer late, look;
@@ -61,7 +63,7 @@ void successor_init(char *const argv[])
 
 bool successor_is_under_way(void)
 {
-	return successor.pid;
+	return successor.started;
 }
 
 bool successor_serves(void)
@@ -142,24 +144,40 @@ static void stop_waiting(void)
 	close(successor.ready.fd);
 }
 
-/* It is our child, and ends at once. */
+static void reap_starter(void)
+{
+	while (successor.starter && waitpid(successor.starter, NULL, 0) < 0 && errno == EINTR)
+		;
+	successor.starter = 0;
+}
+
+/* One that does not know us any more ends by itself. */
 static void give_up(const char *why)
 {
 	stop_waiting();
-	kill(successor.pid, SIGKILL);
-	while (waitpid(successor.pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	if (successor.starter)
+		kill(successor.starter, SIGKILL);
+	reap_starter();
+	if (successor.pid)
+		kill(successor.pid, SIGKILL);
 	successor.pid = 0;
+	successor.started = false;
 	answer_failed(why);
 }
 
+/* Its number as soon as it has one, and again when it serves. */
 LOOP_CALLBACK(successor_ready, ev_io)
 {
-	char byte;
+	pid_t pid;
 
 	(void)loop, (void)revents;
-	if (read(watcher->fd, &byte, 1) != 1) {
+	if (read(watcher->fd, &pid, sizeof(pid)) != sizeof(pid)) {
 		give_up("it could not start; its log says why");
+		return;
+	}
+	if (!successor.pid) {
+		reap_starter();
+		successor.pid = pid;
 		return;
 	}
 	stop_waiting();
@@ -175,7 +193,7 @@ LOOP_CALLBACK(successor_late, ev_timer)
 
 void successor_cancel(void)
 {
-	if (successor.pid && !successor.serves)
+	if (successor.started && !successor.serves)
 		give_up("the daemon is stopping");
 }
 
@@ -232,7 +250,7 @@ static int spawn(const int *fds, size_t n)
 		memset(copies, 0xff, n * sizeof(*copies));
 		rc = -arrange(&actions, fds, n, copies);
 		if (!rc)
-			rc = posix_spawnp(&successor.pid, successor.argv[0], &actions, NULL,
+			rc = posix_spawnp(&successor.starter, successor.argv[0], &actions, NULL,
 				successor.argv, env);
 		posix_spawn_file_actions_destroy(&actions);
 		for (size_t i = 0; i < n; i++)
@@ -280,7 +298,7 @@ static int start(void)
 	rc = spawn_with(ready[1]);
 	close(ready[1]);
 	if (rc) {
-		successor.pid = 0;
+		successor.starter = 0;
 		close(ready[0]);
 		return rc;
 	}
@@ -288,7 +306,7 @@ static int start(void)
 	ev_io_start(core_loop(), &successor.ready);
 	ev_timer_init(&successor.late, successor_late, START_WITHIN, 0.);
 	ev_timer_start(core_loop(), &successor.late);
-	log_info("started process %d to take over", successor.pid);
+	successor.started = true;
 	return 0;
 }
 
@@ -298,9 +316,9 @@ void successor_start(struct op_call *call)
 	char why[256];
 	int rc;
 
-	if (successor.pid) {
+	if (successor.started) {
 		if (call)
-			op_fail(call, "process %d is taking over already", successor.pid);
+			op_fail(call, "a process is taking over already");
 		return;
 	}
 	successor.call = call;
@@ -323,15 +341,41 @@ void successor_start(struct op_call *call)
 
 /* ---- being it ---- */
 
+static int ready = -1;
+
+static int tell_number(void)
+{
+	pid_t pid = getpid();
+
+	return write(ready, &pid, sizeof(pid)) == sizeof(pid) ? 0 : -EPIPE;
+}
+
+void successor_begin(void)
+{
+	ready = inherit_special(INHERIT_READY);
+	if (ready < 0)
+		return;
+	signal(SIGPIPE, SIG_IGN);
+	switch (fork()) {
+	case 0:
+		if (tell_number() == 0)
+			return;
+		/* fallthrough */
+	default:
+		_exit(1);
+	}
+}
+
 int successor_report(struct err *err)
 {
-	int fd = inherit_special(INHERIT_READY), rc;
+	int rc;
 
-	if (fd < 0)
+	if (ready < 0)
 		return 0;
 	rc = state_dirs_sign(err);
-	if (!rc && write(fd, "", 1) != 1)
+	if (!rc && tell_number() != 0)
 		rc = err_set(err, -EPIPE, "the process that we were to take over from has ended");
-	close(fd);
+	close(ready);
+	ready = -1;
 	return rc;
 }

@@ -20,5 +20,9 @@ bool successor_is_under_way(void);
 bool successor_serves(void);
 /* We end: one that does not serve yet ends as well. */
 void successor_cancel(void);
+/* Behind inherit_init, without threads: one that is to take over goes on as a child of its own,
+ * which the first process of the system has then: a service manager waits only for its own
+ * children. */
+void successor_begin(void);
 /* Tells the process before us, if there is one, that we serve. */
 int successor_report(struct err *err);

@@ -57,6 +57,17 @@ def _setns(fd):
         raise OSError(ctypes.get_errno(), "setns")
 
 
+@contextlib.contextmanager
+def network_of(pid):
+    """Sockets that this thread makes in the block belong to that process's network for their life."""
+    with open("/proc/thread-self/ns/net") as home, open(f"/proc/{pid}/ns/net") as there:
+        _setns(there.fileno())
+        try:
+            yield
+        finally:
+            _setns(home.fileno())
+
+
 class Program:
     """A program that runs in the background; its output goes to a file."""
 
@@ -158,15 +169,8 @@ class Machine:
         self.net.programs.append(program)
         return program
 
-    @contextlib.contextmanager
     def inside(self):
-        """Sockets that this thread makes in the block belong to this machine for their life."""
-        with open("/proc/thread-self/ns/net") as home, open(f"/proc/{self.pid}/ns/net") as there:
-            _setns(there.fileno())
-            try:
-                yield
-            finally:
-                _setns(home.fileno())
+        return network_of(self.pid)
 
     def socket(self, family=socket.AF_INET, kind=socket.SOCK_DGRAM, proto=0):
         with self.inside():

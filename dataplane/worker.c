@@ -34,16 +34,6 @@ uint64_t worker_clock(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-unsigned worker_id(const struct worker *w)
-{
-	return w->id;
-}
-
-uint64_t worker_now(const struct worker *w)
-{
-	return w->now;
-}
-
 bool worker_punt(struct worker *w, enum punt_class class, struct rte_mbuf *m)
 {
 	if (rte_ring_sp_enqueue(w->punts[class], m))

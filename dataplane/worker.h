@@ -86,10 +86,10 @@ struct worker_counters {
 };
 
 struct worker {
-	unsigned id;
+	unsigned id;                  /* these two are struct worker_facts */
+	uint64_t now;                 /* ns, monotonic, at the start of the round */
 	unsigned lcore;               /* DPDK's number for this thread */
 	bool alone;                   /* there is no other worker */
-	uint64_t now;                 /* ns, monotonic, at the start of the round */
 	const struct dp_table *table; /* this round's */
 	struct rte_mempool *pool;     /* NUMA-local, one segment holds a largest packet */
 	struct rte_ring *punts[PUNT_CLASSES];
@@ -107,6 +107,10 @@ struct worker {
 	void *private;                  /* worker.c */
 	struct worker_counters counters;
 } __rte_cache_aligned;
+
+static_assert(offsetof(struct worker, id) == offsetof(struct worker_facts, id) &&
+		      offsetof(struct worker, now) == offsetof(struct worker_facts, now),
+	"what graph nodes of plugins read");
 
 /* Hands `m` up; on a full ring the caller gets false, and drops it under its own name. */
 bool worker_punt(struct worker *w, enum punt_class class, struct rte_mbuf *m);

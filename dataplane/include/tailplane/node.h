@@ -21,7 +21,7 @@
 
 #include "tailplane/snapshot.h"
 
-#define TAILPLANE_NODE_ABI 2
+#define TAILPLANE_NODE_ABI 3
 
 #define NODE_BURST_MAX 64
 #define NODE_BURST_LARGE 256 /* what a walk may have gathered for a graph node */
@@ -127,6 +127,18 @@ static inline struct packet *packet_of(struct rte_mbuf *m)
 	return (struct packet *)rte_mbuf_to_priv(m);
 }
 
-/* Of the calling worker: number from 0, and time at the start of its burst (ns, monotonic). */
-unsigned worker_id(const struct worker *w);
-uint64_t worker_now(const struct worker *w);
+/* What a graph node may know of the calling worker, whose struct begins with it. */
+struct worker_facts {
+	unsigned id;  /* from 0 */
+	uint64_t now; /* ns, monotonic, at the start of the round */
+};
+
+static inline unsigned worker_id(const struct worker *w)
+{
+	return ((const struct worker_facts *)w)->id;
+}
+
+static inline uint64_t worker_now(const struct worker *w)
+{
+	return ((const struct worker_facts *)w)->now;
+}

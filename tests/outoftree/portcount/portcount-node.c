@@ -23,15 +23,16 @@ static void process(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts
 	struct portcount *count = snapshot_get(slot);
 	uint64_t seen = 0;
 
-	(void)w;
 	for (uint16_t i = 0; i < n; i++) {
 		bool hit = count && destination_port(pkts[i]) == count->port;
 
 		seen += hit;
 		verdicts[i] = hit && count->drop ? VERDICT_DROP(0) : NEXT_ROUTE;
 	}
-	if (seen)
-		atomic_fetch_add_explicit(&count->seen, seen, memory_order_relaxed);
+	if (!seen)
+		return;
+	atomic_store_explicit(&count->last, worker_now(w), memory_order_relaxed);
+	atomic_fetch_add_explicit(&count->seen, seen, memory_order_relaxed);
 }
 
 static const struct drop_reason drops[] = {

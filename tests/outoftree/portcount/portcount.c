@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include <tailplane/loop.h>
 #include <tailplane/plugin.h>
 
 #include "portcount.h"
@@ -73,13 +74,24 @@ static void collect(struct metric_sink *sink)
 	metric_add(sink, &metric, NULL, 0, (double)seen());
 }
 
+/* How long ago the last one came; 0: none has. */
+static uint64_t quiet(void)
+{
+	struct portcount *now = snapshot_get(slot);
+	uint64_t last = now ? atomic_load(&now->last) : 0;
+
+	return last ? core_now() - last : 0;
+}
+
 static void run(struct op_call *call, const json_t *args)
 {
 	(void)args;
-	op_reply(call, json_pack("{sI}", "packets", (json_int_t)seen()));
+	op_reply(call,
+		json_pack("{sIsI}", "packets", (json_int_t)seen(), "quiet", (json_int_t)quiet()));
 }
 
-static const struct op_column columns[] = {{"packets", "PACKETS", OP_COUNT}, {0}};
+static const struct op_column columns[] = {
+	{"packets", "PACKETS", OP_COUNT}, {"quiet", "QUIET FOR", OP_DURATION}, {0}};
 static const struct op ops[] = {
 	{"portcount", "Packets to the chosen port", OP_READ, NULL, columns, run}, {0}};
 

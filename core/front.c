@@ -352,9 +352,16 @@ void front_start(void)
 	ev_timer_start(core_loop(), &front.look);
 }
 
+static void leave_here(void *arg)
+{
+	(void)arg;
+	front_loop_of(io_loop_here())->leaving = true;
+}
+
 void front_leave(void)
 {
 	ev_timer_stop(core_loop(), &front.look);
+	io_on_each(leave_here, NULL);
 	front_listeners_close();
 	front_own_leave();
 }

@@ -19,7 +19,8 @@ void front_abandon(void);
 /* When the I/O loops run, before the first commit. */
 void front_start(void);
 void front_open(void);
-/* A successor accepts from now on; what was accepted here is served. */
+/* Accepts nobody any more: a successor does, or the next process will. What was accepted here is
+ * served as long as plugins do. */
 void front_leave(void);
 /* A request is being served or on its way. */
 bool front_is_busy(void);

@@ -76,6 +76,7 @@ struct front_loop {
 	const struct front_limits *limits;
 	struct head_proxies proxies;
 	uint16_t tls_port; /* where requests beside TLS are sent */
+	bool leaving;      /* what is not there any more may be there in another process */
 };
 
 struct front_limits {

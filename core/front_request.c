@@ -289,6 +289,12 @@ static void reply_not_found(struct front_request *request, const struct front_fo
 	}
 	if (found->field)
 		front_header(request, found->field, list);
+	if (found->status == 404 && request->conn->loop->leaving) {
+		front_header(request, "Retry-After", "1");
+		request->close_after = true;
+		front_reply_text(request, 503, "this server is about to stop");
+		return;
+	}
 	front_reply_text(request, found->status, found->why);
 }
 

@@ -262,6 +262,7 @@ static int run(struct configuration *configuration)
 	successor_cancel();
 	notify_watchdog_stop();
 	ctl_close_socket();
+	front_leave();
 	plugins_stop();
 	ctl_stop();
 	stop_rest();

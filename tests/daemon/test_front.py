@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import struct
 import threading
@@ -219,6 +220,26 @@ def test_routes_come_and_go_with_their_plugin(pages):
     configure(pages)
     pages.call("reload")
     assert ask(pages, "/mirror").status == 200
+
+
+def test_who_is_there_when_it_stops_may_come_back(daemon):
+    daemon.port = free_port()
+    daemon.trace()
+    daemon.configure("base", "pages", core={"http": {"listen_addr": [f"127.0.0.1:{daemon.port}"]}},
+                     base={"hang_in_stop": True})  # the last to be stopped
+    daemon.start()
+    conn = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=10)
+    conn.request("GET", "/mirror")
+    assert conn.getresponse().read()
+    daemon.kill(signal.SIGINT)
+    wait_until(lambda: "base stop 0" in daemon.trace_file.read_text(), "the pages are gone")
+    with pytest.raises(ConnectionRefusedError):
+        connect(daemon)
+    conn.request("GET", "/mirror")
+    answer = conn.getresponse()
+    assert answer.status == 503 and answer.getheader("Retry-After") == "1" and answer.getheader("Connection") == "close"
+    conn.close()
+    assert daemon.stop(signal.SIGINT) == 128 + signal.SIGINT
 
 
 def test_listeners_come_and_go(pages):

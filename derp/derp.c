@@ -144,16 +144,17 @@ static int mesh_begin(const struct derp_conf *conf, struct err *err)
 	return derp_mesh_start(&conf->mesh, &server_conf.key, &server_conf.mesh_key, err);
 }
 
-/* Each step with its opposite, in order. */
+/* Each step with its opposite, in order: listeners of our own come when there is something to
+ * serve, and go first. */
 static const struct part {
 	int (*start)(const struct derp_conf *conf, struct err *err);
 	void (*stop)(void);
 } parts[] = {
 	{stun_begin, stun_stop},
-	{place_begin, place_stop},
 	{server_begin, server_end},
 	{mesh_begin, derp_mesh_stop},
 	{pages_begin, derp_pages_stop},
+	{place_begin, place_stop},
 	{health_begin, health_stop},
 	{others_begin, others_end},
 };

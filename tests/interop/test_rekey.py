@@ -54,5 +54,8 @@ def test_rekey(running, initiator):
     found = re.search(r"(\d+) packets transmitted, (\d+) received", pair.ping.log())
     sent, received = map(int, found.groups())
     assert sent > 1500 and received >= sent - 1  # the last one may be under way at the end
-    assert 115 <= pair.at_client().latest_handshake - pair.first_handshake <= 195
+    after = pair.at_client().latest_handshake - pair.first_handshake
+    # wireguard-go starts its clock for an answer after it has sent: if the last answer was there before, there is one
+    # more handshake 15 s after the end
+    assert 115 <= after <= 195 or SECONDS + 14 <= after <= SECONDS + 25
     assert abs(pair.at_gateway()["latest_handshake"] - pair.at_client().latest_handshake) <= 2

@@ -42,7 +42,17 @@ static bool pair_by_vectors(uint8_t out[static 2][32], const struct x25519_input
 	secret_zero(pairs, sizeof(pairs));
 	return true;
 }
+
+bool x25519_pair_costs_one(void)
+{
+	return x25519_avx512_usable();
+}
 #else
+bool x25519_pair_costs_one(void)
+{
+	return false;
+}
+
 static bool pair_by_vectors(uint8_t out[static 2][32], const struct x25519_input in[static 2])
 {
 	return false;

@@ -28,6 +28,10 @@ struct x25519_input {
 bool x25519_shared_pair(uint8_t out[static 2][32], const struct x25519_input in[static 2])
 	__attribute__((warn_unused_result));
 
+/* Whether two at once take as long as one: what will probably be needed is then made beside what
+ * is. */
+bool x25519_pair_costs_one(void);
+
 /* The point whose "shared secret" is the public key. */
 extern const struct public_key x25519_base;
 

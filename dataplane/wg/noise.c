@@ -68,15 +68,17 @@ static void mix_secret(
 		kdf1(ck, ck, secret->bytes, 32);
 }
 
-WG_MUST_USE static bool mix_dh(struct noise_transcript *t, struct symmetric_key *key,
-	const struct private_key *ours, const struct public_key *theirs)
+/* A fresh key's public half is made beside a step's secret. */
+WG_MUST_USE static bool dh_with_public(struct symmetric_key *shared, struct public_key *public,
+	const struct private_key *fresh, const struct x25519_input *step)
 {
-	struct symmetric_key shared;
-	bool ok = x25519_shared(shared.bytes, ours, theirs);
+	const struct x25519_input both[2] = {{fresh, &x25519_base}, *step};
+	uint8_t out[2][32];
+	bool ok = x25519_shared_pair(out, both);
 
-	if (ok)
-		mix_secret(t, key, &shared);
-	secret_zero(&shared, sizeof(shared));
+	memcpy(public->bytes, out[0], 32);
+	memcpy(shared->bytes, out[1], 32);
+	secret_zero(out, sizeof(out));
 	return ok;
 }
 
@@ -220,22 +222,23 @@ enum noise_result noise_create_initiation(struct message_initiation *message,
 {
 	struct noise_handshake h = {.state = NOISE_CREATED_INITIATION, .local_index = local_index};
 	enum noise_result result = NOISE_NOT_AUTHENTIC;
+	struct symmetric_key key, es;
 	struct public_key ephemeral;
-	struct symmetric_key key;
 
 	start(&h.transcript, &peer->remote_static);
 	memset(message, 0, sizeof(*message));
 	message->type = le32_make(MESSAGE_INITIATION);
 	message->sender_index = le32_make(local_index);
 
-	/* e */
 	x25519_generate(&h.ephemeral);
-	x25519_public(&ephemeral, &h.ephemeral);
+	if (!dh_with_public(&es, &ephemeral, &h.ephemeral,
+		    &(struct x25519_input){&h.ephemeral, &peer->remote_static}))
+		goto out;
+	/* e */
 	memcpy(message->ephemeral, ephemeral.bytes, 32);
 	mix_ephemeral(&h.transcript, message->ephemeral);
 	/* es */
-	if (!mix_dh(&h.transcript, &key, &h.ephemeral, &peer->remote_static))
-		goto out;
+	mix_secret(&h.transcript, &key, &es);
 	/* s */
 	encrypt_and_hash(
 		&h.transcript, &key, message->encrypted_static, local->static_public.bytes, 32);
@@ -250,7 +253,20 @@ enum noise_result noise_create_initiation(struct message_initiation *message,
 out:
 	secret_zero(&h, sizeof(h));
 	secret_zero(&key, sizeof(key));
+	secret_zero(&es, sizeof(es));
 	return result;
+}
+
+/* Where one more costs nothing the answer's ephemeral comes with it: nobody can make us work more
+ * than for the step alone. */
+WG_MUST_USE static bool es_of_initiation(struct symmetric_key *es, struct noise_initiation *in,
+	const struct private_key *static_private)
+{
+	if (!x25519_pair_costs_one())
+		return x25519_shared(es->bytes, static_private, &in->remote_ephemeral);
+	x25519_generate(&in->ephemeral);
+	return dh_with_public(es, &in->ephemeral_public, &in->ephemeral,
+		&(struct x25519_input){static_private, &in->remote_ephemeral});
 }
 
 enum noise_result noise_open_initiation(struct noise_initiation *initiation,
@@ -258,15 +274,16 @@ enum noise_result noise_open_initiation(struct noise_initiation *initiation,
 {
 	struct noise_initiation in = {.remote_index = le32_get(message->sender_index)};
 	enum noise_result result = NOISE_NOT_AUTHENTIC;
-	struct symmetric_key key;
+	struct symmetric_key key, es;
 
 	start(&in.transcript, &local->static_public);
 	/* e */
 	memcpy(in.remote_ephemeral.bytes, message->ephemeral, 32);
 	mix_ephemeral(&in.transcript, message->ephemeral);
 	/* es */
-	if (!mix_dh(&in.transcript, &key, &local->static_private, &in.remote_ephemeral))
+	if (!es_of_initiation(&es, &in, &local->static_private))
 		goto out;
+	mix_secret(&in.transcript, &key, &es);
 	/* s */
 	if (!decrypt_and_hash(&in.transcript, &key, in.remote_static.bytes,
 		    message->encrypted_static, sizeof(message->encrypted_static)))
@@ -276,6 +293,7 @@ enum noise_result noise_open_initiation(struct noise_initiation *initiation,
 out:
 	secret_zero(&in, sizeof(in));
 	secret_zero(&key, sizeof(key));
+	secret_zero(&es, sizeof(es));
 	return result;
 }
 
@@ -319,6 +337,8 @@ enum noise_result noise_accept_initiation(struct noise_peer *peer,
 	peer->handshake.state = NOISE_CONSUMED_INITIATION;
 	peer->handshake.transcript = initiation->transcript;
 	peer->handshake.remote_ephemeral = initiation->remote_ephemeral;
+	peer->handshake.ephemeral = initiation->ephemeral;
+	peer->handshake.ephemeral_public = initiation->ephemeral_public;
 	peer->handshake.remote_index = initiation->remote_index;
 	peer->latest_timestamp = timestamp;
 	peer->last_accepted = now;
@@ -330,12 +350,17 @@ out:
 
 /* ---- second message -------------------------------------------------------------------------- */
 
+static void ephemeral_make(struct noise_handshake *h)
+{
+	x25519_generate(&h->ephemeral);
+	x25519_public(&h->ephemeral_public, &h->ephemeral);
+}
+
 enum noise_result noise_create_response(
 	struct message_response *message, struct noise_peer *peer, uint32_t local_index)
 {
 	struct noise_handshake h = peer->handshake;
 	enum noise_result result = NOISE_UNEXPECTED;
-	struct public_key ephemeral;
 	struct symmetric_key key = {0};
 
 	if (h.state != NOISE_CONSUMED_INITIATION)
@@ -347,9 +372,9 @@ enum noise_result noise_create_response(
 	message->receiver_index = le32_make(h.remote_index);
 
 	/* e */
-	x25519_generate(&h.ephemeral);
-	x25519_public(&ephemeral, &h.ephemeral);
-	memcpy(message->ephemeral, ephemeral.bytes, 32);
+	if (secret_is_zero(&h.ephemeral, sizeof(h.ephemeral)))
+		ephemeral_make(&h);
+	memcpy(message->ephemeral, h.ephemeral_public.bytes, 32);
 	mix_ephemeral(&h.transcript, message->ephemeral);
 	/* ee, se */
 	if (!mix_two_dh(&h.transcript, (struct x25519_input[]){{&h.ephemeral, &h.remote_ephemeral},

@@ -55,7 +55,8 @@ enum noise_state {
 struct noise_handshake {
 	enum noise_state state;
 	struct noise_transcript transcript;
-	struct private_key ephemeral;       /* ours, as initiator */
+	struct private_key ephemeral;       /* ours; as responder zero: not made yet */
+	struct public_key ephemeral_public; /* ours, as responder */
 	struct public_key remote_ephemeral; /* theirs, as responder */
 	uint32_t local_index, remote_index;
 };
@@ -76,6 +77,9 @@ struct noise_initiation {
 	struct public_key remote_ephemeral;
 	struct noise_transcript transcript;
 	uint32_t remote_index;
+	/* For the answer, made beside es where that costs nothing; zero: not made. */
+	struct private_key ephemeral;
+	struct public_key ephemeral_public;
 };
 
 /* The two keys of a session and how both ends name it. */

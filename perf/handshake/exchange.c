@@ -11,9 +11,9 @@
 
 const char *const step_names[] = {
 	"check mac1",
-	"open the initiation: e, es, s",
+	"open the initiation: e, es, s; where two cost one, the answer's e",
 	"accept it: ss, {t}",
-	"create the response: e, ee, se, psk",
+	"create the response: (e,) ee, se, psk",
 	"add macs",
 	"derive the session",
 };

@@ -188,10 +188,6 @@ void record_patch(struct json_out *out, const struct node *node, unsigned what)
 		LIT(out, ",\"Cap\":");
 		json_out_int(out, node->d.cap);
 	}
-	if (what & NODE_EXPIRY) {
-		LIT(out, ",\"KeyExpiry\":");
-		json_out_time(out, node->d.expiry);
-	}
 	if (what & NODE_ONLINE) {
 		LIT(out, ",\"Online\":");
 		json_out_bool(out, node->online);

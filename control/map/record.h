@@ -12,13 +12,13 @@ void record_peer(struct json_out *out, const struct map_conf *conf, const struct
 /* To itself. */
 void record_self(struct json_out *out, const struct map_conf *conf, const struct policy_ops *policy,
 	const struct node *node);
-/* What can be told of a peer without its whole record. */
-#define PATCHABLE \
-	(NODE_KEY | NODE_DISCO | NODE_ENDPOINTS | NODE_DERP | NODE_CAP | NODE_ONLINE | NODE_EXPIRY)
+/* What can be told of a peer without its whole record. Not its expiry: no patch takes back a
+ * record's Expired, and to a client the peer would stay out of reach after its return. */
+#define PATCHABLE (NODE_KEY | NODE_DISCO | NODE_ENDPOINTS | NODE_DERP | NODE_CAP | NODE_ONLINE)
 /* Where anything of it changed for others. */
 #define SHOWN                                                                                    \
 	(PATCHABLE | NODE_NEW | NODE_NAME | NODE_ADDRESS | NODE_ROUTES | NODE_TAGS | NODE_USER | \
-		NODE_HOSTINFO | NODE_APPROVED | NODE_READY)
+		NODE_EXPIRY | NODE_HOSTINFO | NODE_APPROVED | NODE_READY)
 /* What a node must be told of itself. */
 #define OF_ITSELF                                                                       \
 	(NODE_NAME | NODE_ADDRESS | NODE_ROUTES | NODE_TAGS | NODE_USER | NODE_EXPIRY | \

@@ -4,9 +4,9 @@
  * interface in the same run.
  *
  * Every method once per condition, and the whole sweep repeated, so that a machine that slows down
- * slows all of them; a figure is the median of the repetitions, a ratio the median of the ratios
- * within each. Cycles are those of the core's clock, measured before and after each cell. Gbit/s
- * counts the text alone.
+ * slows all of them, every other time backwards; a figure is the median of the repetitions, a ratio
+ * the median of the ratios within each. Cycles are those of the core's clock, measured before and
+ * after each cell. Gbit/s counts the text alone.
  */
 #include <err.h>
 #include <getopt.h>
@@ -38,8 +38,8 @@ static struct plan plan = {
 	.n_batches = 1,
 	.keys = {32},
 	.n_keys = 1,
-	.rounds = 9,
-	.cell_ms = 3,
+	.rounds = 15,
+	.cell_ms = 2,
 };
 
 static const char usage[] =
@@ -157,7 +157,9 @@ static void row_measure(struct row *row, unsigned round)
 	double ghz = clock_core_ghz();
 
 	row->bytes = bursts_make(&row->point);
-	for (unsigned m = 0; m < n_methods; m++) {
+	for (unsigned i = 0; i < n_methods; i++) {
+		unsigned m = round % 2 ? n_methods - 1 - i : i;
+
 		if (round == 0)
 			bursts_check(&methods[m], &row->point);
 

@@ -14,7 +14,7 @@
 
 struct pick {
 	const char *at, *end;
-	char *out; /* as long as the text */
+	char *out; /* as long as the text: each byte stands for one that was read */
 	size_t len;
 	const struct op_column *columns;
 };
@@ -162,8 +162,10 @@ static bool pick_all(struct pick *pick)
 		if (!pick_object(pick, ""))
 			return false;
 	} while (take(pick, ','));
+	if (!take(pick, ']') || pick->at != pick->end)
+		return false;
 	put(pick, "]", 1);
-	return take(pick, ']') && pick->at == pick->end;
+	return true;
 }
 
 json_t *pick_rows(const char *text, size_t len, const struct op_column *columns)

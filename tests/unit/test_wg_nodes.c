@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -804,7 +805,7 @@ static int eal_once(void **state)
 	struct err err = {0};
 
 	(void)state;
-	if (rte_eal_init(RTE_DIM(argv), argv) < 0 || aead_init(NULL))
+	if (rte_eal_init(RTE_DIM(argv), argv) < 0)
 		return -1;
 	w.pool = eal_pool("test", 8191, 2000, -1, &err);
 	return w.pool ? 0 : -1;
@@ -838,5 +839,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_work_full, setup, teardown),
 	};
 
+	if (aead_init(NULL) < 0) { /* TAILPLANE_AEAD names one that this machine cannot run */
+		puts("this machine cannot run the AEAD that TAILPLANE_AEAD names");
+		return 77;
+	}
 	return cmocka_run_group_tests(tests, eal_once, NULL);
 }

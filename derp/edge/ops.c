@@ -97,6 +97,7 @@ static const struct op_column status_columns[] = {
 	{"connections", "Connections", OP_COUNT},
 	{"home_connections", "Of these home", OP_COUNT},
 	{"watchers", "Mesh watchers", OP_COUNT},
+	{"mesh", "Mesh", OP_TEXT},
 	{"packets", "Packets relayed", OP_COUNTER},
 	{"bytes", "Bytes relayed", OP_TRAFFIC},
 	{"dropped", "Packets dropped", OP_COUNTER},

@@ -122,6 +122,8 @@ def test_key(relay):
 def test_commands(relay):
     relay.begin()
     wait_until(lambda: relay.call("derp status")["works"] == "yes", "it works")
+    status = next(op for op in relay.call("describe") if op["name"] == "derp status")
+    assert set(relay.call("derp status")) == {column["key"] for column in status["columns"]}, "each has its title"
     with talker(relay) as a, talker(relay) as b:
         a.wait("up"), b.wait("up")
         a.send(b.key, "hello")

@@ -409,12 +409,9 @@ struct derp_probe *derp_probe_start(const struct derp_probe_conf *conf)
 	probe->conf = *conf;
 	probe->target = *conf->target;
 	probe->tls = conf->tls;
-	if (probe->tls)
-		SSL_CTX_up_ref(probe->tls);
-	else
-		probe->tls = derp_tls_ctx_new(NULL);
+	SSL_CTX_up_ref(probe->tls);
 	probe->result = json_object();
-	if (!probe->tls || !probe->result)
+	if (!probe->result)
 		abort();
 	init_timers(probe);
 	for (unsigned i = 0; i < DERP_ADDRESSES_MAX; i++)

@@ -21,7 +21,7 @@ struct derp_probe_conf {
 	/* NULL: two keys of the moment. Else this one, for a relay that admits it alone, of one
 	 * client that sends to itself. */
 	const struct private_key *key;
-	struct ssl_ctx_st *tls; /* one reference is taken; NULL: of derp_tls_ctx_new */
+	struct ssl_ctx_st *tls; /* one reference is taken */
 	/* Once, not from within derp_probe_start; `result` is an object, and the callee's. Without
 	 * "problem" in it the relay is well. */
 	void (*done)(void *user, json_t *result);

@@ -18,14 +18,17 @@
 #include "probe.h"
 #include "stun.h"
 #include "stun_server.h"
+#include "tls.h"
 
-/* One command: a look-up if the URL has a name, then the probe. */
+/* One command: whom the system trusts is read, unless it is this relay; a look-up if the URL has a
+ * name; then the probe. */
 struct asked {
+	struct job job;
 	struct derp_lookup lookup;
 	struct asked *next, **prev;
 	struct op_call *call; /* NULL: nobody waits any more */
 	struct derp_probe *probe;
-	bool own;
+	SSL_CTX *tls; /* NULL: this relay, or not read yet */
 	uint16_t stun_port;
 };
 
@@ -38,6 +41,7 @@ static void asked_free(struct asked *asked)
 		asked->next->prev = asked->prev;
 	if (asked->probe)
 		derp_probe_cancel(asked->probe);
+	SSL_CTX_free(asked->tls);
 	free(asked);
 }
 
@@ -65,8 +69,8 @@ static void probe_start(struct asked *asked)
 	struct derp_probe_conf conf = {.loop = core_loop(),
 		.target = &asked->lookup.target,
 		.stun_port = asked->stun_port,
-		.key = asked->own ? health_probe_key() : NULL,
-		.tls = asked->own ? health_tls() : NULL,
+		.key = asked->tls ? NULL : health_probe_key(),
+		.tls = asked->tls ? asked->tls : health_tls(),
 		.done = probed,
 		.user = asked};
 
@@ -87,7 +91,35 @@ static void looked_up(struct derp_lookup *lookup)
 		probe_start(asked);
 }
 
-/* A look-up goes on: its end frees. */
+static void find_and_probe(struct asked *asked)
+{
+	if (asked->lookup.target.n_addresses) {
+		probe_start(asked);
+		return;
+	}
+	memcpy(asked->lookup.host, asked->lookup.target.host, sizeof(asked->lookup.host));
+	derp_lookup_start(&asked->lookup);
+}
+
+/* Parsing all authorities of the system takes tens of milliseconds. */
+static void authorities_run(struct job *job)
+{
+	((struct asked *)job)->tls = derp_tls_ctx_new(NULL);
+}
+
+static void authorities_done(struct job *job)
+{
+	struct asked *asked = (struct asked *)job;
+
+	if (!asked->call)
+		asked_free(asked);
+	else if (!asked->tls)
+		fail(asked, "OpenSSL cannot make a context");
+	else
+		find_and_probe(asked);
+}
+
+/* A job goes on: its end frees. */
 static void asker_gone(void *arg)
 {
 	struct asked *asked = arg;
@@ -133,7 +165,6 @@ static bool of_map(struct asked *asked, const char *name, struct err *err)
 static void set_target(struct asked *asked, const char *relay, struct err *err)
 {
 	asked->stun_port = relay ? STUN_PORT : stun_port();
-	asked->own = !relay;
 	if (!relay && !place_target(&asked->lookup.target))
 		err_set(err, -ENOENT, "nothing listens");
 	else if (relay && !of_map(asked, relay, err))
@@ -155,19 +186,25 @@ void probe_run(struct op_call *call, const json_t *args)
 	set_target(asked, relay, &err);
 	if (err.msg[0]) {
 		fail(asked, err.msg);
-	} else if (asked->lookup.target.n_addresses) {
-		probe_start(asked);
+	} else if (relay) {
+		asked->job = (struct job){
+			.run = authorities_run, .done = authorities_done, .name = "authorities"};
+		job_submit(&asked->job);
 	} else {
-		memcpy(asked->lookup.host, asked->lookup.target.host, sizeof(asked->lookup.host));
-		derp_lookup_start(&asked->lookup);
+		find_and_probe(asked);
 	}
 }
 
 void probe_stop(void)
 {
+	for (struct asked *asked = asked_all; asked; asked = asked->next) {
+		if (asked->call)
+			op_fail(asked->call, "the relay is stopping");
+		asked->call = NULL; /* a job's end begins nothing more, and frees */
+	}
 	jobs_drain();
 	while (asked_all)
-		fail(asked_all, "the relay is stopping");
+		asked_free(asked_all);
 }
 
 const struct op_column probe_columns[] = {

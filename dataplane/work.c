@@ -82,13 +82,21 @@ void work_offer(struct work *work)
 	atomic_store_explicit(&work->end, work->tail, memory_order_release);
 }
 
+/* The only item is left to helpers for a moment: an owner that is faster at it than they are would
+ * do all items itself, one after the other. */
+static bool spares(struct work *work)
+{
+	return work_used(work) == 1 && !work->draining && work->spared++ < WORK_SPARE &&
+	       atomic_load_explicit(&work_helpers, memory_order_relaxed) > 0;
+}
+
 struct work_item *work_first_done(struct work *work)
 {
 	struct work_item *item = item_at(work, work->head);
 
 	if (!work_used(work))
 		return NULL;
-	if (item_take(item)) /* no helper had time for it */
+	if (!spares(work) && item_take(item)) /* no helper had time for it */
 		item_run(work, item);
 	/* pairs with the release store in item_run */
 	if (atomic_load_explicit(&item->state, memory_order_acquire) == WORK_DONE)
@@ -102,6 +110,7 @@ void work_drop_first(struct work *work)
 {
 	atomic_store_explicit(&item_at(work, work->head)->state, WORK_FREE, memory_order_relaxed);
 	work->head++;
+	work->spared = 0;
 	atomic_store_explicit(&work->first, work->head, memory_order_relaxed);
 }
 

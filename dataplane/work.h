@@ -21,6 +21,7 @@
 
 #define WORK_ITEMS 32 /* a power of two */
 #define WORK_HIGH 4   /* from so many on the owner works too, while a helper is at the first */
+#define WORK_SPARE 8  /* times that the only item is left to helpers: a few µs */
 #define WORK_BUSY 8   /* from more on nothing is received: packets wait where there is room */
 
 struct keypair;
@@ -60,6 +61,7 @@ struct work_item {
 struct work {
 	work_fn *run;
 	uint32_t head, tail; /* the owner's: items head to tail - 1 are in use */
+	uint32_t spared;     /* times that the first item was left to helpers */
 	uint32_t full;       /* bursts without room for one packet more, in a row */
 	bool shared;         /* there are other workers */
 	bool draining; /* no more items until all are done: somebody waits for a grace period */

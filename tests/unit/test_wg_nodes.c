@@ -731,6 +731,7 @@ static void test_sealed_next_hop_is_fresh(void **state)
 	assert_true(packet_of(w.graph.kept[0])->flags & PACKET_ROUTED);
 	assert_int_equal(packet_of(w.graph.kept[0])->next_hop, 3);
 	fib.generation = 8;
+	work_helpers = 0; /* whom the only item would be left to for a moment */
 	assert_int_equal(source_run(&node_sealed), NODE_BURST_MAX);
 	assert_false(packet_of(w.graph.kept[NODE_BURST_MAX])->flags & PACKET_ROUTED);
 	works_end();
@@ -764,6 +765,29 @@ static void test_waits_for_helper(void **state)
 	while (work_used(work))
 		passed += opened_take();
 	assert_int_equal(passed + damaged, bursts * NODE_BURST_MAX + 1);
+	works_end();
+}
+
+/* The only item is left to helpers, but not for long, and not when there are none. */
+static void test_left_to_helpers(void **state)
+{
+	unsigned in_vain = 0;
+
+	(void)state;
+	works_begin(true, false);
+	next_number = expected_number = 0;
+	for (unsigned i = 0; i < FULL_BURSTS_FIRST; i++) {
+		burst_in(NODE_BURST_MAX);
+		numbers_check();
+	}
+	assert_int_equal(work_used(w.workers[0].opening), 1);
+	while (!opened_take())
+		in_vain++;
+	assert_int_equal(in_vain, WORK_SPARE);
+	burst_in(NODE_BURST_MAX);
+	work_helpers = 0;
+	assert_int_equal(work_used(w.workers[0].opening), 1);
+	assert_true(opened_take() > 0);
 	works_end();
 }
 
@@ -833,6 +857,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_ecn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_helped_in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_waits_for_helper, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_left_to_helpers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sealed_by_helpers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sealing_waits_for_helper, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sealed_next_hop_is_fresh, setup, teardown),

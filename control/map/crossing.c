@@ -155,12 +155,10 @@ static void cross(struct crossing *c, struct map_stream *s)
 	stream_move(s, &c->to->live, STREAM_LIVE);
 	if (!stream_may(s))
 		return;
-	if (c->delta) {
+	if (c->delta)
 		stream_delta(s, c->delta);
-		s->map->stats.delta_records += delta_records(c->delta);
-	} else {
+	else
 		stream_move(s, &s->map->waiting, STREAM_WAITING);
-	}
 	if (s->state == STREAM_LIVE)
 		stream_policy(s);
 }

@@ -225,8 +225,6 @@ static void deltas_finish(struct map *map)
 			continue;
 		delta_finish(view->delta, map->t, view, &map->conf, map->t->policy);
 		map->stats.deltas++;
-		map->stats.delta_records += delta_records(view->delta) * view->n_nodes;
-		map->stats.patches += delta_patches(view->delta) * view->n_nodes;
 	}
 	map->gathered = false;
 }

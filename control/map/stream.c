@@ -139,6 +139,10 @@ void stream_delta(struct map_stream *s, struct delta *delta)
 	struct blob *frames[DELTA_FRAMES_MAX];
 	int n = delta_frames(delta, s->id, frames);
 
+	if (n > 0) {
+		s->map->stats.delta_records += delta_records(delta);
+		s->map->stats.patches += delta_patches(delta);
+	}
 	if (n == 1)
 		stream_batch(s, frames[0]);
 	else if (n > 0)

@@ -131,7 +131,7 @@ void change_spend(struct change *change, const struct preauth *key)
 	change->spends = key->d.id;
 	/* a one-off key can be used by one of two at once; a revoked key by none */
 	store_expect(change_txn(change), preauths_type.table, id, "revoked", store_null());
-	if (!key->d.reusable)
+	if (!key->d.reusable && !key->d.used)
 		store_expect(change_txn(change), preauths_type.table, id, "used", store_int(0));
 	if (!key->d.used)
 		store_update(change_txn(change), preauths_type.table, id, "used", store_int(1));
@@ -199,6 +199,9 @@ static int apply(struct change *change)
 		return -ENOMEM;
 	else if (change->kind == CHANGE_REMOVE && node)
 		node_free(t, node);
+	node = node_by_id(t, change->node);
+	if (key && node)
+		node->joined_with = key->d.id;
 	return 0;
 }
 

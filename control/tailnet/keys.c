@@ -9,13 +9,14 @@
 /* Of 64 tags more than anybody has; each is a selector of the policy. */
 #define TAGS_MAX 64
 
-bool preauth_is_valid(const struct tailnet *t, const struct preauth *key, const char **why)
+bool preauth_is_valid(
+	const struct tailnet *t, const struct preauth *key, bool again, const char **why)
 {
 	if (key->d.revoked)
 		*why = "the pre-auth key was revoked";
 	else if (key->d.expiry && key->d.expiry <= tailnet_wall(t))
 		*why = "the pre-auth key has expired";
-	else if (key->d.used && !key->d.reusable)
+	else if (key->d.used && !key->d.reusable && !again)
 		*why = "the pre-auth key was used already, and is not reusable";
 	else
 		return true;

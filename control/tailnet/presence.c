@@ -87,6 +87,7 @@ void node_session_begin(struct tailnet *t, struct node *node)
 void node_mapped(struct tailnet *t, struct node *node, bool busy)
 {
 	node->mapped = true;
+	node->joined_with = 0;
 	if (!node->ready_at)
 		return;
 	node->ready_at = tailnet_clock(t) + t->conf.settle * (busy ? 4 : 1);

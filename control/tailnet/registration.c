@@ -294,6 +294,19 @@ static bool key_needed(const struct registering *r, const struct node *same)
 	return !owns(&owner, same);
 }
 
+/* `tailscale up --force-reauth` asks twice, with two node keys, and may end the first before our
+ * answer: what that has spent is still this machine's. */
+static bool asks_again(const struct registering *r, const struct preauth *key)
+{
+	const struct node *node;
+
+	for (size_t at = INDEX_FIRST;
+		(node = node_of_machine(r->change.t, &r->asked.machine, &at));)
+		if (node->joined_with == key->d.id)
+			return true;
+	return false;
+}
+
 static int with_key(struct registering *r, struct node *same, struct err *err)
 {
 	const struct preauth *key = find_key(r->change.t, r->asked.auth_key);
@@ -303,7 +316,7 @@ static int with_key(struct registering *r, struct node *same, struct err *err)
 
 	if (!key)
 		return refuse(r, err, "the pre-auth key is not known");
-	if (!preauth_is_valid(r->change.t, key, &why))
+	if (!preauth_is_valid(r->change.t, key, asks_again(r, key), &why))
 		return refuse(r, err, why);
 	owner_of_key(r->change.t, key, &owner);
 	if (!owner.user && !strcmp(owner.tags, "[]"))

@@ -131,6 +131,9 @@ struct node {
 	bool expired; /* its key is, and others were told */
 	bool failing; /* for routes: its stream closed, or it did not answer */
 	int64_t seen; /* Unix ns; d.last_seen follows when it goes offline */
+	/* The pre-auth key that it joined with, until it has a map: who did not hear our answer
+	 * asks again, with another node key. */
+	int64_t joined_with;
 	/* ns, monotonic; 0: not due. `awaited_until`: it served routes before the server's start,
 	 * and keeps them until then */
 	uint64_t offline_at, failing_at, expire_at, ephemeral_at, awaited_until, ready_at;
@@ -273,7 +276,9 @@ bool node_is_expired(const struct tailnet *t, const struct node *node);
 bool node_has_tag(const struct node *node, const char *tag);
 /* Others can see it: usable and approved. */
 bool node_is_shown(const struct node *node);
-bool preauth_is_valid(const struct tailnet *t, const struct preauth *key, const char **why);
+/* `again`: for the machine that has spent it. */
+bool preauth_is_valid(
+	const struct tailnet *t, const struct preauth *key, bool again, const char **why);
 
 /* ---- changes ------------------------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@ of this machine, a network of its own with nothing but loopback."""
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,7 @@ class Systemd:
         """`folder`: has `files`, which go over this machine's; `environment`: of all services."""
         self.folder, self.log_path = folder, folder / "systemd.log"
         (folder / "mount").mkdir()
-        self.group = cgroups() / f"tailplane-test-{os.getpid()}"
-        self.group.mkdir()
+        self.group = Path(tempfile.mkdtemp(prefix="tailplane-test-", dir=cgroups()))
         with open(self.log_path, "wb") as log:
             self.popen = subprocess.Popen(
                 ["sh", "-c", GROUP, "group", self.group, "unshare", "--pid", "--mount", "--cgroup", "--uts", "--ipc", "--net",

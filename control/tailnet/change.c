@@ -11,6 +11,7 @@
 /* A conflict comes from a counter that ran ahead of a failure, or from a second server; many in a
  * row mean that something else is wrong. */
 #define ATTEMPTS_MAX 32
+#define ASKS_AGAIN_NS 60000000000ull /* twice the longest that a client waits between tries */
 
 static void attempt(struct change *change);
 
@@ -200,8 +201,10 @@ static int apply(struct change *change)
 	else if (change->kind == CHANGE_REMOVE && node)
 		node_free(t, node);
 	node = node_by_id(t, change->node);
-	if (key && node)
+	if (key && node) {
 		node->joined_with = key->d.id;
+		node->joined_until = tailnet_clock(t) + ASKS_AGAIN_NS;
+	}
 	return 0;
 }
 

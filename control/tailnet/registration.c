@@ -302,7 +302,8 @@ static bool asks_again(const struct registering *r, const struct preauth *key)
 
 	for (size_t at = INDEX_FIRST;
 		(node = node_of_machine(r->change.t, &r->asked.machine, &at));)
-		if (node->joined_with == key->d.id)
+		if (node->joined_with == key->d.id &&
+			node->joined_until > tailnet_clock(r->change.t))
 			return true;
 	return false;
 }

@@ -131,9 +131,10 @@ struct node {
 	bool expired; /* its key is, and others were told */
 	bool failing; /* for routes: its stream closed, or it did not answer */
 	int64_t seen; /* Unix ns; d.last_seen follows when it goes offline */
-	/* The pre-auth key that it joined with, until it has a map: who did not hear our answer
-	 * asks again, with another node key. */
+	/* The pre-auth key that it joined with, until it has a map or joined_until (ns, monotonic):
+	 * who did not hear our answer asks again, with another node key. */
 	int64_t joined_with;
+	uint64_t joined_until;
 	/* ns, monotonic; 0: not due. `awaited_until`: it served routes before the server's start,
 	 * and keeps them until then */
 	uint64_t offline_at, failing_at, expire_at, ephemeral_at, awaited_until, ready_at;

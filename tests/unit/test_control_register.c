@@ -64,9 +64,13 @@ static void test_auth_key(void **state)
 	/* who did not hear that asks again, with a new node key; it heard once it has a map */
 	expect_reply(client_register(1, 3, "web", key), "\"MachineAuthorized\":true");
 	expect_reply(client_register(2, 2, "other", key), "used already");
-	client_free(client_map(1, 3, MAP_STREAM, ""));
+	world_pass(61 * 1000000000ull);
 	expect_reply(client_register(1, 4, "web", key), "used already");
 	assert_int_equal(world_tailnet.n_nodes, 1);
+	key = key_of("bob", false);
+	expect_reply(client_register(5, 5, "box", key), "\"MachineAuthorized\":true");
+	client_free(client_map(5, 5, MAP_STREAM, ""));
+	expect_reply(client_register(5, 6, "box", key), "used already");
 }
 
 static void test_bad_keys(void **state)

@@ -4,10 +4,9 @@
  * still is closed. Plain, with TLS by the relay's own records, and by OpenSSL.
  */
 #include <arpa/inet.h>
-#include <openssl/evp.h>
-#include <openssl/x509.h>
 
 #include "derp_world.h"
+#include "self_signed.h"
 
 /* So slow that the relay's socket, which wants room for 64 KiB before it wakes anybody, takes
  * longer than the relay waits; a small window moves much more often. */
@@ -67,19 +66,10 @@ static void join_slow(struct client *client, unsigned loop)
 static SSL_CTX *server_ctx(void)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
-	X509 *cert = X509_new();
 
-	X509_gmtime_adj(X509_getm_notBefore(cert), 0);
-	X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-	X509_set_pubkey(cert, key);
-	assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
-	assert_int_equal(SSL_CTX_use_certificate(ctx, cert), 1);
-	assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
+	self_sign(ctx);
 	SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256");
 	tls_records_watch(ctx);
-	X509_free(cert);
-	EVP_PKEY_free(key);
 	return ctx;
 }
 

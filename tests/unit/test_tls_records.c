@@ -12,10 +12,11 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <sodium.h>
 
 #include <tailplane/tls_records.h>
+
+#include "self_signed.h"
 
 #define PIECES 400
 
@@ -27,21 +28,6 @@ struct ends {
 	BIO *to_server, *to_client; /* wires, as memory */
 	struct tls_records *records;
 };
-
-static void certify(SSL_CTX *ctx)
-{
-	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
-	X509 *cert = X509_new();
-
-	X509_gmtime_adj(X509_getm_notBefore(cert), 0);
-	X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-	X509_set_pubkey(cert, key);
-	assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
-	assert_int_equal(SSL_CTX_use_certificate(ctx, cert), 1);
-	assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
-	X509_free(cert);
-	EVP_PKEY_free(key);
-}
 
 static SSL *end_new(SSL_CTX *ctx, BIO *from, BIO *to)
 {
@@ -67,7 +53,7 @@ static void ends_open(struct ends *e, const char *suites, int version)
 		.client_ctx = SSL_CTX_new(TLS_client_method()),
 		.to_server = wire_new(),
 		.to_client = wire_new()};
-	certify(e->server_ctx);
+	self_sign(e->server_ctx);
 	tls_records_watch(e->server_ctx);
 	tls_records_watch(e->client_ctx);
 	assert_int_equal(SSL_CTX_set_ciphersuites(e->client_ctx, suites), 1);

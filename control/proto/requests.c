@@ -15,10 +15,20 @@ static json_t *object_of(json_t *object, const char *name)
 	return json_is_object(value) ? value : NULL;
 }
 
+/* It is shown to other nodes, and has 16 bits where a connection begins. */
+static int version_of(json_t *object, int64_t *version, struct err *err)
+{
+	int rc = json_in_int(object, "Version", version, err);
+
+	if (!rc && (*version < 0 || *version > UINT16_MAX))
+		rc = err_set(err, -EINVAL, "Version: a number of 16 bits is expected");
+	return rc;
+}
+
 static int register_read(struct register_request *out, struct err *err)
 {
 	json_t *o = out->object;
-	int rc = json_in_int(o, "Version", &out->version, err);
+	int rc = version_of(o, &out->version, err);
 
 	if (!rc)
 		rc = json_in_key(o, "NodeKey", KEY_TEXT_NODE, &out->node_key, err);
@@ -63,7 +73,7 @@ void register_request_fini(struct register_request *request)
 static int map_read(struct map_request *out, struct err *err)
 {
 	json_t *o = out->object, *endpoints;
-	int rc = json_in_int(o, "Version", &out->version, err);
+	int rc = version_of(o, &out->version, err);
 
 	if (!rc)
 		rc = json_in_key(o, "NodeKey", KEY_TEXT_NODE, &out->node_key, err);

@@ -606,6 +606,39 @@ static void test_removed(void **state)
 	close_all();
 }
 
+/* What a node says of itself reaches others as they can read it, whatever it is: one value of a
+ * kind that a client does not expect would cost it the whole map. */
+static void test_hostile_hostinfo(void **state)
+{
+	static const char said[] =
+		",\"Endpoints\":[7,\"192.0.2.1:1\",\"nonsense\",\"[fe80::1%eth0]:1\",null],"
+		"\"Hostinfo\":{\"Hostname\":\"two\",\"OS\":5,\"os\":5,\"App\":[\"x\"],\"Desktop\":"
+		"\"yes\","
+		"\"Userspace\":true,\"WoLMACs\":\"x\",\"sshHostKeys\":[1,\"ssh-ed25519 "
+		"AAAA\",null],"
+		"\"Services\":[{\"Proto\":\"peerapi4\",\"Port\":1234},{\"Proto\":\"peerapi6\","
+		"\"Port\":70000},{\"Proto\":3,\"Port\":1.5},7],\"Location\":{\"Country\":9,"
+		"\"Latitude\":1.5,\"Priority\":1e3},\"RoutableIPs\":[\"10.0.0.0\",3],\"Unknown\":{"
+		"\"a\":[]},"
+		"\"NetInfo\":{\"PreferredDERP\":\"x\"},\"RequestTags\":\"tag:x\",\"TPM\":7}";
+	static const char shown[] =
+		"{\"Hostname\":\"two\",\"Userspace\":true,"
+		"\"sshHostKeys\":[\"ssh-ed25519 AAAA\"],\"Services\":[{\"Proto\":\"peerapi4\","
+		"\"Port\":1234},{\"Proto\":\"peerapi6\"},{}],\"Location\":{\"Latitude\":1.5}}";
+	json_t *want = json_loads(shown, 0, NULL),
+	       *endpoints = json_loads("[\"192.0.2.1:1\"]", 0, NULL);
+
+	(void)state;
+	two_nodes();
+	report(2, said);
+	world_pass(SECOND_NS);
+	assert_true(json_equal(json_object_get(peer_of(1, 2), "Hostinfo"), want));
+	assert_true(json_equal(json_object_get(peer_of(1, 2), "Endpoints"), endpoints));
+	json_decref(want);
+	json_decref(endpoints);
+	close_all();
+}
+
 /* Expired: told, the poll goes on, and an extension needs no login. */
 static void test_expired(void **state)
 {
@@ -861,6 +894,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_keep_alive, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_presence, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_removed, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_hostile_hostinfo, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_expired, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_rotation, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_failover, world_start, world_stop),

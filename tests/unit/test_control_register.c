@@ -517,6 +517,8 @@ static void test_bad_requests(void **state)
 		"{\"NodeKey\":7}", "{\"Version\":140}",
 		"{\"Version\":\"x\",\"NodeKey\":\"nodekey:"
 		"0000000000000000000000000000000000000000000000000000000000000000\"}",
+		"{\"Version\":65536,\"NodeKey\":\"nodekey:"
+		"1000000000000000000000000000000000000000000000000000000000000000\"}",
 		"{\"a\":\"\\u0000\"}", "{\"a\":\"\xff\"}", "{\"a\":1,\"a\":2}"};
 	static const char *const paths[] = {"/machine/register", "/machine/map"};
 	struct client *c;

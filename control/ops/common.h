@@ -27,13 +27,6 @@ const char **arg_texts(const json_t *args, const char *name, size_t *n);
 		.flags = OP_ARG_REQUIRED, .complete = "nodes list:givenName",     \
 		.help = "The node: its number, its name or one of its addresses." \
 	}
-/* Scripts that were written for Headscale say it. */
-#define ARG_FORCE                                                                         \
-	{                                                                                 \
-		.name = "force", .type = SETTING_BOOL,                                    \
-		.help = "Accepted for scripts that give it: nothing is asked for anyway." \
-	}
-
 /* ---- answers ---- */
 
 /* What a change is answered with, made when it is done; NULL: {"result": said}. */

@@ -45,7 +45,7 @@ static const struct op_arg users_rename_args[] = {
 		.help = "What the user is called from now on."},
 	{NULL},
 };
-static const struct op_arg users_destroy_args[] = {ARG_USER_CHOICE, ARG_FORCE, {NULL}};
+static const struct op_arg users_destroy_args[] = {ARG_USER_CHOICE, {NULL}};
 
 static const struct op_column users_columns[] = {
 	{"id", "id", OP_TEXT},
@@ -94,7 +94,7 @@ static const struct op_arg preauthkeys_list_args[] = {
 		.help = "Only this user's."},
 	{NULL},
 };
-static const struct op_arg key_args[] = {ARG_KEY_ID(OP_ARG_REQUIRED), ARG_FORCE, {NULL}};
+static const struct op_arg key_args[] = {ARG_KEY_ID(OP_ARG_REQUIRED), {NULL}};
 
 static const struct op_column preauth_columns[] = {
 	{"id", "id", OP_TEXT},
@@ -119,7 +119,6 @@ static const struct op_arg apikeys_choice_args[] = {
 		.complete = "apikeys list:prefix",
 		.help = "The beginning of the key, as the list shows it."},
 	ARG_KEY_ID(0),
-	ARG_FORCE,
 	{NULL},
 };
 static const struct op_column apikey_columns[] = {
@@ -142,7 +141,7 @@ static const struct op_arg nodes_list_args[] = {
 	{.name = "waiting", .type = SETTING_BOOL, .help = "Only those that wait for approval."},
 	{NULL},
 };
-static const struct op_arg node_args[] = {ARG_NODE, ARG_FORCE, {NULL}};
+static const struct op_arg node_args[] = {ARG_NODE, {NULL}};
 static const struct op_arg nodes_routes_args[] = {
 	{.name = "identifier",
 		.letter = 'i',

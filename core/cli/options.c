@@ -17,6 +17,8 @@ const struct option_name option_names[] = {
 	{0, "color", "auto|always|never",
 		"colours; auto: on a terminal, unless NO_COLOR is set (auto)"},
 	{0, "watch", "[SECONDS]", "repeat until interrupted, each 2 s unless said otherwise"},
+	{0, "force", NULL,
+		"accepted, for scripts that give it to each command: nothing is asked for anyway"},
 	{'h', "help", NULL, "explain the command"},
 	{'V', "version", NULL, "print the version"},
 	{0},
@@ -79,9 +81,9 @@ static int set(struct options *options, const char *name, const char *value, str
 		return set_watch(options, value, err);
 	} else if (strcmp(name, "help") == 0) {
 		options->help = true;
-	} else {
+	} else if (strcmp(name, "version") == 0) {
 		options->version = true;
-	}
+	} /* else: force */
 	return 0;
 }
 

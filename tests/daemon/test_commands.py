@@ -152,7 +152,7 @@ def test_nodes(nodes):
     assert ask(nodes, "nodes expire -i 1 -e 2099-01-01T00:00:00Z")["expiry"].startswith("2099-01-01T00:00:00")
     assert "such as 2026" in refused(nodes, "nodes expire -i 1 -e tomorrow")
     assert not ask(nodes, "nodes approve -i 1 --revoke")["approved"] and ask(nodes, "nodes approve -i 1")["approved"]
-    assert ask(nodes, "nodes backfillips") == {"changes": []}
+    assert ask(nodes, "--force nodes backfillips") == ask(nodes, "nodes backfillips --force") == {"changes": []}
     run(nodes, "nodes del -i first --force")
     assert [n["id"] for n in ask(nodes, "nodes list")] == ["2"]
     assert "there is no node first" in refused(nodes, "nodes delete -i first")

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <strings.h>
 
 #include "names.h"
 
@@ -231,6 +232,15 @@ static bool domain_valid(const char *domain)
 	}
 }
 
+/* Is it that domain, or a name in it? */
+static bool in_domain(const char *name, size_t len, const char *domain)
+{
+	size_t n = strlen(domain);
+
+	return len >= n && !strncasecmp(name + len - n, domain, n) &&
+	       (len == n || name[len - n - 1] == '.');
+}
+
 static void check_url(const struct control_conf *conf, struct setting_errors *errs)
 {
 	const char *url = conf->server_url, *host;
@@ -244,10 +254,52 @@ static void check_url(const struct control_conf *conf, struct setting_errors *er
 			"server_url is http:// or https:// with a host, and a port if it is not "
 			"the "
 			"usual one: \"https://vpn.example.com\"");
-	else if (conf->dns.base_domain && strstr(host, conf->dns.base_domain))
+	else if (conf->dns.base_domain &&
+		 in_domain(host + 3, strcspn(host + 3, ":"), conf->dns.base_domain))
 		setting_error(errs, &conf->dns.base_domain,
 			"the server's own name lies in base_domain: clients would look for the "
 			"server among their nodes; choose another domain");
+}
+
+/* ---- names and resolvers for clients ------------------------------------------------------- */
+
+static void check_name(char *const *name, const char *what, struct setting_errors *errs)
+{
+	if (!domain_name_valid(*name))
+		setting_error(errs, name,
+			"%s is a name in lower case, without a dot at the end, not \"%s\"", what,
+			*name);
+}
+
+static void check_resolvers(const struct setting_list *list, struct setting_errors *errs)
+{
+	const char *const *texts = list->items;
+
+	for (size_t i = 0; i < list->count; i++) {
+		struct net_endpoint ep;
+		struct net_addr addr;
+
+		if (net_addr_parse(&addr, texts[i]) && net_endpoint_parse(&ep, texts[i]) &&
+			strncmp(texts[i], "https://", 8) && strncmp(texts[i], "http://", 7))
+			setting_error(errs, &texts[i],
+				"a resolver is an address, as in 9.9.9.9, or https://..., not "
+				"\"%s\"",
+				texts[i]);
+	}
+}
+
+static void check_dns(const struct control_conf *conf, struct setting_errors *errs)
+{
+	const struct control_split *splits = conf->dns.nameservers.split.items;
+	char *const *domains = conf->dns.search_domains.items;
+
+	check_resolvers(&conf->dns.nameservers.global, errs);
+	for (size_t i = 0; i < conf->dns.nameservers.split.count; i++) {
+		check_name(&splits[i].domain, "domain", errs);
+		check_resolvers(&splits[i].servers, errs);
+	}
+	for (size_t i = 0; i < conf->dns.search_domains.count; i++)
+		check_name(&domains[i], "a search domain", errs);
 }
 
 static void check_records(const struct control_conf *conf, struct setting_errors *errs)
@@ -259,6 +311,7 @@ static void check_records(const struct control_conf *conf, struct setting_errors
 		struct net_addr addr;
 		int family = !strcmp(r->type, "AAAA") ? AF_INET6 : AF_INET;
 
+		check_name(&r->name, "name", errs);
 		if (strcmp(r->type, "A") && strcmp(r->type, "AAAA"))
 			setting_error(errs, &r->type, "type is A or AAAA: clients know no others");
 		else if (net_addr_parse(&addr, r->value) || addr.family != family)
@@ -281,5 +334,6 @@ void control_validate(const void *settings, struct setting_errors *errs)
 		setting_error(errs, &conf->dns.base_domain,
 			"base_domain is a domain in lower case, without a dot at the end");
 	check_url(conf, errs);
+	check_dns(conf, errs);
 	check_records(conf, errs);
 }

@@ -129,12 +129,13 @@ static void records_read(void)
 	size_t bad = 0;
 	char *records = len < 0 ? NULL : dns_records_read(text, (size_t)len, &bad, &err);
 
-	if (!records)
-		log_warnx("%s: %s; the records stay as they were",
-			path ? path : "extra_records_path", err.msg[0] ? err.msg : "out of memory");
+	if (!records) /* what cannot be read is named already */
+		log_warnx("%s%s%s; the records stay as they were", len < 0 ? "" : path,
+			len < 0 ? "" : ": ", err.msg[0] ? err.msg : "out of memory");
 	else if (bad)
-		log_warnx("%s: %zu records are left out: each has a name, a type A or AAAA and an "
-			  "address of that kind",
+		log_warnx(
+			"%s: %zu records are left out: each has a name in lower case, a type A or "
+			"AAAA and an address of that kind",
 			path, bad);
 	if (records) {
 		free(control.records);

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "json_in.h"
+#include "names.h"
 
 static json_t *resolver(const char *addr)
 {
@@ -92,7 +93,7 @@ static json_t *record_read(json_t *said)
 	const char *value = json_string_value(json_object_get(said, "value"));
 	struct net_addr addr;
 
-	if (!name || !*name || !type || !value || net_addr_parse(&addr, value))
+	if (!name || !domain_name_valid(name) || !type || !value || net_addr_parse(&addr, value))
 		return NULL;
 	if (strcmp(type, addr.family == AF_INET ? "A" : "AAAA"))
 		return NULL;
@@ -107,7 +108,10 @@ char *dns_records_read(const char *text, size_t len, size_t *bad, struct err *er
 
 	*bad = 0;
 	if (!json_is_array(said)) {
-		err_set(err, -EINVAL, "%s", said ? "a JSON array is expected" : where.text);
+		if (said)
+			err_set(err, -EINVAL, "a JSON array is expected");
+		else
+			err_set(err, -EINVAL, "line %d: %s", where.line, where.text);
 		json_decref(said);
 		return NULL;
 	}

@@ -95,3 +95,21 @@ bool tag_valid(const char *tag)
 			return false;
 	return true;
 }
+
+bool domain_name_valid(const char *name)
+{
+	size_t len = strlen(name), label = 0;
+
+	if (!len || len > 253 || name[len - 1] == '.')
+		return false;
+	for (const char *c = name; *c; c++) {
+		bool fine = (*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-' ||
+			    *c == '_';
+
+		if (*c == '.' ? !label : !fine || ++label >= LABEL_SIZE)
+			return false;
+		if (*c == '.')
+			label = 0;
+	}
+	return true;
+}

@@ -18,3 +18,7 @@ void label_with_number(char out[static LABEL_SIZE], const char *label, unsigned 
 bool label_valid(const char *label);
 /* "tag:" + letter + letters, digits, '-'. */
 bool tag_valid(const char *tag);
+
+/* Is it one that clients can look up? They compare letter by letter, and leave out what is no name
+ * without a word: lower case, no dot at the end. */
+bool domain_name_valid(const char *name);

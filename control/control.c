@@ -133,9 +133,8 @@ static void records_read(void)
 		log_warnx("%s%s%s; the records stay as they were", len < 0 ? "" : path,
 			len < 0 ? "" : ": ", err.msg[0] ? err.msg : "out of memory");
 	else if (bad)
-		log_warnx(
-			"%s: %zu records are left out: each has a name in lower case, a type A or "
-			"AAAA and an address of that kind",
+		log_warnx("%s: records left out: %zu; each has a name in lower case, a type A or "
+			  "AAAA and an address of that kind",
 			path, bad);
 	if (records) {
 		free(control.records);

@@ -351,6 +351,36 @@ def test_what_is_not_there(tailnet):
     assert report["PreferredDERP"] == 900 and report["UDP"] and not report["CaptivePortal"]
 
 
+def test_names(net):
+    """Records, resolvers and search domains of the configuration; a file with more is followed as it changes."""
+    tailnet = Tailnet(net, dns={
+        "base_domain": "tail.test", "search_domains": ["corp.test"], "override_local_dns": False, "extra_records_path": "records.json",
+        "nameservers": {"global": ["192.0.2.53"], "split": [{"domain": "ad.test", "servers": ["192.0.2.54"]}]},
+        "extra_records": [{"name": "wiki.corp.test", "value": "192.0.2.80"},
+                          {"name": "wiki.corp.test", "type": "AAAA", "value": "2001:db8::80"}]})
+    file = tailnet.daemon.state_dir / "records.json"
+    a = tailnet.joined("a")
+
+    def finds(name, *addresses):
+        wait_until(lambda: sorted({line.split()[0] for line in a.machine.run("getent", "ahosts", name, check=False)
+                                   .stdout.splitlines()}) == sorted(addresses), f"{name} has {addresses}", 40)
+
+    finds("wiki.corp.test", "192.0.2.80", "2001:db8::80")
+    finds("wiki", "192.0.2.80", "2001:db8::80")
+    status = a.run("dns", "status", "--all").stdout
+    for known in ("192.0.2.53", "ad.test", "192.0.2.54", "corp.test", "tail.test"):
+        assert known in status, status
+    file.write_text('[{"name": "grafana.corp.test", "type": "A", "value": "192.0.2.81"},'
+                    ' {"name": "bad.corp.test", "type": "TXT", "value": "x"}]')
+    finds("grafana.corp.test", "192.0.2.81")
+    assert "records left out: 1;" in tailnet.daemon.program.log()
+    file.write_text('[{"name": "grafana.corp.test",\n')
+    wait_until(lambda: "records.json: line" in tailnet.daemon.program.log(), "what is wrong is said", 20)
+    file.write_text('[{"name": "grafana.corp.test", "type": "A", "value": "192.0.2.82"}]')
+    finds("grafana.corp.test", "192.0.2.82")
+    finds("wiki.corp.test", "192.0.2.80", "2001:db8::80")
+
+
 @pytest.mark.short
 def test_approval(net):
     tailnet = Tailnet(net, node={"approval": True})

@@ -60,14 +60,7 @@ int doctor_start(struct err *err)
 
 static void doctor_free(struct doctor *d)
 {
-	struct asked *all[] = {&d->self, &d->plain};
-
-	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
-		if (all[i]->fetch)
-			fetch_cancel(all[i]->fetch);
-	for (size_t i = 0; i < DOCTOR_RELAYS; i++)
-		if (d->relays[i].fetch)
-			fetch_cancel(d->relays[i].fetch);
+	fetcher_free(d->fetcher);
 	doctor_forget_name(d);
 	doctor_stop_stun(d);
 	ev_timer_stop(core_loop(), &d->patience);
@@ -192,6 +185,9 @@ static struct doctor *doctor_new(struct op_call *call)
 	struct doctor *d = calloc(1, sizeof(*d));
 
 	if (!d)
+		abort();
+	d->fetcher = fetcher_new();
+	if (!d->fetcher)
 		abort();
 	d->call = call;
 	d->stun_fd = -1;

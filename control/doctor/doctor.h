@@ -33,7 +33,6 @@ enum doctor_task { /* that are under way */
 /* One look over HTTP. */
 struct asked {
 	struct doctor *doctor;
-	struct fetch *fetch;
 	enum doctor_task task;
 };
 
@@ -46,6 +45,7 @@ struct doctor {
 	char name_problem[128];
 	unsigned tasks;
 	struct lookup *lookup;
+	struct fetcher *fetcher;
 	struct asked self, plain, relays[DOCTOR_RELAYS];
 	char self_token[DOCTOR_TOKEN + 1], client_tokens[DOCTOR_CLIENTS][DOCTOR_TOKEN + 1];
 	unsigned clients_came;
@@ -75,6 +75,6 @@ void doctor_ask_clients(struct doctor *d);
 /* relay_looks.c */
 void doctor_look_relays(struct doctor *d);
 void doctor_stop_stun(struct doctor *d);
-/* Begins it, or ends the task at once. */
+/* Begins it, or ends the task at once. Whatever answers is looked at, without a proxy. */
 void doctor_fetch(
-	struct doctor *d, struct asked *asked, const struct fetch_look *look, fetch_done_fn done);
+	struct doctor *d, struct asked *asked, struct fetch_request *look, fetch_done_fn done);

@@ -14,6 +14,7 @@
 #include "json_out.h"
 
 #define LOOK_MS 8000
+#define LOOK_MAX 65536
 
 /* ---- the name ------------------------------------------------------------------------------ */
 
@@ -82,30 +83,31 @@ void doctor_forget_name(struct doctor *d)
 /* ---- over HTTP ----------------------------------------------------------------------------- */
 
 void doctor_fetch(
-	struct doctor *d, struct asked *asked, const struct fetch_look *look, fetch_done_fn done)
+	struct doctor *d, struct asked *asked, struct fetch_request *look, fetch_done_fn done)
 {
 	asked->doctor = d;
-	asked->fetch = fetch_look(look, done, asked);
-	if (asked->fetch)
+	look->max = LOOK_MAX;
+	look->any_status = look->no_proxy = look->expiry = true;
+	if (fetch_start(d->fetcher, look, done, asked))
 		d->tasks |= asked->task;
 	else
 		doctor_task_done(d, asked->task);
 }
 
-static void fill(struct doctor_look *look, const struct fetch_seen *seen, const char *why)
+static void fill(struct doctor_look *look, const struct fetch_answer *seen)
 {
 	look->status = seen->status;
 	look->at.family = 0;
 	if (seen->address[0])
 		net_addr_parse(&look->at, seen->address);
-	snprintf(look->why, sizeof(look->why), "%s", why ? why : "");
+	snprintf(look->why, sizeof(look->why), "%s", seen->problem ? seen->problem : "");
 }
 
-static void self_done(void *arg, const char *body, size_t len, const char *why);
+static void self_done(void *arg, const struct fetch_answer *seen);
 
 static void look_self(struct doctor *d, bool untrusted)
 {
-	const struct fetch_look look = {
+	struct fetch_request look = {
 		.url = d->self_url, .untrusted = untrusted, .timeout_ms = LOOK_MS};
 
 	d->self.task = TASK_SELF;
@@ -113,24 +115,22 @@ static void look_self(struct doctor *d, bool untrusted)
 }
 
 /* With a certificate that is not believed it asks again, not to learn less than it could. */
-static void self_done(void *arg, const char *body, size_t len, const char *why)
+static void self_done(void *arg, const struct fetch_answer *seen)
 {
 	struct doctor *d = ((struct asked *)arg)->doctor;
 	struct doctor_look *self = &d->facts.self;
-	struct fetch_seen seen;
 	char first[sizeof(self->why)];
 
-	fetch_seen(d->self.fetch, &seen);
-	d->self.fetch = NULL;
 	memcpy(first, self->why, sizeof(first));
-	fill(self, &seen, body ? NULL : why);
-	self->answer = !body ? ANSWER_NONE
-		       : len > DOCTOR_TOKEN && !strncmp(body, d->self_token, DOCTOR_TOKEN)
-			       ? ANSWER_OURS
-			       : ANSWER_STRANGER;
-	if (seen.expires)
-		d->facts.certificate_ends = seen.expires;
-	if (seen.distrusted && !d->facts.distrusted) {
+	fill(self, seen);
+	self->answer =
+		seen->problem ? ANSWER_NONE
+		: seen->len > DOCTOR_TOKEN && !strncmp(seen->body, d->self_token, DOCTOR_TOKEN)
+			? ANSWER_OURS
+			: ANSWER_STRANGER;
+	if (seen->expires)
+		d->facts.certificate_ends = seen->expires;
+	if (seen->distrusted && !d->facts.distrusted) {
 		d->facts.distrusted = true;
 		look_self(d, true);
 		return;
@@ -145,22 +145,18 @@ void doctor_look_self(struct doctor *d)
 	look_self(d, false);
 }
 
-static void plain_done(void *arg, const char *body, size_t len, const char *why)
+static void plain_done(void *arg, const struct fetch_answer *seen)
 {
 	struct doctor *d = ((struct asked *)arg)->doctor;
-	struct fetch_seen seen;
 
-	(void)len;
-	fetch_seen(d->plain.fetch, &seen);
-	d->plain.fetch = NULL;
-	fill(&d->facts.plain, &seen, body ? NULL : why);
-	d->facts.plain.answer = body ? ANSWER_STRANGER : ANSWER_NONE;
+	fill(&d->facts.plain, seen);
+	d->facts.plain.answer = seen->problem ? ANSWER_NONE : ANSWER_STRANGER;
 	doctor_task_done(d, TASK_PLAIN);
 }
 
 void doctor_look_plain(struct doctor *d)
 {
-	const struct fetch_look look = {.url = d->plain_url, .timeout_ms = LOOK_MS};
+	struct fetch_request look = {.url = d->plain_url, .timeout_ms = LOOK_MS};
 
 	d->plain.task = TASK_PLAIN;
 	if (d->facts.https)

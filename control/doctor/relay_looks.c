@@ -32,19 +32,15 @@ static int64_t number_of(const json_t *object, const char *name, int64_t def)
 
 /* ---- over https ---------------------------------------------------------------------------- */
 
-static void relay_done(void *arg, const char *body, size_t len, const char *why)
+static void relay_done(void *arg, const struct fetch_answer *seen)
 {
 	struct asked *asked = arg;
 	struct doctor *d = asked->doctor;
-	struct fetch_seen seen;
 
-	(void)len, (void)why;
-	fetch_seen(asked->fetch, &seen);
-	asked->fetch = NULL;
-	d->facts.relays_answered += body && seen.status / 100 == 2;
-	if (seen.date && !d->facts.clock_compared) {
+	d->facts.relays_answered += !seen->problem && seen->status / 100 == 2;
+	if (seen->date && !d->facts.clock_compared) {
 		d->facts.clock_compared = true;
-		d->facts.clock_ahead = time(NULL) - seen.date;
+		d->facts.clock_ahead = time(NULL) - seen->date;
 	}
 	doctor_task_done(d, asked->task);
 }
@@ -55,7 +51,7 @@ static void ask_relay(struct doctor *d, size_t i, const json_t *node)
 	const char *host = text_of(node, "HostName");
 	struct net_addr addr;
 	char url[400];
-	struct fetch_look look = {.url = url,
+	struct fetch_request look = {.url = url,
 		/* clients compare a pinned one by its hash */
 		.untrusted = (cert && !strncmp(cert, "sha256-raw:", 11)) ||
 			     json_is_true(json_object_get(node, "InsecureForTests")),

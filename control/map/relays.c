@@ -18,6 +18,7 @@
 
 #define PUBLIC_MAP "https://controlplane.tailscale.com/derpmap/default"
 #define CACHE "derp-maps.json" /* what the URLs said last, merged */
+#define FETCH_MS 30000
 /* A fetch that failed is tried again sooner than the next one is due. */
 #define RETRY_FIRST_S 5.
 #define RETRY_MAX_S 600.
@@ -30,7 +31,7 @@ struct relays {
 	json_t *coming;  /* of the round under way; NULL: none */
 	bool failed;     /* something in that round */
 	size_t url;      /* that is being fetched */
-	struct fetch *fetch;
+	struct fetcher *fetcher;
 	char *json;
 	size_t n;
 	double retry;
@@ -183,16 +184,15 @@ static void round_over(struct relays *r)
 	}
 }
 
-static void fetched(void *arg, const char *body, size_t len, const char *why)
+static void fetched(void *arg, const struct fetch_answer *answer)
 {
 	struct relays *r = arg;
 	struct err err = {0};
 
-	r->fetch = NULL;
-	if (!body) {
+	if (answer->problem) {
 		r->failed = true;
-		complain(r, url_at(r, r->url), why);
-	} else if (derp_map_merge(r->coming, body, len, &err)) {
+		complain(r, url_at(r, r->url), answer->problem);
+	} else if (derp_map_merge(r->coming, answer->body, answer->len, &err)) {
 		r->failed = true;
 		complain(r, url_at(r, r->url), err.msg);
 	}
@@ -202,9 +202,12 @@ static void fetched(void *arg, const char *body, size_t len, const char *why)
 
 static void fetch_next(struct relays *r)
 {
+	struct fetch_request request = {
+		.max = DERP_MAP_MAX, .timeout_ms = FETCH_MS, .follow = true};
+
 	if (r->url < n_urls(r))
-		r->fetch = fetch_start(url_at(r, r->url), DERP_MAP_MAX, fetched, r);
-	if (r->url >= n_urls(r) || !r->fetch)
+		request.url = url_at(r, r->url);
+	if (!request.url || !fetch_start(r->fetcher, &request, fetched, r))
 		round_over(r);
 }
 
@@ -260,6 +263,11 @@ struct relays *relays_start(
 	if (!r)
 		return NULL;
 	*r = (struct relays){.conf = conf, .changed = changed, .arg = arg, .retry = RETRY_FIRST_S};
+	r->fetcher = fetcher_new();
+	if (!r->fetcher) {
+		free(r);
+		return NULL;
+	}
 	r->fetched = json_object();
 	host_of(r->host, sizeof(r->host), url);
 	ev_timer_init(&r->timer, relays_timer, 0., 0.);
@@ -274,8 +282,7 @@ struct relays *relays_start(
 
 void relays_stop(struct relays *r)
 {
-	if (r->fetch)
-		fetch_cancel(r->fetch);
+	fetcher_free(r->fetcher);
 	ev_timer_stop(core_loop(), &r->timer);
 	json_decref(r->fetched);
 	json_decref(r->coming);

@@ -7,12 +7,16 @@
 #include <string.h>
 
 #include <curl/curl.h>
+#include <openssl/ssl.h>
 #include <tailplane/loop.h>
+
+#include "authorities.h"
 
 struct fetcher {
 	CURLM *multi;
 	struct curl_slist *json; /* header fields of a POST */
 	struct fetch *fetches;
+	struct authorities authorities;
 	ev_timer timer;
 	bool looking, freed; /* who looks frees it then */
 };
@@ -22,10 +26,12 @@ struct fetch {
 	struct fetcher *fetcher;
 	CURL *easy;
 	struct curl_slist *connect_to;
+	X509_STORE *store; /* that it trusts; NULL: none of ours */
 	fetch_done_fn done;
 	void *arg;
 	char *body, problem[CURL_ERROR_SIZE];
 	size_t len, max;
+	bool trusts, waits; /* for authorities */
 	bool too_long;
 };
 
@@ -45,6 +51,7 @@ static void detach(struct fetch *fetch)
 	curl_multi_remove_handle(fetch->fetcher->multi, fetch->easy);
 	curl_easy_cleanup(fetch->easy);
 	curl_slist_free_all(fetch->connect_to);
+	X509_STORE_free(fetch->store);
 }
 
 static void fetch_free(struct fetch *fetch)
@@ -196,6 +203,17 @@ static int on_timer(CURLM *multi, long ms, void *arg)
 	return 0;
 }
 
+static void begin(struct fetch *fetch);
+
+static void begin_waiting(void *arg)
+{
+	struct fetcher *fetcher = arg;
+
+	for (struct fetch *fetch = fetcher->fetches; fetch; fetch = fetch->next)
+		if (fetch->waits)
+			begin(fetch);
+}
+
 struct fetcher *fetcher_new(void)
 {
 	struct fetcher *fetcher = calloc(1, sizeof(*fetcher));
@@ -204,6 +222,7 @@ struct fetcher *fetcher_new(void)
 		return NULL;
 	ev_timer_init(&fetcher->timer, fetch_timer, 0., 0.);
 	fetcher->timer.data = fetcher;
+	authorities_init(&fetcher->authorities, begin_waiting, fetcher);
 	fetcher->multi = curl_multi_init();
 	fetcher->json = curl_slist_append(NULL, "Content-Type: application/json");
 	if (!fetcher->multi || !fetcher->json) {
@@ -228,6 +247,7 @@ void fetcher_free(struct fetcher *fetcher)
 		curl_multi_cleanup(fetcher->multi);
 	curl_slist_free_all(fetcher->json);
 	ev_timer_stop(core_loop(), &fetcher->timer);
+	authorities_fini(&fetcher->authorities);
 	free(fetcher);
 }
 
@@ -263,7 +283,6 @@ static void set_transfer(struct fetch *fetch, const struct fetch_request *reques
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "tailplane");
 	curl_easy_setopt(easy, CURLOPT_URL, request->url);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, (long)request->follow);
 	curl_easy_setopt(easy, CURLOPT_MAXREDIRS, 5l);
 	curl_easy_setopt(easy, CURLOPT_FAILONERROR, (long)!request->any_status);
@@ -280,7 +299,6 @@ static void set_transfer(struct fetch *fetch, const struct fetch_request *reques
 
 static void set_connection(struct fetch *fetch, const struct fetch_request *request)
 {
-	const char *authorities = getenv("SSL_CERT_FILE");
 	CURL *easy = fetch->easy;
 
 	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)!request->keep);
@@ -288,8 +306,6 @@ static void set_connection(struct fetch *fetch, const struct fetch_request *requ
 	curl_easy_setopt(easy, CURLOPT_CONNECT_TO, fetch->connect_to);
 	if (request->no_proxy)
 		curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-	if (authorities)
-		curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, (long)!request->untrusted);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, request->untrusted ? 0l : 2l);
 	curl_easy_setopt(easy, CURLOPT_CERTINFO, (long)request->expiry);
@@ -312,6 +328,8 @@ static struct fetch *fetch_new(struct fetcher *fetcher, const struct fetch_reque
 		return NULL;
 	fetch->fetcher = fetcher;
 	fetch->max = request->max;
+	fetch->trusts =
+		!request->untrusted && (request->follow || !strncasecmp(request->url, "https:", 6));
 	fetch->easy = curl_easy_init();
 	if (request->connect_to)
 		fetch->connect_to = redirected(request->connect_to);
@@ -322,6 +340,41 @@ static struct fetch *fetch_new(struct fetcher *fetcher, const struct fetch_reque
 		return NULL;
 	}
 	return fetch;
+}
+
+static CURLcode trust(CURL *easy, void *ctx, void *arg)
+{
+	(void)easy;
+	SSL_CTX_set1_cert_store(ctx, arg);
+	return CURLE_OK;
+}
+
+/* Where authorities cannot be read libcurl tries itself, and tells why. */
+static void set_authorities(struct fetch *fetch)
+{
+	X509_STORE *store = fetch->fetcher->authorities.store;
+	const char *file = getenv("SSL_CERT_FILE");
+
+	if (!store) {
+		if (file)
+			curl_easy_setopt(fetch->easy, CURLOPT_CAINFO, file);
+		return;
+	}
+	X509_STORE_up_ref(store);
+	fetch->store = store;
+	curl_easy_setopt(fetch->easy, CURLOPT_CAINFO, NULL);
+	curl_easy_setopt(fetch->easy, CURLOPT_CAPATH, NULL);
+	curl_easy_setopt(fetch->easy, CURLOPT_SSL_CTX_FUNCTION, trust);
+	curl_easy_setopt(fetch->easy, CURLOPT_SSL_CTX_DATA, store);
+}
+
+static void begin(struct fetch *fetch)
+{
+	fetch->waits = false;
+	if (fetch->trusts)
+		set_authorities(fetch);
+	/* calls on_timer with 0: the rest happens on the loop */
+	curl_multi_add_handle(fetch->fetcher->multi, fetch->easy);
 }
 
 struct fetch *fetch_start(
@@ -340,7 +393,8 @@ struct fetch *fetch_start(
 	fetcher->fetches = fetch;
 	set_transfer(fetch, request);
 	set_connection(fetch, request);
-	/* calls on_timer with 0: the rest happens on the loop */
-	curl_multi_add_handle(fetcher->multi, fetch->easy);
+	fetch->waits = fetch->trusts && !authorities_fresh(&fetcher->authorities);
+	if (!fetch->waits)
+		begin(fetch);
 	return fetch;
 }

@@ -7,7 +7,8 @@
  * fetches: the daemon has no libcurl.
  *
  * Only http and https are spoken, also after a redirect. Authorities of TLS are the system's, or
- * those of SSL_CERT_FILE, as the clients' own library has it. Proxies are those of the environment.
+ * those of SSL_CERT_FILE, as the clients' own library has it; a job reads them, and again when they
+ * are a minute old. Proxies are those of the environment.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,7 +29,7 @@ struct fetch_request {
 	const char *json;       /* POSTed; NULL: a GET */
 	const char *connect_to; /* address in the place of the URL's host; NULL: as it resolves */
 	size_t max;             /* bytes of the answer's body; a longer one is a problem */
-	long timeout_ms;        /* to the last byte, with look-up, handshakes and redirects */
+	long timeout_ms;        /* once authorities are read, with look-up and redirects */
 	bool follow;            /* five redirects at most; else a redirect is the answer */
 	bool any_status;        /* is an answer; else those from 400 on are problems */
 	bool keep;              /* its connection is one for more than this request */

@@ -2,6 +2,7 @@
 /* Requests against a server on the same loop that misbehaves as its path says. */
 #include <netinet/in.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@
 #include <tailplane/loop.h>
 
 #include "fetch.h"
+#include "job_pool.h"
 #include "self_signed.h"
 
 #define MAX 100 /* bytes of an answer */
@@ -479,12 +481,46 @@ static void test_authorities(void **state)
 	snprintf(url, sizeof(url), "https://no.such.invalid:%u/hello", server.port);
 	asked = ask((struct fetch_request){.url = url, .connect_to = "127.0.0.1"}, "");
 	assert_true(asked.answer.distrusted);
-	unsetenv("SSL_CERT_FILE");
 	unlink(path);
+	assert_problem(ask((struct fetch_request){0}, "/hello"), path);
+	unsetenv("SSL_CERT_FILE");
+}
+
+static void test_cancelled_before_authorities_are_read(void **state)
+{
+	struct fetcher *fetcher = fetcher_new();
+	struct asked gone = {0}, other = {0};
+
+	(void)state;
+	fetch_cancel(start(&gone, fetcher, (struct fetch_request){0}, "/hello"));
+	start(&other, fetcher, (struct fetch_request){0}, "/hello");
+	assert_true(turn_until(&other.done, 1));
+	fetcher_free(fetcher);
+	fetcher = fetcher_new();
+	start(&gone, fetcher, (struct fetch_request){0}, "/hello");
+	fetcher_free(fetcher);
+	jobs_drain();
+	assert_int_equal(gone.done, 0);
 }
 
 #define PLAIN(test) cmocka_unit_test_setup_teardown(test, server_open, server_close)
 #define TLS(test) cmocka_unit_test_setup_teardown(test, server_open_tls, server_close)
+
+static int pool_begin(void **state)
+{
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	jobs_init();
+	jobs_start(1);
+	return 0;
+}
+
+static int pool_end(void **state)
+{
+	(void)state;
+	jobs_stop();
+	return 0;
+}
 
 int main(void)
 {
@@ -505,7 +541,8 @@ int main(void)
 		PLAIN(test_fetcher_freed_by_an_answer),
 		TLS(test_distrusted),
 		TLS(test_authorities),
+		TLS(test_cancelled_before_authorities_are_read),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, pool_begin, pool_end);
 }

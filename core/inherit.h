@@ -26,9 +26,9 @@ void inherit_drop(int fd);
 
 /* Descriptors that a process gives its successor beside sockets. */
 enum inherit_special {
-	INHERIT_LOCK,  /* of the state directory */
-	INHERIT_CTL,   /* the control socket */
-	INHERIT_READY, /* a pipe: see successor.c */
+	INHERIT_LOCK, /* of the state directory */
+	INHERIT_CTL,  /* the control socket */
+	INHERIT_TALK, /* a socket to the process before: see successor.c */
 	INHERIT_SPECIALS,
 };
 

@@ -217,15 +217,15 @@ static int start_rest(const struct core_conf *core, struct err *err)
 		ctl_stop();
 		return rc;
 	}
-	front_open();
 	rc = successor_report(err);
 	if (rc) {
 		plugins_stop();
 		ctl_stop();
-	} else {
-		ctl_own();
+		return rc;
 	}
-	return rc;
+	front_open();
+	ctl_own();
+	return 0;
 }
 
 static void stop_rest(void)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A restart without a gap. A new process of the same command is started and finds our listening
- * sockets, the control socket and the lock of the state directory as descriptors from 3 on. Until
- * its plugins have started it accepts nobody, and we serve as ever; when it fails nothing has
- * happened. Then it says so on a pipe, and we leave: we accept nobody any more (it does), tell the
- * service manager whose the service is now, let the plugins end what they have bit by bit, and
- * stop. The state directory is in both processes' hands meanwhile; so only plugins that bear this
- * have a successor (hand_over), and the store's are not among them: a store has one owner.
+ * sockets, the control socket, the lock of the state directory and a socket to us as descriptors
+ * from 3 on. Until its plugins have started it accepts nobody, and we serve as ever; when it fails
+ * nothing has happened. Then it says so on that socket, and we leave: we accept nobody any more,
+ * tell the service manager whose the service is now, let the plugins give it what it needs of us
+ * (handover.c), at which it accepts, and end what they have bit by bit, and stop. The state
+ * directory is in both processes' hands meanwhile; so only plugins that bear this have a successor
+ * (hand_over), and the store's are not among them: a store has one owner.
  *
  * Rejected: the new process as parent or a supervisor above both (one process more, which would
  * itself have to be restarted); connections that move over (a TLS session's keys would have to).
@@ -22,6 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,6 +35,7 @@
 
 #include "ctl.h"
 #include "front_life.h"
+#include "handover_life.h"
 #include "inherit.h"
 #include "notify.h"
 #include "plugins.h"
@@ -45,11 +49,12 @@ extern char **environ;
 
 static struct {
 	char *const *argv;
-	pid_t starter; /* our child, whose child the successor is: it ends at once */
-	pid_t pid;     /* 0: it has not told */
+	pid_t starter; /* our child, whose child the successor is: it ends at once; 0: it has */
+	ev_io starter_ends;
+	pid_t pid; /* 0: it has not told */
 	bool started;
 	struct op_call *call;
-	ev_io ready;
+	ev_io talk;
 	ev_timer late, look;
 	bool serves;
 	unsigned plugins; /* that are not done */
@@ -125,12 +130,14 @@ static void leave(void)
 	notify_main(successor.pid);
 	ctl_leave();
 	front_leave();
+	handover_begin(successor.talk.fd);
 	for (size_t i = 0; i < active->n; i++) {
 		if (active->plugins[i]->state != STATE_UP)
 			continue;
 		successor.plugins++;
 		active->plugins[i]->plugin->hand_over(plugin_done);
 	}
+	handover_end();
 	ev_timer_init(&successor.look, successor_look, 0., LOOK_EVERY);
 	ev_timer_start(core_loop(), &successor.look);
 }
@@ -139,15 +146,17 @@ static void leave(void)
 
 static void stop_waiting(void)
 {
-	ev_io_stop(core_loop(), &successor.ready);
+	ev_io_stop(core_loop(), &successor.talk);
 	ev_timer_stop(core_loop(), &successor.late);
-	close(successor.ready.fd);
 }
 
-static void reap_starter(void)
+LOOP_CALLBACK(successor_starter_ends, ev_io)
 {
-	while (successor.starter && waitpid(successor.starter, NULL, 0) < 0 && errno == EINTR)
-		;
+	(void)revents;
+	if (waitpid(successor.starter, NULL, WNOHANG) == 0)
+		return;
+	ev_io_stop(loop, watcher);
+	close(watcher->fd);
 	successor.starter = 0;
 }
 
@@ -155,9 +164,9 @@ static void reap_starter(void)
 static void give_up(const char *why)
 {
 	stop_waiting();
+	close(successor.talk.fd);
 	if (successor.starter)
 		kill(successor.starter, SIGKILL);
-	reap_starter();
 	if (successor.pid)
 		kill(successor.pid, SIGKILL);
 	successor.pid = 0;
@@ -166,7 +175,7 @@ static void give_up(const char *why)
 }
 
 /* Its number as soon as it has one, and again when it serves. */
-LOOP_CALLBACK(successor_ready, ev_io)
+LOOP_CALLBACK(successor_talks, ev_io)
 {
 	pid_t pid;
 
@@ -176,12 +185,12 @@ LOOP_CALLBACK(successor_ready, ev_io)
 		return;
 	}
 	if (!successor.pid) {
-		reap_starter();
 		successor.pid = pid;
 		return;
 	}
 	stop_waiting();
 	leave();
+	close(watcher->fd);
 	answer_serves();
 }
 
@@ -262,7 +271,7 @@ static int spawn(const int *fds, size_t n)
 	return -rc;
 }
 
-static int spawn_with(int ready)
+static int spawn_with(int talk)
 {
 	size_t n_kept;
 	const int *kept = inherit_kept(&n_kept);
@@ -272,7 +281,7 @@ static int spawn_with(int ready)
 		return -ENOMEM;
 	fds[INHERIT_LOCK] = state_dirs_lock_fd();
 	fds[INHERIT_CTL] = ctl_fd();
-	fds[INHERIT_READY] = ready;
+	fds[INHERIT_TALK] = talk;
 	memcpy(fds + INHERIT_SPECIALS, kept, n_kept * sizeof(*fds));
 	rc = spawn(fds, INHERIT_SPECIALS + n_kept);
 	free(fds);
@@ -289,21 +298,32 @@ static const char *who_cannot(void)
 	return NULL;
 }
 
+static void watch_starter(int pidfd)
+{
+	ev_io_init(&successor.starter_ends, successor_starter_ends, pidfd, EV_READ);
+	ev_io_start(core_loop(), &successor.starter_ends);
+}
+
 static int start(void)
 {
-	int ready[2], rc;
+	int talk[2], pidfd = -1, rc;
 
-	if (pipe2(ready, O_CLOEXEC | O_NONBLOCK) != 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, talk) != 0)
 		return -errno;
-	rc = spawn_with(ready[1]);
-	close(ready[1]);
-	if (rc) {
+	rc = spawn_with(talk[1]);
+	close(talk[1]);
+	if (!rc) {
+		pidfd = pidfd_open(successor.starter, 0);
+		rc = pidfd < 0 ? -errno : 0;
+	}
+	if (rc) { /* a process that has nobody to talk to ends */
 		successor.starter = 0;
-		close(ready[0]);
+		close(talk[0]);
 		return rc;
 	}
-	ev_io_init(&successor.ready, successor_ready, ready[0], EV_READ);
-	ev_io_start(core_loop(), &successor.ready);
+	watch_starter(pidfd);
+	ev_io_init(&successor.talk, successor_talks, talk[0], EV_READ);
+	ev_io_start(core_loop(), &successor.talk);
 	ev_timer_init(&successor.late, successor_late, START_WITHIN, 0.);
 	ev_timer_start(core_loop(), &successor.late);
 	successor.started = true;
@@ -316,9 +336,10 @@ void successor_start(struct op_call *call)
 	char why[256];
 	int rc;
 
-	if (successor.started) {
+	if (successor.started || successor.starter) {
 		if (call)
-			op_fail(call, "a process is taking over already");
+			op_fail(call, successor.started ? "a process is taking over already"
+							: "the last try is still ending");
 		return;
 	}
 	successor.call = call;
@@ -341,19 +362,19 @@ void successor_start(struct op_call *call)
 
 /* ---- being it ---- */
 
-static int ready = -1;
+static int talk = -1;
 
 static int tell_number(void)
 {
 	pid_t pid = getpid();
 
-	return write(ready, &pid, sizeof(pid)) == sizeof(pid) ? 0 : -EPIPE;
+	return write(talk, &pid, sizeof(pid)) == sizeof(pid) ? 0 : -EPIPE;
 }
 
 void successor_begin(void)
 {
-	ready = inherit_special(INHERIT_READY);
-	if (ready < 0)
+	talk = inherit_special(INHERIT_TALK);
+	if (talk < 0)
 		return;
 	signal(SIGPIPE, SIG_IGN);
 	switch (fork()) {
@@ -370,12 +391,14 @@ int successor_report(struct err *err)
 {
 	int rc;
 
-	if (ready < 0)
+	if (talk < 0)
 		return 0;
 	rc = state_dirs_sign(err);
 	if (!rc && tell_number() != 0)
 		rc = err_set(err, -EPIPE, "the process that we were to take over from has ended");
-	close(ready);
-	ready = -1;
+	if (!rc)
+		handover_await(talk);
+	close(talk);
+	talk = -1;
 	return rc;
 }

@@ -24,5 +24,6 @@ void successor_cancel(void);
  * which the first process of the system has then: a service manager waits only for its own
  * children. */
 void successor_begin(void);
-/* Tells the process before us, if there is one, that we serve. */
+/* Tells the process before us, if there is one, that we are ready to serve, and takes what it
+ * leaves us. Before anybody is accepted. */
 int successor_report(struct err *err);

@@ -2,7 +2,10 @@
 /* The relay as a plugin: its parts are put together here. Control loop. */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <tailplane/handover.h>
 #include <tailplane/plugin.h>
 #include <tailplane/relay.h>
 
@@ -112,9 +115,33 @@ static void others_end(void)
 	tell_control();
 }
 
+/* The process before us, and we, are one node while it sends its clients here. */
+#define LINK "derp.link"
+
+static void take_link(int fd)
+{
+	derp_server_kin(fd, false);
+}
+
+static void give_link(void)
+{
+	int ends[2], rc;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+		log_warn("derp: clients here and at the new process do not reach each other");
+		return;
+	}
+	rc = handover_give(LINK, ends[1]);
+	close(ends[1]);
+	if (rc)
+		log_warnx("derp: no link to the new process: %s", strerror(-rc));
+	derp_server_kin(ends[0], true);
+}
+
 /* Questions are answered before the server stops, and asked after it started. */
 static void server_end(void)
 {
+	handover_expect(LINK, NULL);
 	verify_stop();
 	derp_server_stop();
 	secret_zero(&server_conf, sizeof(server_conf));
@@ -136,6 +163,8 @@ static int server_begin(const struct derp_conf *conf, struct err *err)
 	rc = derp_server_start(&server_conf, err);
 	if (rc)
 		verify_stop();
+	else
+		handover_expect(LINK, take_link);
 	return rc;
 }
 
@@ -263,6 +292,8 @@ static void derp_hand_over(void (*done)(void))
 {
 	handed_over = done;
 	health_rest();
+	verify_hand_over();
+	give_link();
 	derp_server_drain(running_conf->drain, true, derp_drained, NULL);
 }
 

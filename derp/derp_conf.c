@@ -100,8 +100,8 @@ const struct setting derp_settings[] = {
 		.help = "Names whose addresses /bootstrap-dns tells clients that cannot resolve "
 			"them: the control server's. They are looked up every 10 minutes."},
 	{"drain", SETTING_DURATION, 0, AT(drain), .def = "5s", .max = 10 * MINUTE,
-		.help = "Over how much time `derp drain` closes connections, so that not all "
-			"clients come back at once."},
+		.help = "Over how much time `derp drain` and `restart` close connections, so that "
+			"not all clients come back at once."},
 	{"mesh", SETTING_GROUP, 0, AT(mesh), .sub = derp_mesh_settings,
 		.size = sizeof(struct derp_mesh_conf),
 		.help = "The nodes of the region: each passes on what is for clients of the "

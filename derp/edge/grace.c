@@ -2,6 +2,7 @@
 /* Any one thread. Who gets in was let in, so nobody can fill a set but clients that are known. */
 #include "grace.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,4 +79,58 @@ bool grace_has(
 	const struct entry *at = find(grace, key);
 
 	return at && now - at->at <= for_ns;
+}
+
+/* ---- for another process ---- */
+
+struct packed {
+	char magic[8];
+	struct entry entries[];
+};
+static const char magic[8] = "grace 1";
+_Static_assert(sizeof(struct packed) + sizeof(struct grace) <= GRACE_BYTES_MAX, "too many entries");
+
+void *grace_pack(const struct grace *grace, size_t *len)
+{
+	struct packed *packed = malloc(sizeof(*packed) + sizeof(*grace));
+	const struct entry *entries = &grace->entries[0][0];
+	size_t n = 0;
+
+	if (!packed)
+		return NULL;
+	memcpy(packed->magic, magic, sizeof(magic));
+	for (size_t i = 0; i < SETS * WAYS; i++)
+		if (entries[i].at)
+			packed->entries[n++] = entries[i];
+	*len = sizeof(*packed) + n * sizeof(*entries);
+	return packed;
+}
+
+static bool is_whole(const void *bytes, size_t len, uint64_t now)
+{
+	const struct packed *packed = bytes;
+	size_t n = (len - sizeof(*packed)) / sizeof(struct entry);
+
+	if (len < sizeof(*packed) || (len - sizeof(*packed)) % sizeof(struct entry) ||
+		memcmp(packed->magic, magic, sizeof(magic)) != 0)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!packed->entries[i].at || packed->entries[i].at > now)
+			return false;
+	return true;
+}
+
+int grace_unpack(struct grace *grace, const void *bytes, size_t len, uint64_t now)
+{
+	const struct packed *packed = bytes;
+
+	if (!is_whole(bytes, len, now))
+		return -EINVAL;
+	for (size_t i = 0; i < (len - sizeof(*packed)) / sizeof(struct entry); i++) {
+		const struct entry *entry = &packed->entries[i];
+
+		if (!grace_has(grace, &entry->key, now, now - entry->at))
+			grace_remember(grace, &entry->key, entry->at);
+	}
+	return 0;
 }

@@ -3,12 +3,14 @@
  * they answer it there. */
 #include "verify.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <tailplane/admission.h>
+#include <tailplane/handover.h>
 #include <tailplane/io.h>
 #include <tailplane/log.h>
 #include <tailplane/loop.h>
@@ -229,6 +231,32 @@ LOOP_CALLBACK(derp_verify_again, ev_timer)
 	derp_server_clients(ask_for_clients, NULL);
 }
 
+/* ---- from process to process ---------------------------------------------------------------- */
+
+#define GRACE "derp.grace"
+
+static void take_grace(int fd)
+{
+	size_t len = 0;
+	void *bytes = handover_take_bytes(fd, GRACE_BYTES_MAX, &len);
+
+	if (!bytes || grace_unpack(verify.grace, bytes, len, core_now()) != 0)
+		log_warnx(
+			"relay: whom the process before knew is not in a form that this one reads");
+	free(bytes);
+}
+
+void verify_hand_over(void)
+{
+	size_t len = 0;
+	void *bytes = grace_pack(verify.grace, &len);
+	int rc = bytes ? handover_give_bytes(GRACE, bytes, len) : -ENOMEM;
+
+	if (rc)
+		log_warnx("relay: whom we know the new process has to ask for: %s", strerror(-rc));
+	free(bytes);
+}
+
 /* ---- life ---------------------------------------------------------------------------------- */
 
 static void note_plugin(void *arg, const char *name, const char *dir)
@@ -270,6 +298,7 @@ int verify_start(const struct derp_conf *conf, struct err *err)
 	}
 	atomic_store_explicit(&stopping, false, memory_order_relaxed);
 	ev_timer_init(&verify.again, derp_verify_again, 0., 0.);
+	handover_expect(GRACE, take_grace);
 	configure(conf);
 	return 0;
 }
@@ -285,6 +314,7 @@ void verify_apply(const struct derp_conf *conf)
 void verify_stop(void)
 {
 	atomic_store_explicit(&stopping, true, memory_order_relaxed);
+	handover_expect(GRACE, NULL);
 	io_flush();
 	ev_timer_stop(core_loop(), &verify.again);
 	verify_url_stop();

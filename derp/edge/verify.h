@@ -21,6 +21,8 @@ const struct derp_admission *verify_admission(void);
 /* A key is no longer good, says who knows the nodes: asks again, and ends its connections unless
  * somebody else knows it. */
 void verify_again(const struct public_key *key);
+/* In the hook hand_over: who was known to us is known to the successor. */
+void verify_hand_over(void);
 /* What decides, for people: "control, file, url", "anybody". */
 void verify_describe(char *text, size_t size);
 void verify_collect(struct metric_sink *sink);

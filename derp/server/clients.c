@@ -59,7 +59,7 @@ static void count_loop(struct census *census, struct derp_loop *loop)
 	for (uint32_t i = 0; i < loop->n_slots; i++) {
 		const struct conn *conn = loop->slots[i].conn;
 
-		if (conn && conn->state == CONN_UP)
+		if (conn && conn->state == CONN_UP && !conn->kin)
 			describe(&census->clients[census->n++], conn);
 	}
 }
@@ -162,7 +162,7 @@ static void say_health(struct derp_loop *loop, const struct order *order)
 	for (uint32_t i = 0; i < loop->n_slots; i++) {
 		struct conn *conn = loop->slots[i].conn;
 
-		if (conn && conn->state == CONN_UP && !conn->link)
+		if (conn && conn->state == CONN_UP && is_client(conn))
 			output_control(conn, order->bytes, (uint32_t)order->len);
 	}
 }
@@ -228,16 +228,17 @@ static void send_away(struct conn *conn)
 
 	derp_header_put(frame, DERP_RESTARTING, 8);
 	derp_be32_put(frame + DERP_HEADER_LEN + 4, 30000);
-	if (conn->state == CONN_UP && !conn->link) {
+	if (conn->state == CONN_UP) {
 		output_control(conn, frame, sizeof(frame));
 		output_flush(conn);
 	}
+	conn->sent_away = conn->loop->drain_late;
 	conn_close(conn);
 }
 
 bool drain_tick(struct derp_loop *loop, uint64_t now)
 {
-	uint64_t left = COUNTED(loop, connections);
+	uint64_t left = COUNTED(loop, connections) - loop->not_clients;
 	uint64_t ticks =
 		now < loop->drain_until ? (loop->drain_until - now) / WHEEL_TICK_NS + 1 : 1;
 	uint64_t n = (left + ticks - 1) / ticks;
@@ -245,12 +246,15 @@ bool drain_tick(struct derp_loop *loop, uint64_t now)
 	if (!loop->drain_left)
 		return false;
 	for (uint32_t i = 0; i < loop->n_slots && n; i++) {
-		if (loop->slots[i].conn) {
-			send_away(loop->slots[i].conn);
+		struct conn *conn = loop->slots[i].conn;
+
+		if (conn && is_client(conn)) {
+			send_away(conn);
+			left--;
 			n--;
 		}
 	}
-	if (COUNTED(loop, connections) || (loop->drain_late && now < loop->drain_until))
+	if (left || (loop->drain_late && now < loop->drain_until))
 		return true;
 	loop->drain_left = false;
 	/* acq_rel: the last one sees that the others are empty */

@@ -127,7 +127,7 @@ static void on_time(struct conn *conn, uint64_t now)
 		return;
 	}
 	if (conn->state == CONN_UP && now >= conn->keep_alive_at) {
-		if (!conn->link) {
+		if (is_client(conn)) {
 			output_control(conn, keep_alive, sizeof(keep_alive));
 			COUNT(conn->loop, keep_alives_sent, 1);
 		}
@@ -287,8 +287,10 @@ void conn_close(struct conn *conn)
 	atomic_fetch_sub_explicit(&server.connections, 1, memory_order_relaxed);
 	conn->dead_next = loop->dead_conns;
 	loop->dead_conns = conn;
-	if (conn->link)
+	if (!is_client(conn)) {
+		loop->not_clients--;
 		link_closed(conn, "the connection ended");
+	}
 }
 
 void conn_abort(struct conn *conn)

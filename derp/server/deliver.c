@@ -65,13 +65,17 @@ void deliver_run(struct derp_loop *loop, const struct run *run)
 
 	if (kind == ROUTE_LINK && run->forwarded)
 		kind = ROUTE_NONE; /* one hop, never two */
-	if (kind == ROUTE_NONE) {
+	if (is_kin(kind) && run->from && run->from == peer->via)
+		kind = ROUTE_NONE; /* nor back to where it came from: they agree in a moment */
+	if (kind == ROUTE_NONE && peer && peer->away) {
+		away_hold(loop, peer, run);
+	} else if (kind == ROUTE_NONE) {
 		to_nobody(loop, run, run->crossed);
 	} else if (peer->route.loop != loop->index && !run->crossed) {
 		cross_run(loop, peer->route.loop, run);
 	} else if (!peer->via) {
 		to_nobody(loop, run, true);
-	} else if (kind == ROUTE_LINK) {
+	} else if (kind != ROUTE_CLIENT) {
 		to_link(peer->via, run);
 	} else {
 		if (run->source && peer->via->last_source != run->source)

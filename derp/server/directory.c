@@ -62,7 +62,7 @@ struct peer *peer_get(struct derp_loop *loop, const struct public_key *key)
 void peer_release(struct derp_loop *loop, struct peer *peer)
 {
 	if (peer->dead || peer->route.kind != ROUTE_NONE || peer->conns || peer->sightings ||
-		peer->claims)
+		peer->claims || peer->away || peer->away_until)
 		return;
 	table_remove(&loop->peers, hash_key(peer->key.bytes), peer);
 	peer->dead = true;
@@ -91,6 +91,8 @@ void directory_fini(struct derp_loop *loop)
 			peer->claims = claim->next;
 			free(claim);
 		}
+		if (peer)
+			away_fini(peer);
 		free(peer);
 	}
 	table_fini(&loop->peers);
@@ -169,7 +171,7 @@ void directory_unclaim(struct conn *conn)
 	if (peer->via == conn)
 		peer->via = NULL;
 	conn->peer = NULL;
-	tell_owner(conn, CLAIM_REMOVE);
+	tell_owner(conn, conn->sent_away ? CLAIM_MOVE : CLAIM_REMOVE);
 	peer_release(conn->loop, peer);
 }
 
@@ -196,6 +198,9 @@ static void apply(struct derp_loop *loop, const struct update *update)
 	if (!peer)
 		abort(); /* as above */
 	peer->route = update->route;
+	peer->away = update->away;
+	if (!peer->away)
+		away_release(peer);
 	peer->via = NULL;
 	if (peer->route.kind != ROUTE_NONE && peer->route.loop == loop->index)
 		peer->via = conn_find(loop, peer->route.conn);

@@ -193,6 +193,10 @@ static enum verdict on_frame(struct walk *walk, uint8_t *frame, uint32_t len)
 			       ? GO_ON
 			       : BROKEN;
 	}
+	if (conn->kin && (frame[0] == DERP_PEER_PRESENT || frame[0] == DERP_PEER_GONE)) {
+		kin_frame(conn, frame[0], frame + DERP_HEADER_LEN, len);
+		return GO_ON;
+	}
 	if (conn->standby && !conn->asked)
 		directory_activate(conn);
 	if (frame[0] == DERP_SEND_PACKET)
@@ -227,7 +231,7 @@ static bool is_kept(const struct conn *conn, uint8_t type)
 		[DERP_PING] = 1,
 	};
 
-	return kept[type] || conn->link || conn->state == CONN_HANDSHAKE;
+	return kept[type] || !is_client(conn) || conn->state == CONN_HANDSHAKE;
 }
 
 static bool keep(struct conn *conn, const uint8_t *bytes, size_t len)

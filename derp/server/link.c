@@ -28,6 +28,7 @@ struct derp_link *derp_link_open(struct io_stream *stream, const struct public_k
 		return NULL;
 	conn->link = ops;
 	conn->link_user = user;
+	conn->loop->not_clients++;
 	conn->key = *peer;
 	conn->mesh = true;
 	conn->state = CONN_UP;
@@ -60,15 +61,16 @@ bool link_frame(struct conn *conn, uint8_t type, const uint8_t *payload, uint32_
 
 /* ---- what other nodes have ---- */
 
-static struct route route_of(const struct conn *conn)
+struct route link_route(const struct conn *conn)
 {
-	return (struct route){ROUTE_LINK, (uint16_t)conn->loop->index, conn->id};
+	return (struct route){
+		conn->kin ? conn->kin : ROUTE_LINK, (uint16_t)conn->loop->index, conn->id};
 }
 
 static void change(struct derp_link *link, const struct public_key *key, enum change_kind what)
 {
 	struct conn *conn = conn_of(link);
-	struct change change = {.what = what, .key = *key, .route = route_of(conn)};
+	struct change change = {.what = what, .key = *key, .route = link_route(conn)};
 
 	if (conn->state != CONN_CLOSED)
 		directory_change(conn->loop, &change);
@@ -105,9 +107,9 @@ void link_closed(struct conn *conn, const char *why)
 		if (!end)
 			abort();
 		end->message.run = end_run;
-		end->link = route_of(conn);
+		end->link = link_route(conn);
 		io_post(server.loops[i].io, &end->message);
 	}
-	if (conn->link->closed)
+	if (conn->link && conn->link->closed)
 		conn->link->closed(conn->link_user, why);
 }

@@ -101,10 +101,13 @@ static void on_before_wait(struct ev_loop *ev, ev_prepare *watcher, int revents)
 static void on_tick(struct ev_loop *ev, ev_timer *timer, int revents)
 {
 	struct derp_loop *loop = timer->data;
+	bool drains, waits;
 
 	(void)revents;
 	conns_tick(loop);
-	if (!drain_tick(loop, core_now()) && !loop->wheel.n)
+	drains = drain_tick(loop, core_now());
+	waits = away_tick(loop, core_now());
+	if (!drains && !waits && !loop->wheel.n)
 		ev_timer_stop(ev, timer);
 }
 

@@ -40,7 +40,7 @@ static uint32_t frame_len(const uint8_t *frame)
 
 static uint32_t queue_max(const struct conn *conn)
 {
-	return conn->link ? QUEUE_MESH_MAX : QUEUE_MAX;
+	return is_client(conn) ? QUEUE_MAX : QUEUE_MESH_MAX;
 }
 
 static void count_drop(struct conn *conn, enum derp_kind kind, uint32_t len, enum derp_drop why)

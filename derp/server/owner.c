@@ -3,9 +3,11 @@
  * What the owner of a key decides: of all who claim it, who gets its packets. Runs on: the I/O loop
  * that owns the key.
  *
- * A client here goes before any other node. Of several clients with one key, the one that spoke
- * last; of several nodes, the first one that said it has the key. Claims are kept in that order:
- * clients by when they last became active, newest first, and nodes as they came, newest first.
+ * A client here goes before any other node, and before the process that was this node before us
+ * (kin.c). Of several clients with one key, the one that spoke last, and those of the process that
+ * comes after us are among them: they came later. Of several nodes, the first one that said it has
+ * the key. Claims are kept in that order: clients by when they last became active, newest first,
+ * and nodes as they came, newest first.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +15,7 @@
 #include "relay.h"
 
 struct tally {
-	unsigned clients, links;
+	unsigned clients, others;
 };
 
 static struct tally count(const struct peer *peer)
@@ -24,7 +26,7 @@ static struct tally count(const struct peer *peer)
 		if (claim->route.kind == ROUTE_CLIENT)
 			tally.clients++;
 		else
-			tally.links++;
+			tally.others++;
 	}
 	return tally;
 }
@@ -36,14 +38,17 @@ static bool same_route(const struct route *a, const struct route *b)
 
 static const struct claim *choose(const struct peer *peer)
 {
-	const struct claim *link = NULL;
+	const struct claim *older = NULL, *link = NULL;
 
 	for (const struct claim *claim = peer->claims; claim; claim = claim->next) {
-		if (claim->route.kind == ROUTE_CLIENT)
+		if (claim->route.kind == ROUTE_CLIENT || claim->route.kind == ROUTE_NEWER)
 			return claim;
-		link = claim;
+		if (claim->route.kind == ROUTE_OLDER)
+			older = claim;
+		else
+			link = claim;
 	}
-	return link;
+	return older ? older : link;
 }
 
 static struct claim **find(struct peer *peer, const struct route *route)
@@ -64,20 +69,20 @@ static void count_change(struct derp_loop *loop, struct tally before, struct tal
 
 	COUNT(loop, clients_local, !!now.clients - !!before.clients);
 	COUNT(loop, clients_remote,
-		(now.links && !now.clients) - (before.links && !before.clients));
+		(now.others && !now.clients) - (before.others && !before.clients));
 	COUNT(loop, dup_client_keys, !!dup_now - !!dup_before);
 	COUNT(loop, dup_client_connections, (uint64_t)dup_now - dup_before);
 	if (now.clients > before.clients && dup_now)
 		COUNT(loop, dup_client_conns, 1);
-	if (before.links == 1 && now.links == 2)
+	if (before.others == 1 && now.others == 2)
 		COUNT(loop, multiforwarder_created, 1);
-	if (before.links == 2 && now.links == 1)
+	if (before.others == 2 && now.others == 1)
 		COUNT(loop, multiforwarder_deleted, 1);
 }
 
 /* ---- changes ---- */
 
-static void add(struct peer *peer, const struct change *change)
+static void add(struct derp_loop *loop, struct peer *peer, const struct change *change)
 {
 	struct claim *claim;
 
@@ -91,22 +96,31 @@ static void add(struct peer *peer, const struct change *change)
 	claim->from = change->from;
 	claim->next = peer->claims;
 	peer->claims = claim;
+	watch_added(loop, peer, claim);
+	if (peer->away) /* who was not told that it went is told where it is not */
+		watch_gone(loop, peer);
 }
 
-static void drop(struct peer *peer, const struct change *change)
+/* Of one that is away watchers are told when it is back, or is not in time. */
+static void drop(struct derp_loop *loop, struct peer *peer, const struct change *change)
 {
 	struct claim **at = find(peer, &change->route), *claim = *at;
 
 	if (!claim)
 		return;
 	*at = claim->next;
+	if (change->what == CLAIM_MOVE && !peer->claims)
+		away_begin(loop, peer);
+	else
+		watch_removed(loop, peer, claim);
 	free(claim);
 }
 
-static void activate(struct peer *peer, const struct change *change)
+static void activate(struct derp_loop *loop, struct peer *peer, const struct change *change)
 {
 	struct claim **at = find(peer, &change->route), *claim = *at;
 
+	(void)loop;
 	if (!claim)
 		return;
 	*at = claim->next;
@@ -114,20 +128,13 @@ static void activate(struct peer *peer, const struct change *change)
 	peer->claims = claim;
 }
 
-static void tell_watchers(
-	struct derp_loop *loop, const struct peer *peer, struct tally before, struct tally now)
-{
-	if (now.clients > before.clients)
-		watch_event(loop, peer, peer->claims);
-	else if (before.clients && !now.clients)
-		watch_gone(loop, peer);
-}
-
 void owner_change(struct derp_loop *loop, const struct change *change)
 {
-	static void (*const what[])(struct peer * peer, const struct change *change) = {
+	static void (*const what[])(
+		struct derp_loop * loop, struct peer * peer, const struct change *change) = {
 		[CLAIM_ADD] = add,
 		[CLAIM_REMOVE] = drop,
+		[CLAIM_MOVE] = drop,
 		[CLAIM_ACTIVATE] = activate,
 	};
 	struct update update = {.key = change->key};
@@ -138,21 +145,22 @@ void owner_change(struct derp_loop *loop, const struct change *change)
 	if (!peer)
 		abort(); /* as above */
 	before = count(peer);
-	what[change->what](peer, change);
+	what[change->what](loop, peer, change);
 	now = count(peer);
 	count_change(loop, before, now);
-	tell_watchers(loop, peer, before, now);
 	chosen = choose(peer);
 	if (chosen)
 		update.route = chosen->route;
-	update.gone = !chosen && before.clients + before.links;
+	update.away = !chosen && (peer->away || (change->what == CLAIM_MOVE && peer->away_until));
+	update.gone = !chosen && !update.away && before.clients + before.others;
 	if (update.gone || change->what == CLAIM_ADD || !same_route(&update.route, &peer->route))
 		directory_update(loop, &update);
 	else
 		peer_release(loop, peer);
 }
 
-/* A link takes all its claims with it. */
+/* A link takes all its claims with it. Another process of this node has ended: those whom it had
+ * come here. */
 void owner_link_gone(struct derp_loop *loop, const struct route *link)
 {
 	size_t n = 0, room = loop->peers.n;
@@ -165,7 +173,9 @@ void owner_link_gone(struct derp_loop *loop, const struct route *link)
 
 		if (peer && *find(peer, link))
 			changes[n++] = (struct change){
-				.what = CLAIM_REMOVE, .key = peer->key, .route = *link};
+				.what = is_kin(link->kind) ? CLAIM_MOVE : CLAIM_REMOVE,
+				.key = peer->key,
+				.route = *link};
 	}
 	for (size_t i = 0; i < n; i++)
 		owner_change(loop, &changes[i]);

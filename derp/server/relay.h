@@ -71,6 +71,10 @@ struct piece {
 
 /* ---- connections ---- */
 
+/* Who gets the packets of a key: a client here, another node of the region, or the process that was
+ * this node before us, or is after us. */
+enum route_kind { ROUTE_NONE, ROUTE_CLIENT, ROUTE_LINK, ROUTE_OLDER, ROUTE_NEWER };
+
 enum conn_state {
 	CONN_HANDSHAKE, /* ServerKey is sent, ClientInfo is awaited */
 	CONN_ASKING,    /* admission thinks */
@@ -110,6 +114,7 @@ struct conn {
 	bool broken : 1;     /* nothing more can be written */
 	bool counted : 1;    /* at its address */
 	bool paused : 1;     /* nothing is read until it is up */
+	bool sent_away : 1;  /* to another process, where it turns up in a moment */
 
 	/* in */
 	uint8_t *in;   /* the start of a frame, from earlier reads */
@@ -140,14 +145,13 @@ struct conn {
 	uint64_t not_here_at;
 	uint64_t packets_in, bytes_in, packets_out, bytes_out, dropped;
 
+	enum route_kind kin;              /* ROUTE_OLDER, ROUTE_NEWER: see kin.c; else ROUTE_NONE */
 	const struct derp_link_ops *link; /* a connection that we made; else NULL */
 	void *link_user;
 	struct conn *dead_next;
 };
 
 /* ---- the directory ---- */
-
-enum route_kind { ROUTE_NONE, ROUTE_CLIENT, ROUTE_LINK };
 
 struct route {
 	enum route_kind kind;
@@ -170,8 +174,14 @@ struct peer {
 	struct conn *conns; /* clients of the key on this loop */
 	struct sighting *sightings;
 	struct claim *claims;
-	bool dead; /* no longer in the table */
+	bool dead;               /* no longer in the table */
+	bool away;               /* nobody has it, and it comes back */
+	struct waiting *waiting; /* until then, or until it is gone */
+	uint32_t n_waiting;      /* packets */
 	struct peer *dead_next;
+	/* the owner's: until then (0: it is in no list) */
+	uint64_t away_until;
+	struct peer *away_next;
 };
 
 /* A connection that got packets of a key, and will be told when the key goes. */
@@ -253,7 +263,9 @@ struct derp_loop {
 	struct peer *dead_peers;
 	struct table peers, sightings;
 	struct watcher *watchers;
-	unsigned asking; /* connections of which admission thinks */
+	struct peer *away;    /* keys of this owner */
+	unsigned not_clients; /* connections */
+	unsigned asking;      /* connections of which admission thinks */
 	struct wheel wheel;
 	struct derp_server_conf conf;
 	uint8_t *cipher; /* TLS: what was read and is not opened yet */
@@ -371,7 +383,12 @@ int wire_continue(struct conn *conn);
 
 /* ---- directory.c ---- */
 
-enum change_kind { CLAIM_ADD, CLAIM_REMOVE, CLAIM_ACTIVATE };
+enum change_kind {
+	CLAIM_ADD,
+	CLAIM_REMOVE,
+	CLAIM_MOVE, /* as CLAIM_REMOVE; another process will have the key in a moment */
+	CLAIM_ACTIVATE,
+};
 
 struct change { /* to a key's owner */
 	struct io_message message;
@@ -387,6 +404,7 @@ struct update { /* to its replicas */
 	struct public_key key;
 	struct route route;
 	bool gone; /* from the region */
+	bool away;
 };
 
 unsigned directory_owner(const struct public_key *key);
@@ -417,7 +435,10 @@ void sightings_forget(struct conn *conn);
 
 void watch_begin(struct conn *conn);
 void watch_end(struct conn *conn);
-void watch_event(struct derp_loop *loop, const struct peer *peer, const struct claim *claim);
+/* `claim` was added, or removed. */
+void watch_added(struct derp_loop *loop, const struct peer *peer, const struct claim *claim);
+void watch_removed(struct derp_loop *loop, const struct peer *peer, const struct claim *claim);
+/* Who sees no claim is told that it is gone. */
 void watch_gone(struct derp_loop *loop, const struct peer *peer);
 void watch_fini(struct derp_loop *loop);
 
@@ -449,6 +470,33 @@ void limits_fini(void);
 
 bool link_frame(struct conn *conn, uint8_t type, const uint8_t *payload, uint32_t len);
 void link_closed(struct conn *conn, const char *why);
+struct route link_route(const struct conn *conn);
+
+/* ---- kin.c: this node in another process ---- */
+
+/* What it tells of its clients. */
+void kin_frame(struct conn *conn, uint8_t type, const uint8_t *payload, uint32_t len);
+
+static inline bool is_kin(enum route_kind kind)
+{
+	return kind == ROUTE_OLDER || kind == ROUTE_NEWER;
+}
+
+/* One that came to us, and is no other process of this node. */
+static inline bool is_client(const struct conn *conn)
+{
+	return !conn->link && !conn->kin;
+}
+
+/* ---- away.c: keys that another process will have in a moment ---- */
+
+void away_begin(struct derp_loop *loop, struct peer *peer); /* its owner */
+/* False: there are none. */
+bool away_tick(struct derp_loop *loop, uint64_t now);
+/* Packets for it, on any loop; what is known of it has changed. */
+void away_hold(struct derp_loop *loop, struct peer *peer, const struct run *run);
+void away_release(struct peer *peer);
+void away_fini(struct peer *peer);
 
 /* ---- clients.c ---- */
 

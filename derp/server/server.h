@@ -36,6 +36,7 @@ struct derp_server_conf {
 	uint64_t write_timeout;       /* ns; default 2 s: a reader that takes nothing is closed */
 	uint64_t mesh_write_timeout;  /* ns; default 30 s */
 	uint64_t keep_alive;          /* ns; default 60 s, and up to 5 s more, fixed for each */
+	uint64_t away; /* ns; default 5 s: who was sent away shall be back, or is gone */
 };
 
 /* How a client came, as it is shown. */
@@ -79,9 +80,14 @@ void derp_server_clients(
 void derp_server_close_key(const struct public_key *key);
 /* Tells all clients; "": all is well again. At most 1000 bytes. */
 void derp_server_health(const char *text);
-/* Closes all connections in slices over `over` ns, each after a Restarting frame; `done` (may be
- * NULL) when none is left. No new ones are taken; with `successor`, another process that they come
- * back to, those that were on their way here still are, and sent away with the others. */
+/* `fd` is one end of a pair of stream sockets whose other end another process of this same relay
+ * has: `newer`, which takes over from this one, or an older one. Each tells the other of its
+ * clients, and forwards packets to those; nothing is asked, for who has the other end was given it.
+ * Takes `fd`; ends with that process. */
+void derp_server_kin(int fd, bool newer);
+/* Closes all clients' connections in slices over `over` ns, each after a Restarting frame; `done`
+ * (may be NULL) when none is left. No new ones are taken; with `successor`, another process that
+ * they come back to, those that were on their way here still are, and sent away with the others. */
 void derp_server_drain(uint64_t over, bool successor, void (*done)(void *user), void *user);
 
 /* ---- figures ---- */

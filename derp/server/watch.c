@@ -30,37 +30,68 @@ static size_t put_present(uint8_t *to, const struct peer *peer, const struct cla
 	return derp_peer_present_put(to, &present);
 }
 
-static void tell_all(struct derp_loop *loop, const uint8_t *frame, size_t len)
+/* Clients of this node, in whichever process; another process is not told of its own. */
+static bool sees(const struct watcher *watcher, const struct claim *claim)
 {
-	struct watcher *next;
+	const struct route *route = &claim->route;
 
-	for (struct watcher *watcher = loop->watchers; watcher; watcher = next) {
-		next = watcher->next;
-		cross_control(loop, watcher->loop, watcher->conn, frame, len);
+	return route->kind == ROUTE_CLIENT ||
+	       (is_kin(route->kind) &&
+		       (route->loop != watcher->loop || route->conn != watcher->conn));
+}
+
+static const struct claim *seen(const struct watcher *watcher, const struct peer *peer)
+{
+	const struct claim *claim = peer->claims;
+
+	while (claim && !sees(watcher, claim))
+		claim = claim->next;
+	return claim;
+}
+
+static void tell(
+	struct derp_loop *loop, const struct watcher *watcher, const void *frame, size_t len)
+{
+	cross_control(loop, watcher->loop, watcher->conn, frame, len);
+}
+
+void watch_added(struct derp_loop *loop, const struct peer *peer, const struct claim *claim)
+{
+	uint8_t frame[DERP_HEADER_LEN + DERP_PEER_PRESENT_LEN];
+	size_t len = put_present(frame, peer, claim);
+
+	for (struct watcher *watcher = loop->watchers; watcher; watcher = watcher->next) {
+		if (sees(watcher, claim))
+			tell(loop, watcher, frame, len);
 	}
 }
 
-void watch_event(struct derp_loop *loop, const struct peer *peer, const struct claim *claim)
+/* To those who see it no more, of those who saw `claim` (NULL: of all). */
+static void tell_gone(struct derp_loop *loop, const struct peer *peer, const struct claim *claim)
 {
-	uint8_t frame[DERP_HEADER_LEN + DERP_PEER_PRESENT_LEN];
+	uint8_t frame[DERP_HEADER_LEN + DERP_PEER_GONE_LEN];
+	size_t len = derp_peer_gone_put(frame, peer->key.bytes, DERP_GONE_DISCONNECTED);
 
-	if (loop->watchers)
-		tell_all(loop, frame, put_present(frame, peer, claim));
+	for (struct watcher *watcher = loop->watchers; watcher; watcher = watcher->next) {
+		if ((!claim || sees(watcher, claim)) && !seen(watcher, peer))
+			tell(loop, watcher, frame, len);
+	}
+}
+
+void watch_removed(struct derp_loop *loop, const struct peer *peer, const struct claim *claim)
+{
+	tell_gone(loop, peer, claim);
 }
 
 void watch_gone(struct derp_loop *loop, const struct peer *peer)
 {
-	uint8_t frame[DERP_HEADER_LEN + DERP_PEER_GONE_LEN];
-
-	if (loop->watchers)
-		tell_all(loop, frame,
-			derp_peer_gone_put(frame, peer->key.bytes, DERP_GONE_DISCONNECTED));
+	tell_gone(loop, peer, NULL);
 }
 
 /* ---- who watches ---- */
 
-/* One for each key that has a client here. */
-static void flood(struct derp_loop *loop, const struct order *order)
+/* One for each key that it sees. */
+static void flood(struct derp_loop *loop, const struct watcher *watcher)
 {
 	size_t one = DERP_HEADER_LEN + DERP_PEER_PRESENT_LEN, len = 0;
 	uint8_t *frames = malloc(loop->peers.n * one + 1);
@@ -70,11 +101,13 @@ static void flood(struct derp_loop *loop, const struct order *order)
 	for (size_t i = 0; i < loop->peers.size; i++) {
 		const struct peer *peer = loop->peers.slots[i].item;
 
-		if (peer && peer->claims && peer->claims->route.kind == ROUTE_CLIENT)
-			len += put_present(frames + len, peer, peer->claims);
+		const struct claim *claim = peer ? seen(watcher, peer) : NULL;
+
+		if (claim)
+			len += put_present(frames + len, peer, claim);
 	}
 	if (len)
-		cross_control(loop, order->loop, order->conn, frames, len);
+		tell(loop, watcher, frames, len);
 	free(frames);
 }
 
@@ -88,7 +121,7 @@ static void begin(struct derp_loop *loop, const struct order *order)
 	watcher->conn = order->conn;
 	watcher->next = loop->watchers;
 	loop->watchers = watcher;
-	flood(loop, order);
+	flood(loop, watcher);
 }
 
 static void end(struct derp_loop *loop, const struct order *order)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A restart without a gap: a new process takes over while the old one still runs."""
 
+import contextlib
 import signal
 import socket
 
@@ -8,7 +9,9 @@ import pytest
 
 from adopted import Adopted, become_reaper
 from daemon import OperationFailed
-from test_derp import relay, talker  # noqa: F401 (a fixture)
+from derp import DerpClient
+
+from test_derp import is_served, judge, key_file, relay, talker  # noqa: F401 (fixtures)
 from wait import wait_until
 
 become_reaper()
@@ -112,3 +115,77 @@ def test_relay(relay):
             new.send(a.key, "hello")
             a.wait_packet(new.key, "hello")
             assert not new.seen("down")
+
+
+class Pair:
+    """Two clients that send each other numbered packets, one after the other."""
+
+    def __init__(self, a, b):
+        self.clients, self.number = (a, b), 0
+        self.carried = {False: 0, True: 0}  # while both are at one process; while they are not
+
+    def state(self):
+        return [[e["event"] for e in one.events if e["event"] in ("up", "down", "restarting")] for one in self.clients]
+
+    def carry(self, one, other):
+        """A packet; it may be lost when one of the two sets out. Long before the next one does, it has arrived."""
+        before = self.state()
+        if any(events[-1] != "up" for events in before):
+            return
+        self.number += 1
+        since = len(other.events)
+        one.send(other.key, f"number {self.number}")
+        wait_until(lambda: other.seen("packet", since, bytes=f"number {self.number}".encode().hex())
+                   or self.state() != before, f"number {self.number} arrives", timeout=2, every=0.001)
+        self.carried[len({events.count("up") for events in before}) > 1] += self.state() == before
+
+    def go_on(self, until):
+        while not until():
+            self.carry(*self.clients)
+            self.carry(*reversed(self.clients))
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_pair(relay, loops):
+    """Clients of which one has moved and the other has not reach each other as before, and are never told that the
+    other is gone."""
+    relay.configure("derp", core={"http": {"listen_addr": [f"127.0.0.1:{relay.port}"]}, "io_loops": loops},
+                    derp={"stun_listen_addr": "127.0.0.1:0", "drain": "6s"})
+    relay.start()
+    with contextlib.ExitStack() as stack:
+        def join():
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", relay.port)))
+            return DerpClient(sock).join()
+
+        # they are sent away in the order in which they came, four of each loop a second
+        a = stack.enter_context(talker(relay))
+        a.wait("up")
+        crowd = [join() for _ in range(12 * loops)]
+        b = stack.enter_context(talker(relay))
+        b.wait("up")
+        pair = Pair(a, b)
+        pair.go_on(lambda: pair.number > 20)
+        old = successor(relay)
+        pair.go_on(lambda: old.poll() is not None and all(len(one.seen("up")) == 2 for one in (a, b)))
+        assert old.wait(1) == 0
+        assert pair.carried[True] > 20, pair.carried
+        pair.go_on(lambda n=pair.number: pair.number > n + 20)
+        assert not a.seen("gone") and not b.seen("gone") and len(crowd) == 12 * loops
+
+
+def test_grace(relay, judge):
+    """Who was let in lately is let in by the new process, too, while nobody says who may; nobody else is."""
+    relay.begin(verify_client_url=judge.url, drain="1s")
+    known, unknown = (key_file(relay.folder, name) for name in ("known", "unknown"))
+    with talker(relay, "--key", known) as one:
+        judge.known.add(f"nodekey:{one.key}")
+        one.wait("up", timeout=30)
+        judge.status = 502
+        since = len(one.events)
+        old = successor(relay)
+        one.wait("up", since, timeout=30)
+        assert old.wait(20) == 0
+        assert not is_served(relay, "--key", unknown)
+    old = successor(relay)  # and by the one after that, who never asked for itself
+    assert old.wait(20) == 0
+    assert is_served(relay, "--key", known) and not is_served(relay, "--key", unknown)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Any text as a file of node keys: what is read is sorted, and no more than fits into it. */
+/* Any text as a file of node keys: what is read is sorted, and no more than fits into it. Any bytes
+ * as what the process before knew of keys. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "grace.h"
 #include "verify_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -14,6 +16,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t n;
 	struct public_key *keys = verify_keys_parse((const char *)data, size, &n, &err);
 
+	static struct grace *grace;
+
+	if (!grace)
+		grace = grace_new();
+	grace_unpack(grace, data, size, UINT64_MAX / 2);
 	if (!keys)
 		return 0;
 	if (n * 72 > size)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Who is let in: files of keys, the memory of who was known, and the map's text for Headscale. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -83,6 +84,53 @@ static void test_grace(void **state)
 	grace_free(grace);
 }
 
+/* From process to process: times stay, what is newer stays, and bytes of another form add nothing.
+ */
+static void test_grace_goes_on(void **state)
+{
+	struct grace *grace = grace_new(), *next = grace_new();
+	struct public_key one = key_of(1), other = key_of(2), none = key_of(3);
+	uint8_t *bytes;
+	size_t len;
+
+	(void)state;
+	bytes = grace_pack(grace, &len);
+	assert_int_equal(grace_unpack(next, bytes, len, 0), 0);
+	free(bytes);
+	grace_remember(grace, &one, 5 * SECOND);
+	grace_remember(grace, &other, 5 * SECOND);
+	grace_remember(grace, &none, 5 * SECOND);
+	grace_forget(grace, &none);
+	grace_remember(next, &other, 7 * SECOND);
+	bytes = grace_pack(grace, &len);
+	for (size_t cut = 0; cut < len; cut += cut < 8 ? 1 : 7)
+		if ((cut - 8) % 40)
+			assert_int_equal(grace_unpack(next, bytes, cut, 8 * SECOND), -EINVAL);
+	assert_int_equal(grace_unpack(next, bytes, len, 4 * SECOND), -EINVAL); /* not yet */
+	bytes[0] ^= 1;
+	assert_int_equal(grace_unpack(next, bytes, len, 8 * SECOND), -EINVAL);
+	bytes[0] ^= 1;
+	assert_false(grace_has(next, &one, 8 * SECOND, 8 * SECOND));
+	assert_int_equal(grace_unpack(next, bytes, len, 8 * SECOND), 0);
+	assert_true(grace_has(next, &one, 8 * SECOND, 3 * SECOND));
+	assert_false(grace_has(next, &one, 8 * SECOND, 3 * SECOND - 1));
+	assert_true(grace_has(next, &other, 8 * SECOND, SECOND));
+	assert_false(grace_has(next, &none, 8 * SECOND, 8 * SECOND));
+	free(bytes);
+	/* all that there can be */
+	for (unsigned i = 0; i < MANY; i++) {
+		struct public_key key = key_of(i);
+
+		grace_remember(grace, &key, 5 * SECOND);
+	}
+	bytes = grace_pack(grace, &len);
+	assert_true(len <= GRACE_BYTES_MAX);
+	assert_int_equal(grace_unpack(next, bytes, len, 8 * SECOND), 0);
+	free(bytes);
+	grace_free(grace);
+	grace_free(next);
+}
+
 static void test_map_text(void **state)
 {
 	json_t *map =
@@ -110,6 +158,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_grace),
+		cmocka_unit_test(test_grace_goes_on),
 		cmocka_unit_test(test_map_text),
 	};
 

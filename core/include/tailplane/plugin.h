@@ -70,9 +70,10 @@ struct plugin {
 	void (*collect)(struct metric_sink *sink);
 	/* Adds fields to `tailplane status`; `status` is the object of this plugin. NULL: none. */
 	void (*status)(json_t *status);
-	/* A successor serves whoever comes from now on (see handover.h): ends bit by bit what there
-	 * is, then calls `done` on the control loop; stop follows, or comes before. NULL: the
-	 * plugin cannot be in two processes, and there is no successor. */
+	/* A successor serves whoever comes from now on (see handover.h): gives it what it needs of
+	 * this process, ends bit by bit what there is, then calls `done` on the control loop; stop
+	 * follows, or comes before. NULL: the plugin cannot be in two processes, and there is no
+	 * successor. */
 	void (*hand_over)(void (*done)(void));
 };
 

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One node in two processes: the other one is the test, which speaks on the other end of the pair.
+ */
+#include "derp_world.h"
+
+static int start(void **state)
+{
+	(void)state;
+	world_start();
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	derp_server_stop();
+	return 0;
+}
+
+/* It watches, as we do. */
+static void kin_open(struct client *kin, bool newer)
+{
+	struct timeval patience = {.tv_sec = WORLD_PATIENCE};
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_true(fcntl(fds[1], F_SETFL, O_NONBLOCK) == 0);
+	setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	kin->fd = fds[0];
+	derp_server_kin(fds[1], newer);
+}
+
+static void say_present(const struct client *kin, const struct public_key *key)
+{
+	uint8_t frame[DERP_HEADER_LEN + DERP_PEER_PRESENT_LEN];
+	struct derp_present present = {.port = 77, .flags = DERP_PRESENT_NOT_IDEAL};
+
+	memcpy(present.key, key->bytes, DERP_KEY_LEN);
+	send_all(kin, frame, derp_peer_present_put(frame, &present));
+}
+
+static void say_gone(
+	const struct client *kin, const struct public_key *key, enum derp_gone_reason reason)
+{
+	uint8_t frame[DERP_HEADER_LEN + DERP_PEER_GONE_LEN];
+
+	send_all(kin, frame, derp_peer_gone_put(frame, key->bytes, reason));
+}
+
+static void say_packet(const struct client *kin, const struct client *from, const struct client *to,
+	const char *packet)
+{
+	uint8_t payload[2 * DERP_KEY_LEN + 100];
+
+	memcpy(payload, from->key.bytes, DERP_KEY_LEN);
+	memcpy(payload + DERP_KEY_LEN, to->key.bytes, DERP_KEY_LEN);
+	memcpy(payload + 2 * DERP_KEY_LEN, packet, strlen(packet));
+	send_frame(kin, DERP_FORWARD_PACKET, payload, 2 * DERP_KEY_LEN + strlen(packet));
+}
+
+static void expect_forward(const struct client *kin, const struct client *from,
+	const struct client *to, const char *packet)
+{
+	expect_frame(kin, DERP_FORWARD_PACKET, (uint32_t)(2 * DERP_KEY_LEN + strlen(packet)));
+	assert_memory_equal(world_payload, from->key.bytes, DERP_KEY_LEN);
+	assert_memory_equal(world_payload + DERP_KEY_LEN, to->key.bytes, DERP_KEY_LEN);
+	assert_memory_equal(world_payload + 2 * DERP_KEY_LEN, packet, strlen(packet));
+}
+
+static void expect_key(const struct client *watcher, uint8_t type, const struct client *who)
+{
+	uint32_t len;
+
+	assert_int_equal(next_frame(watcher, &len), type);
+	assert_memory_equal(world_payload, who->key.bytes, DERP_KEY_LEN);
+}
+
+/* What was sent to it has been dealt with, on all loops; nothing but the pong came. */
+static void kin_settle(const struct client *kin)
+{
+	ping(kin);
+	world_settle();
+	ping(kin);
+}
+
+/* ---- */
+
+static void test_both_are_one_node(void **state)
+{
+	struct client kin, here[WORLD_LOOPS], there;
+
+	(void)state;
+	assert_false(world_conf.has_mesh_key);
+	for (unsigned newer = 0; newer < 2; newer++) {
+		client_key(&there);
+		client_new(&here[0], 0);
+		kin_open(&kin, newer);
+		expect_key(&kin, DERP_PEER_PRESENT, &here[0]);
+		client_new(&here[1], 1);
+		expect_key(&kin, DERP_PEER_PRESENT, &here[1]);
+		say_present(&kin, &there.key);
+		kin_settle(&kin);
+		for (unsigned i = 0; i < WORLD_LOOPS; i++) {
+			send_packet(&here[i], &there, "over", 4);
+			expect_forward(&kin, &here[i], &there, "over");
+			say_packet(&kin, &there, &here[i], "back");
+			expect_packet(&here[i], &there, "back", 4);
+		}
+		say_gone(&kin, &there.key, DERP_GONE_DISCONNECTED);
+		for (unsigned i = 0; i < WORLD_LOOPS; i++)
+			expect_gone(&here[i], &there.key, DERP_GONE_DISCONNECTED);
+		client_close(&here[1]);
+		expect_key(&kin, DERP_PEER_GONE, &here[1]);
+		client_close(&kin);
+		client_close(&here[0]);
+	}
+}
+
+/* Nobody else gets what the other process has. */
+static void test_clients_stay_clients(void **state)
+{
+	struct symmetric_key none = {.bytes = {0}};
+	uint8_t frame[2 * DERP_KEY_LEN + 1] = {0};
+	struct client kin, client;
+
+	(void)state;
+	kin_open(&kin, true);
+	for (unsigned i = 0; i < 3; i++) {
+		client_key(&client);
+		client_join(&client, 0, i ? &none : NULL);
+		expect_key(&kin, DERP_PEER_PRESENT, &client);
+		send_frame(&client, i == 1 ? DERP_FORWARD_PACKET : DERP_WATCH_CONNS, frame,
+			i == 1 ? sizeof(frame) : 0);
+		expect_closed(&client);
+		expect_key(&kin, DERP_PEER_GONE, &client);
+		client_close(&client);
+	}
+	client_new(&client, 0); /* says that somebody is present: frames of no meaning here */
+	expect_key(&kin, DERP_PEER_PRESENT, &client);
+	say_present(&client, &kin.key);
+	ping(&client);
+	assert_int_equal(figures().clients_remote, 0);
+	client_close(&client);
+	client_close(&kin);
+}
+
+/* What came from there never goes back there. */
+static void test_no_way_back(void **state)
+{
+	struct client kin, here, there;
+
+	(void)state;
+	client_key(&there);
+	client_new(&here, 1);
+	kin_open(&kin, false);
+	expect_key(&kin, DERP_PEER_PRESENT, &here);
+	say_present(&kin, &there.key);
+	kin_settle(&kin);
+	say_packet(&kin, &here, &there, "again");
+	kin_settle(&kin);
+	assert_int_equal(figures().dropped_packets[DERP_DROP_UNKNOWN_DEST_ON_FWD][0], 1);
+	client_close(&here);
+	client_close(&kin);
+}
+
+/* Who went there came later: the older process sends there what it has, the newer one does not. */
+static void test_who_is_newer(void **state)
+{
+	struct client kin, both, sender;
+
+	(void)state;
+	for (unsigned newer = 0; newer < 2; newer++) {
+		client_new(&both, 0);
+		client_new(&sender, 1);
+		kin_open(&kin, newer);
+		expect_frame(&kin, DERP_PEER_PRESENT, DERP_PEER_PRESENT_LEN);
+		expect_frame(&kin, DERP_PEER_PRESENT, DERP_PEER_PRESENT_LEN);
+		say_present(&kin, &both.key);
+		kin_settle(&kin);
+		send_packet(&sender, &both, "where", 5);
+		if (newer)
+			expect_forward(&kin, &sender, &both, "where");
+		else
+			expect_packet(&both, &sender, "where", 5);
+		client_close(&both);
+		expect_key(&kin, DERP_PEER_GONE, &both);
+		client_close(&kin);
+		client_close(&sender);
+	}
+}
+
+/* ---- on the way ---- */
+
+#define CROWD 200 /* of loop 1, each of which is sent away before who is to stay there */
+
+static struct symmetric_key mesh_key = {.bytes = {3}};
+
+static struct move {
+	struct client kin, mover, sender, watcher, crowd[CROWD];
+} move;
+
+/* Frames of presence but for `type` of `who` are passed over. */
+static void expect_among(const struct client *watcher, uint8_t type, const struct client *who)
+{
+	uint32_t len;
+	int got;
+
+	do {
+		got = next_frame(watcher, &len);
+		assert_true(got == DERP_PEER_PRESENT || got == DERP_PEER_GONE);
+		assert_false(type != DERP_PEER_GONE && got == DERP_PEER_GONE &&
+			     memcmp(world_payload, move.mover.key.bytes, DERP_KEY_LEN) == 0);
+	} while (got != type || memcmp(world_payload, who->key.bytes, DERP_KEY_LEN) != 0);
+}
+
+/* The mover has been sent away to the other process, and is on its way there. */
+static int move_begin(void **state)
+{
+	world_conf.away = 0;
+	start(state);
+	world_conf.has_mesh_key = true;
+	world_conf.mesh_key = mesh_key;
+	world_conf.away = *state ? *(uint64_t *)*state : 0;
+	world_configure();
+	client_new(&move.mover, 0);
+	for (unsigned i = 0; i < CROWD; i++)
+		client_new(&move.crowd[i], 1);
+	client_new(&move.sender, 1);
+	client_key(&move.watcher);
+	client_join(&move.watcher, 1, &mesh_key);
+	send_frame(&move.watcher, DERP_WATCH_CONNS, NULL, 0);
+	expect_among(&move.watcher, DERP_PEER_PRESENT, &move.mover);
+	kin_open(&move.kin, true);
+	expect_among(&move.kin, DERP_PEER_PRESENT, &move.mover);
+	send_packet(&move.mover, &move.sender, "seen", 4);
+	expect_packet(&move.sender, &move.mover, "seen", 4);
+	derp_server_drain(3600 * SECOND, true, NULL, NULL);
+	expect_frame(&move.mover, DERP_RESTARTING, 8);
+	expect_closed(&move.mover);
+	world_settle();
+	return 0;
+}
+
+static void move_end(void)
+{
+	client_close(&move.kin);
+	client_close(&move.mover);
+	client_close(&move.sender);
+	client_close(&move.watcher);
+	for (unsigned i = 0; i < CROWD; i++)
+		client_close(&move.crowd[i]);
+}
+
+static const char disco[100] = "TS\xf0\x9f\x92\xac";
+
+/* Packets wait, the latest of them, and nobody is told that it is gone, or not here. */
+static void test_packets_wait(void **state)
+{
+	uint64_t dropped;
+
+	(void)state;
+	for (unsigned i = 0; i < QUEUE_MAX + 3; i++) {
+		uint8_t packet[sizeof(disco)];
+
+		memcpy(packet, disco, sizeof(disco));
+		packet[99] = (uint8_t)i;
+		send_packet(&move.sender, &move.mover, packet, sizeof(packet));
+		ping(&move.sender);
+	}
+	dropped = figures().dropped_packets[DERP_DROP_QUEUE_HEAD][DERP_KIND_DISCO];
+	assert_int_equal(dropped, 3);
+	say_present(&move.kin, &move.mover.key);
+	for (unsigned i = 3; i < QUEUE_MAX + 3; i++) {
+		uint32_t len;
+
+		while (next_frame(&move.kin, &len) != DERP_FORWARD_PACKET)
+			continue;
+		assert_int_equal(world_payload[len - 1], i);
+	}
+	expect_among(&move.watcher, DERP_PEER_PRESENT, &move.mover); /* again */
+	ping(&move.sender);
+	move_end();
+}
+
+/* Whoever told the other process of its client takes that back when it is there. */
+static void test_back_there(void **state)
+{
+	(void)state;
+	say_present(&move.kin, &move.mover.key);
+	expect_among(&move.kin, DERP_PEER_GONE, &move.mover);
+	say_packet(&move.kin, &move.mover, &move.sender, "there");
+	expect_packet(&move.sender, &move.mover, "there", 5);
+	say_gone(&move.kin, &move.mover.key, DERP_GONE_NOT_HERE); /* says nothing of the key */
+	say_gone(&move.kin, &move.mover.key, DERP_GONE_DISCONNECTED);
+	expect_gone(&move.sender, &move.mover.key, DERP_GONE_DISCONNECTED);
+	move_end();
+}
+
+/* Who is not back in time is gone. */
+static void test_not_back(void **state)
+{
+	(void)state;
+	send_packet(&move.sender, &move.mover, "lost", 4);
+	expect_gone(&move.sender, &move.mover.key, DERP_GONE_DISCONNECTED);
+	expect_among(&move.watcher, DERP_PEER_GONE, &move.mover);
+	expect_among(&move.kin, DERP_PEER_GONE, &move.mover);
+	ping(&move.sender);
+	assert_int_equal(figures().dropped_packets[DERP_DROP_UNKNOWN_DEST][0], 1);
+	move_end();
+}
+
+/* The older process ends before the last of its clients are here. */
+static void test_the_older_ends(void **state)
+{
+	struct client kin, here, there, late;
+
+	(void)state;
+	world_conf.away = 3 * SECOND;
+	world_configure();
+	client_key(&there);
+	client_key(&late);
+	client_new(&here, 0);
+	kin_open(&kin, false);
+	expect_key(&kin, DERP_PEER_PRESENT, &here);
+	say_present(&kin, &there.key);
+	say_present(&kin, &late.key);
+	kin_settle(&kin);
+	for (unsigned i = 0; i < 2; i++) {
+		say_packet(&kin, i ? &late : &there, &here, "seen");
+		expect_packet(&here, i ? &late : &there, "seen", 4);
+	}
+	client_close(&kin);
+	world_settle();
+	world_settle();
+	send_packet(&here, &there, "wait", 4);
+	ping(&here);
+	client_join(&there, 1, NULL);
+	expect_packet(&there, &here, "wait", 4);
+	expect_gone(&here, &late.key, DERP_GONE_DISCONNECTED);
+	ping(&here);
+	client_close(&there);
+	client_close(&here);
+}
+
+static uint64_t moment = SECOND / 2;
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_both_are_one_node, start, stop),
+		cmocka_unit_test_setup_teardown(test_clients_stay_clients, start, stop),
+		cmocka_unit_test_setup_teardown(test_no_way_back, start, stop),
+		cmocka_unit_test_setup_teardown(test_who_is_newer, start, stop),
+		cmocka_unit_test_setup_teardown(test_packets_wait, move_begin, stop),
+		cmocka_unit_test_setup_teardown(test_back_there, move_begin, stop),
+		cmocka_unit_test_prestate_setup_teardown(test_not_back, move_begin, stop, &moment),
+		cmocka_unit_test_setup_teardown(test_the_older_ends, start, stop),
+	};
+
+	return cmocka_run_group_tests(tests, world_setup, world_teardown);
+}

@@ -17,18 +17,24 @@
 
 static struct tailnet *tailnet;
 
+static void register_reply(struct front_request *request, int status, const char *says)
+{
+	char page[PAGE_MAX];
+	int len = snprintf(page, sizeof(page),
+		"<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">"
+		"<title>Register a machine</title></head><body><h1>Register a machine</h1>"
+		"<p>%s</body></html>\n",
+		says);
+
+	front_reply(request, status, "text/html; charset=utf-8", page, (size_t)len);
+}
+
 /* The id was checked: what is in the page of it are letters, digits and '-'. */
 static void register_page(struct front_request *request, void *user)
 {
-	static const char form[] =
-		"<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">"
-		"<title>Register a machine</title></head><body><h1>Register a machine</h1>"
-		"<p>%s</p><pre>tailplane auth register --auth-id %s --user USER</pre>"
-		"</body></html>\n";
 	const char *id = strrchr(front_path(request), '/') + 1;
-	char page[PAGE_MAX];
+	char says[PAGE_MAX / 2];
 	const struct pending *pending;
-	int len;
 
 	(void)user;
 	if (!auth_id_valid(id)) {
@@ -36,13 +42,19 @@ static void register_page(struct front_request *request, void *user)
 		return;
 	}
 	pending = pending_by_id(tailnet, id);
-	len = snprintf(page, sizeof(page), form,
-		pending && pending->state != PENDING_WAITS
-			? "This registration was decided already."
-			: "An administrator lets this machine in with this command, on the "
-			  "control server:",
+	snprintf(says, sizeof(says),
+		"An administrator lets this machine in with this command, on the control "
+		"server:<pre>tailplane auth register --auth-id %s --user USER</pre>",
 		id);
-	front_reply(request, 200, "text/html; charset=utf-8", page, (size_t)len);
+	if (!pending)
+		register_reply(request, 404,
+			"No machine waits here any more: the time for it is over, or the server "
+			"was "
+			"restarted. Log in again on the machine; it shows a new address.");
+	else
+		register_reply(request, 200,
+			pending->state == PENDING_WAITS ? says
+							: "This registration was decided already.");
 }
 
 /* A relay asks whether a client may use it. */

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import signal
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -58,14 +59,23 @@ def test_web_login(tailnet):
     """The page says what to type; the command lets the machine in while its client waits."""
     client = tailnet.client("a")
     page, finish = client.login(URL)
-    with tailnet.server.inside(), urllib.request.urlopen(page, timeout=10) as answer:
-        text = answer.read().decode()
+
+    def shown(url):
+        try:
+            with tailnet.server.inside(), urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return f"{refused.code} {refused.read().decode()}"
+
     auth_id = page.rsplit("/", 1)[-1]
-    assert auth_id in text and "auth register" in text
+    assert f"auth register --auth-id {auth_id}" in shown(page)
+    over = shown(page[:-1] + ("0" if page[-1] != "0" else "1"))
+    assert over.startswith("404") and "Log in again" in over and "auth register" not in over
     assert [row["authId"] for row in tailnet.ask("auth", "list")] == [auth_id]
     tailnet.cli("auth", "register", "--auth-id", auth_id, "--user", "alice")
     assert finish() == 0
     client.wait_state("Running")
+    assert "decided already" in shown(page)
     rejected = tailnet.client("b")
     page, finish = rejected.login(URL)
     tailnet.cli("auth", "reject", "--auth-id", page.rsplit("/", 1)[-1])

@@ -349,6 +349,18 @@ static void test_strangers(void **state)
 	client_free(c);
 }
 
+static struct client *client_with_tags(unsigned machine, const char *tag, const char *key)
+{
+	char node[KEY_TEXT_SIZE], body[1024];
+	struct public_key node_key = world_key('n', machine);
+
+	snprintf(body, sizeof(body),
+		"{\"Version\":140,\"NodeKey\":\"%s\",\"Auth\":{\"AuthKey\":\"%s\"},"
+		"\"Hostinfo\":{\"Hostname\":\"tags\",\"RequestTags\":[\"%s\"]}}",
+		key_text_format(node, KEY_TEXT_NODE, &node_key), key, tag);
+	return client_ask(machine, "POST", "/machine/register", body);
+}
+
 /* A machine under two users is two nodes; a tagged key makes it nobody's. */
 static void test_owners(void **state)
 {
@@ -371,14 +383,13 @@ static void test_owners(void **state)
 	/* a user's node becomes tagged by such a key, under its key */
 	expect_reply(client_register(1, 2, "pc", member), "tagged-devices");
 	assert_int_equal(world_tailnet.n_nodes, 3);
-	/* tags that are asked for need a permission */
-	client_free(client_register(1, 1, "pc", ""));
+	/* tags that are asked for need a permission, unless the node has them */
 	wish = (struct preauth_wish){.user = 1, .reusable = true};
 	out = world_preauth(&wish);
-	snprintf(member, sizeof(member),
-		",\"Hostinfo\":{\"RequestTags\":[\"tag:root\"]},\"Auth\":{\"AuthKey\":\"%s\"}",
-		out.secret);
-	assert_int_equal(wish.user, 1);
+	expect_reply(client_with_tags(4, "tag:root", out.secret), "[tag:root] are invalid or not");
+	expect_reply(client_with_tags(3, "tag:root", ""), "tagged-devices");
+	assert_string_equal(only_node(3)->d.tags, "[\"tag:web\",\"tag:prod\"]");
+	assert_int_equal(world_tailnet.n_nodes, 3);
 }
 
 /* Ten machines of one name, and a full pool. */
@@ -411,6 +422,43 @@ static void test_names_and_addresses(void **state)
 	assert_true(net_addr_equal(&only_node(16)->d.v4,
 		&(struct net_addr){.family = AF_INET, .bytes = {100, 64, 0, 3}}));
 	assert_true(only_node(16)->d.id > 14); /* ids are never used again */
+}
+
+/* Out of pools of our own; what has a meaning of its own in them is nobody's. */
+static void test_random_addresses(void **state)
+{
+	const char *key = key_of("alice", true);
+	struct tailnet_conf conf = world_tailnet_conf();
+	struct net_addr first = {.family = AF_INET, .bytes = {100, 64, 0, 1}};
+	char text[NET_ADDR_STRLEN];
+	unsigned last = 0;
+
+	(void)state;
+	conf.allocation = ALLOCATE_RANDOM;
+	tailnet_configure(&world_tailnet, &conf);
+	client_free(client_register(1, 1, "a", key));
+	client_free(client_register(2, 2, "b", key));
+	/* one of four million, twice */
+	assert_false(net_addr_equal(&only_node(1)->d.v4, &first) ||
+		     net_addr_equal(&only_node(2)->d.v4, &first));
+	/* to the last one of a pool */
+	net_prefix_parse(&conf.v4, "100.100.200.0/29");
+	net_prefix_parse(&conf.v6, "fd7a:115c:a1e0:7::/64");
+	tailnet_configure(&world_tailnet, &conf);
+	for (unsigned i = 11; i <= 16; i++)
+		expect_reply(client_register(i, i, "c", key), "\"MachineAuthorized\":true");
+	for (unsigned i = 11; i <= 16; i++) {
+		net_addr_format(&only_node(i)->d.v4, text);
+		assert_memory_equal(text, "100.100.200.", 12);
+		last |= 1u << only_node(i)->d.v4.bytes[3];
+		net_addr_format(&only_node(i)->d.v6, text);
+		assert_memory_equal(text, "fd7a:115c:a1e0:7:", 17);
+	}
+	assert_int_equal(last, 0x7e);
+	net_prefix_parse(&conf.v4, "100.100.100.0/24");
+	tailnet_configure(&world_tailnet, &conf);
+	client_free(client_register(17, 17, "d", key));
+	assert_int_equal(world_tailnet.n_nodes, 8);
 }
 
 /* What is acknowledged is there after a restart, and ids go on. */
@@ -544,6 +592,52 @@ static void test_bad_requests(void **state)
 	client_free(c);
 }
 
+static void expect_status(struct client *c, int status, const char *part)
+{
+	assert_int_equal(c->status, status);
+	if (!strstr(c->reply ? c->reply : "", part))
+		fail_msg("\"%s\" is not in: %s", part, c->reply);
+	client_free(c);
+}
+
+/* Each call of a client is answered, at once: rightly, or with what is missing. */
+static void test_side_calls(void **state)
+{
+	static const struct {
+		const char *method, *path;
+		int status;
+		const char *part;
+	} refused[] = {
+		{"POST", "/machine/set-dns", 501, "serves no public DNS zone"},
+		{"PATCH", "/machine/set-device-attr", 501, "keeps no device attributes"},
+		{"POST", "/machine/set-device-attr", 405, "not with this method"},
+		{"POST", "/machine/id-token", 501, "issues no identity tokens"},
+		{"POST", "/machine/webclient/init/1/to/2", 501, "does not authenticate"},
+		{"GET", "/machine/tka/init/begin", 501, "tailnet lock is not available"},
+		{"POST", "/machine/update-health", 204, ""},
+		{"POST", "/machine/ping/0123456789abcdef0123456789abcdef", 404, "nobody waits"},
+	};
+	struct public_key key = world_key('n', 1);
+	char node[KEY_TEXT_SIZE], body[400];
+
+	(void)state;
+	client_free(client_register(1, 1, "a", key_of("alice", true)));
+	snprintf(body, sizeof(body),
+		"{\"NodeKey\":\"%s\",\"Action\":\"DISCONNECT_NODE\",\"Details\":\"x\","
+		"\"Feature\":\"funnel\",\"Subsys\":\"y\"}",
+		key_text_format(node, KEY_TEXT_NODE, &key));
+	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++)
+		expect_status(client_ask(1, refused[i].method, refused[i].path, body),
+			refused[i].status, refused[i].part);
+	expect_status(client_ask(1, "GET", "/machine/whoami", ""), 200, " a\n");
+	expect_status(client_ask(1, "POST", "/machine/audit-log", body), 200, "{}");
+	expect_status(client_ask(1, "POST", "/machine/feature/query", body), 200, "ingress");
+	/* by who has the node's key, but is not its machine */
+	expect_status(client_ask(2, "POST", "/machine/audit-log", body), 403, "no such node");
+	expect_status(client_ask(2, "POST", "/machine/feature/query", body), 403, "no such node");
+	expect_status(client_ask(1, "POST", "/machine/audit-log", "{"), 400, "JSON");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -563,6 +657,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_owners, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_names_and_addresses, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_restart, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_random_addresses, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_side_calls, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_bad_requests, world_start, world_stop),
 	};
 

@@ -248,6 +248,7 @@ static void parts_stop(void)
 	ops_use(NULL);
 	server_stop(&control.server);
 	admission_stop();
+	core_provide(RELAY_MAP_SERVICE, NULL);
 	if (control.relays)
 		relays_stop(control.relays);
 	control.relays = NULL;

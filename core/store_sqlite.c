@@ -55,7 +55,8 @@ static const char *advice_for(int rc)
 		return "; another program holds it: end that program";
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-		return "; put a backup in its place: tailplane restore FILE";
+		return "; move it away with its -wal and -shm files and start again, then: "
+		       "tailplane restore FILE";
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
 	case SQLITE_CANTOPEN:

@@ -114,6 +114,24 @@ def test_a_backup_that_its_plugin_cannot_take(tables):
     assert tables.call("put", name="after") == 2
 
 
+def test_a_store_that_is_corrupt(tables):
+    """What is said leads out of it."""
+    tables.call("put", name="kept")
+    backup, store = tables.folder / "backup", tables.state / "db.sqlite"
+    cli(tables, "backup", backup)
+    assert tables.stop() == 0
+    content = store.read_bytes()
+    store.write_bytes(content[:4096] + os.urandom(len(content) - 4096))
+    said = tables.fails()
+    assert f"{store}: " in said and "malformed" in said
+    assert "move it away with its -wal and -shm files and start again, then: tailplane restore FILE" in said
+    for file in tables.state.glob("db.sqlite*"):
+        file.rename(tables.folder / file.name)
+    tables.start()
+    cli(tables, "restore", backup)
+    assert tables.call("list") == {"kept": 1}
+
+
 def test_nothing_to_back_up(daemon):
     daemon.configure("base")
     daemon.start()

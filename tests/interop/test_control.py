@@ -417,7 +417,7 @@ def test_backup_and_restore(tailnet):
     known = key.read_bytes()
     key.unlink()
     tailnet.cli("restore", backup)
-    assert key.read_bytes() == known
+    assert key.read_bytes() == known and "provided twice" not in tailnet.daemon.program.log()
     a.wait_state("Running")
     wait_until(lambda: tailnet.node("a")["online"], "a is back", 60)
     c = tailnet.joined("c")

@@ -530,7 +530,8 @@ void map_configure(struct map *map, const struct map_conf *conf)
 	bool dns = differ(map->conf.dns, conf->dns), derp = differ(map->conf.derp, conf->derp);
 	bool rest = differ(map->conf.base_domain, conf->base_domain) ||
 		    map->conf.taildrop != conf->taildrop ||
-		    map->conf.auto_update != conf->auto_update;
+		    map->conf.auto_update != conf->auto_update ||
+		    map->conf.log_tail != conf->log_tail;
 
 	if (conf_take(map, conf))
 		return;

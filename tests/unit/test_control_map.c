@@ -639,6 +639,51 @@ static void test_hostile_hostinfo(void **state)
 	close_all();
 }
 
+static bool node_can(unsigned machine, const char *capability)
+{
+	return json_object_get(json_object_get(streams[machine]->node, "CapMap"), capability);
+}
+
+static bool keeps_logs_to_itself(unsigned machine)
+{
+	return json_is_true(json_object_get(
+		json_object_get(streams[machine]->last, "Debug"), "DisableLogTail"));
+}
+
+/* Files between nodes, updates, logs for the client's maker: as set, and at once when it changes.
+ */
+static void test_capabilities(void **state)
+{
+	static const char taildrop[] = "https://tailscale.com/cap/file-sharing";
+	struct map_conf conf = world_map_conf();
+
+	(void)state;
+	conf.taildrop = true;
+	map_configure(world_map, &conf);
+	two_nodes();
+	open_stream(1);
+	assert_true(node_can(1, taildrop) && node_can(1, "https://tailscale.com/cap/ssh"));
+	assert_false(node_can(1, "funnel"));
+	assert_true(keeps_logs_to_itself(1));
+	conf.taildrop = false;
+	map_configure(world_map, &conf);
+	world_pass(SECOND_NS);
+	assert_false(node_can(1, taildrop));
+	assert_true(keeps_logs_to_itself(1));
+	conf.log_tail = true;
+	map_configure(world_map, &conf);
+	world_pass(SECOND_NS);
+	assert_false(keeps_logs_to_itself(1));
+	conf.log_tail = false;
+	map_configure(world_map, &conf);
+	world_pass(SECOND_NS);
+	assert_true(keeps_logs_to_itself(1));
+	assert_true(json_is_false(json_array_get(
+		json_object_get(json_object_get(streams[1]->node, "CapMap"), "default-auto-update"),
+		0)));
+	close_all();
+}
+
 /* Expired: told, the poll goes on, and an extension needs no login. */
 static void test_expired(void **state)
 {
@@ -895,6 +940,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_presence, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_removed, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_hostile_hostinfo, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_capabilities, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_expired, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_rotation, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_failover, world_start, world_stop),

@@ -270,6 +270,18 @@ int ts_client_text(struct ts_client *client, const void *text, size_t len)
 	return append_records(client, text, len) ? 0 : -ENOMEM;
 }
 
+void ts_client_begin_with(struct ts_client *client, uint32_t window)
+{
+	const nghttp2_settings_entry setting = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window};
+
+	nghttp2_submit_settings(client->h2, NGHTTP2_FLAG_NONE, &setting, 1);
+}
+
+void ts_client_give(struct ts_client *client, int32_t stream, int32_t increment)
+{
+	nghttp2_submit_window_update(client->h2, NGHTTP2_FLAG_NONE, stream, increment);
+}
+
 void ts_client_consume(struct ts_client *client, int32_t stream, size_t len)
 {
 	nghttp2_session_consume(client->h2, stream, len);

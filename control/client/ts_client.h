@@ -48,6 +48,9 @@ void ts_client_ping(struct ts_client *client);
 /* These bytes, sealed, in place of HTTP/2: for those who test a server. After the handshake. */
 int ts_client_text(struct ts_client *client, const void *text, size_t len);
 void ts_client_consume(struct ts_client *client, int32_t stream, size_t len);
+/* The window that streams begin with, anew; and more of a stream's, whatever it has consumed. */
+void ts_client_begin_with(struct ts_client *client, uint32_t window);
+void ts_client_give(struct ts_client *client, int32_t stream, int32_t increment);
 
 /* 0, or -errno with the reason from ts_client_error: the connection is over. */
 int ts_client_input(struct ts_client *client, const uint8_t *bytes, size_t len);

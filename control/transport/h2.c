@@ -144,9 +144,6 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *user)
 	struct session *session = user;
 	struct call *call;
 
-	if (frame->hd.type == NGHTTP2_SETTINGS)
-		session->stream_window = nghttp2_session_get_remote_settings(
-			h2, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
 	if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
 		!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
@@ -188,25 +185,18 @@ static int on_frame_sent(nghttp2_session *h2, const nghttp2_frame *frame, void *
 		h2, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
 }
 
-/* nghttp2 has to know of an update only where it could not even end the stream without it. */
-static bool is_own(nghttp2_session *h2, const struct h2_part *part)
+/* What is said of windows is not for nghttp2, whose own never change: it ends streams whatever they
+ * are. An update for a stream without a call it may have to refuse. */
+static bool take_part(struct session *session, const struct h2_part *part)
 {
-	return !part->increment || (part->stream && nghttp2_session_get_stream_remote_window_size(
-							    h2, part->stream) <= 0);
-}
+	bool update = part->kind == H2_PART_UPDATE;
+	struct call *call = update ? call_at(session->h2, part->stream) : NULL;
 
-static bool take_window(struct session *session, const struct h2_part *part)
-{
-	struct call *call = NULL;
-
-	if (!part->increment)
-		return true;
-	if (part->stream) {
-		call = call_at(session->h2, part->stream);
-		if (!call) /* it has ended */
-			return true;
-	}
-	return data_give_window(session, call, part->increment);
+	if (update && (call || !part->stream))
+		return data_give_window(session, call, part->window);
+	if (part->len && nghttp2_session_mem_recv(session->h2, part->bytes, part->len) < 0)
+		return false;
+	return part->kind != H2_PART_INITIAL || data_begin_with(session, part->window);
 }
 
 int h2_receive(struct session *session, const uint8_t *text, size_t len)
@@ -217,12 +207,9 @@ int h2_receive(struct session *session, const uint8_t *text, size_t len)
 	while (len) {
 		size_t used = h2_input_next(&session->input, text, len, &part);
 
-		if (part.len && is_own(session->h2, &part) &&
-			nghttp2_session_mem_recv(session->h2, part.bytes, part.len) < 0)
+		if (!take_part(session, &part))
 			return -EPROTO;
-		if (!take_window(session, &part))
-			return -EPROTO;
-		gave |= part.increment != 0;
+		gave |= part.kind != H2_PART_OTHER;
 		text += used;
 		len -= used;
 	}

@@ -5,7 +5,7 @@
  * Nearly all that is sent is one small message to thousands of streams. By way of nghttp2 each
  * would cost two walks through its queues and tables, so DATA is framed here; nghttp2 believes that
  * no answer has a byte, and only ends streams. The windows of RFC 9113, section 6.9, are ours with
- * that: the client's updates are taken out of what it sends (h2_input.h).
+ * that: what the client says of them is taken out of what it sends (h2_input.h).
  */
 #include "private.h"
 
@@ -50,6 +50,15 @@ bool data_give_window(struct session *session, struct call *call, uint32_t incre
 	}
 	call->window_used -= increment;
 	return session->stream_window - call->window_used <= WINDOW_MAX;
+}
+
+bool data_begin_with(struct session *session, uint32_t window)
+{
+	session->stream_window = window;
+	for (const struct call *call = session->calls; call; call = call->next)
+		if (window - call->window_used > WINDOW_MAX)
+			return false;
+	return true;
 }
 
 /* Bytes of the next frame; 0: none now. */

@@ -5,7 +5,12 @@
 #include <string.h>
 
 #define PREFACE_LEN 24
-#define WINDOW_UPDATE 8 /* RFC 9113, section 6.9 */
+/* RFC 9113, sections 6.5 and 6.9 */
+#define SETTINGS 4
+#define WINDOW_UPDATE 8
+#define SETTING_LEN 6
+#define INITIAL_WINDOW_SIZE 4
+#define INITIAL_WINDOW 65535
 
 void h2_input_init(struct h2_input *input)
 {
@@ -27,23 +32,53 @@ static bool is_update(const struct h2_input *input)
 	       number(input->head, 3) == H2_WINDOW_UPDATE_LEN - H2_FRAME_HEADER_LEN;
 }
 
-/* How much of the frame has to be seen before it is known what to do with it. */
+/* How much has to be seen before it is known what to do with it. */
 static unsigned wanted(const struct h2_input *input)
 {
+	if (input->settings)
+		return SETTING_LEN;
 	return input->n >= H2_FRAME_HEADER_LEN && is_update(input) ? H2_WINDOW_UPDATE_LEN
 								   : H2_FRAME_HEADER_LEN;
+}
+
+static void update_is_whole(const struct h2_input *input, struct h2_part *part)
+{
+	part->stream = (int32_t)(number(input->head + 5, 4) & INT32_MAX);
+	part->window = number(input->head + H2_FRAME_HEADER_LEN, 4) & INT32_MAX;
+	if (part->window)
+		part->kind = H2_PART_UPDATE;
+}
+
+static void header_is_whole(struct h2_input *input)
+{
+	uint32_t len = number(input->head, 3);
+
+	if (input->head[3] == SETTINGS && len % SETTING_LEN == 0)
+		input->settings = len;
+	else
+		input->pass = len;
+}
+
+static void setting_is_whole(struct h2_input *input, struct h2_part *part)
+{
+	input->settings -= SETTING_LEN;
+	part->window = number(input->head + 2, 4);
+	if (number(input->head, 2) != INITIAL_WINDOW_SIZE || part->window > INT32_MAX)
+		return;
+	part->kind = H2_PART_INITIAL;
+	memcpy(input->head + 2, (uint8_t[4]){0, 0, INITIAL_WINDOW >> 8, INITIAL_WINDOW & 0xff}, 4);
 }
 
 static void head_is_whole(struct h2_input *input, struct h2_part *part)
 {
 	part->bytes = input->head;
 	part->len = input->n;
-	if (input->n == H2_WINDOW_UPDATE_LEN) {
-		part->stream = (int32_t)(number(input->head + 5, 4) & INT32_MAX);
-		part->increment = number(input->head + H2_FRAME_HEADER_LEN, 4) & INT32_MAX;
-	} else {
-		input->pass = number(input->head, 3);
-	}
+	if (input->settings)
+		setting_is_whole(input, part);
+	else if (input->n == H2_WINDOW_UPDATE_LEN)
+		update_is_whole(input, part);
+	else
+		header_is_whole(input);
 	input->n = 0;
 }
 

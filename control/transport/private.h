@@ -190,6 +190,9 @@ bool data_waits(const struct session *session);
 void data_send(struct session *session);
 /* The far end takes more; false: more than there is. */
 bool data_give_window(struct session *session, struct call *call, uint32_t increment);
+/* The window that streams begin with, those that have begun too; false: one has more than there is.
+ */
+bool data_begin_with(struct session *session, uint32_t window);
 
 /* ---- flush.c: sealing, for all sessions of a loop that have something to send ---- */
 

@@ -28,8 +28,9 @@ MACHINE = "10" + "11" * 30 + "51"
 class Client:
     """ts_tool and what it tells."""
 
-    def __init__(self, daemon, machine=MACHINE, version=142, window=0, key=None):
+    def __init__(self, daemon, machine=MACHINE, version=142, window=0, hold=False, key=None):
         args = [TOOL, "127.0.0.1", str(daemon.port), key or server_key(daemon), machine, str(version), str(window)]
+        args += ["hold"] if hold else []
         self.process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.lines = queue.Queue()
         self.thread = threading.Thread(target=self._read)
@@ -65,6 +66,13 @@ class Client:
     def facts(self):
         self.say("facts")
         return self.hear("goaway")
+
+    def catch_up(self):
+        """All that the server could send by now has come: it answers a ping before it sends data."""
+        for _ in range(2):
+            before = self.facts()["pongs"]
+            self.say("ping")
+            wait_until(lambda: self.facts()["pongs"] > before, "a ping comes back")
 
     def tell(self, stream):
         self.say(f"tell {stream}")

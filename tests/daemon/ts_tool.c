@@ -3,10 +3,13 @@
  * A client of the control protocol that does what lines on its standard input say, and tells what
  * comes back as lines of JSON:
  *
- *   ts_tool HOST PORT SERVER-KEY(hex) MACHINE-KEY(hex) VERSION [WINDOW]
+ *   ts_tool HOST PORT SERVER-KEY(hex) MACHINE-KEY(hex) VERSION [WINDOW [hold]]
  *
  *   request METHOD PATH [BODY-LENGTH]   cancel STREAM   ping   facts
  *   stop (reading)   go (on reading)   raw HEX (in place of a record)   text HEX (in a record)
+ *   begin-with WINDOW   give STREAM INCREMENT   tell STREAM
+ *
+ * "hold": windows grow by `give` alone.
  */
 #include <errno.h>
 #include <netdb.h>
@@ -136,7 +139,7 @@ static void obey(char *line)
 	char method[16], path[4000];
 	unsigned long len = 0;
 	int32_t stream;
-	int n;
+	int n, window;
 
 	if ((n = sscanf(line, "request %15s %3999s %lu", method, path, &len)) >= 2) {
 		char *body = n > 2 ? malloc(len + 1) : NULL;
@@ -149,6 +152,10 @@ static void obey(char *line)
 		printf("{\"request\":%d}\n", stream);
 	} else if (sscanf(line, "cancel %d", &stream) == 1) {
 		ts_client_cancel(client, stream);
+	} else if (sscanf(line, "begin-with %d", &window) == 1) {
+		ts_client_begin_with(client, (uint32_t)window);
+	} else if (sscanf(line, "give %d %d", &stream, &window) == 2) {
+		ts_client_give(client, stream, window);
 	} else if (sscanf(line, "tell %d", &stream) == 1) {
 		tell(stream, "}\n");
 	} else if (strncmp(line, "ping", 4) == 0) {
@@ -240,7 +247,7 @@ static bool listen_to_input(void)
 
 int main(int argc, char **argv)
 {
-	static const struct ts_client_ops ops = {on_status, on_data, on_end, false};
+	const struct ts_client_ops ops = {on_status, on_data, on_end, argc > 7};
 	struct ts_client_conf conf = {.ops = &ops};
 	bool open = true;
 

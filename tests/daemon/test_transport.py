@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 import uuid
+from contextlib import suppress
 
 import pytest
 
@@ -41,7 +42,9 @@ class Client:
             self.lines.put(json.loads(line))
 
     def say(self, words):
-        self.process.stdin.write(words + "\n")
+        """To one whose connection has ended, and which ends with it, in vain."""
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(words + "\n")
 
     def hear(self, *keys):
         """The next line that has these; others are forgotten."""
@@ -79,7 +82,7 @@ class Client:
         return self.hear("messages")
 
     def close(self):
-        if self.process.stdin:
+        with suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.wait(10)
         self.thread.join(10)

@@ -10,18 +10,13 @@
 #include <tailplane/tls_records.h>
 
 #include <errno.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "secret.h"
+#include "tls_aead.h"
 
-#define HEADER_LEN 5
-#define TAG_LEN 16
-#define IV_LEN 12
 #define RECORDS_MAX (1u << 24) /* of 2^24.5 */
 
 enum alert {
@@ -35,8 +30,8 @@ enum alert_level { WARNING = 1, FATAL = 2 };
 enum message { NEW_SESSION_TICKET = 4, KEY_UPDATE = 24 };
 
 struct direction {
-	EVP_CIPHER_CTX *aead;
-	uint8_t secret[32], iv[IV_LEN];
+	struct tls_aead aead;
+	uint8_t secret[32], iv[TLS_IV_LEN];
 	uint64_t n; /* records under these keys */
 };
 
@@ -48,31 +43,6 @@ struct tls_records {
 	bool ended;
 	uint8_t alert; /* why it cannot go on */
 };
-
-static const struct {
-	const char *name;
-	uint8_t key_len;
-} suites[TLS_SUITES] = {
-	[TLS_AES_128_GCM] = {"AES-128-GCM", 16},
-	[TLS_CHACHA20_POLY1305] = {"ChaCha20-Poly1305", 32},
-};
-
-/* To look a cipher up costs as much as to key it. */
-static EVP_CIPHER *ciphers[TLS_SUITES];
-
-static void fetch_ciphers(void)
-{
-	for (unsigned i = 0; i < TLS_SUITES; i++)
-		ciphers[i] = EVP_CIPHER_fetch(NULL, suites[i].name, NULL);
-}
-
-static const EVP_CIPHER *cipher_of(enum tls_suite suite)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, fetch_ciphers);
-	return ciphers[suite];
-}
 
 /* ---- keys ---- */
 
@@ -96,12 +66,12 @@ static void expand(const uint8_t secret[static 32], const char *label, uint8_t *
 
 static bool derive(struct direction *dir, enum tls_suite suite, bool sealing)
 {
-	uint8_t key[32];
+	uint8_t key[TLS_KEY_MAX];
 	bool done;
 
-	expand(dir->secret, "key", key, suites[suite].key_len);
-	expand(dir->secret, "iv", dir->iv, IV_LEN);
-	done = EVP_CipherInit_ex(dir->aead, cipher_of(suite), NULL, key, NULL, sealing) == 1;
+	expand(dir->secret, "key", key, tls_aead_key_len(suite));
+	expand(dir->secret, "iv", dir->iv, TLS_IV_LEN);
+	done = tls_aead_key(&dir->aead, suite, sealing, key);
 	secret_zero(key, sizeof(key));
 	return done;
 }
@@ -118,13 +88,13 @@ static bool next_keys(struct direction *dir, enum tls_suite suite, bool sealing)
 }
 
 /* 5.3 */
-static void nonce_next(struct direction *dir, uint8_t nonce[static IV_LEN])
+static void nonce_next(struct direction *dir, uint8_t nonce[static TLS_IV_LEN])
 {
 	uint64_t n = dir->n++;
 
-	memcpy(nonce, dir->iv, IV_LEN);
+	memcpy(nonce, dir->iv, TLS_IV_LEN);
 	for (unsigned i = 0; i < 8; i++)
-		nonce[IV_LEN - 1 - i] ^= (uint8_t)(n >> (8 * i));
+		nonce[TLS_IV_LEN - 1 - i] ^= (uint8_t)(n >> (8 * i));
 }
 
 /* ---- life ---- */
@@ -132,10 +102,9 @@ static void nonce_next(struct direction *dir, uint8_t nonce[static IV_LEN])
 static bool open_direction(struct direction *dir, enum tls_suite suite, bool sealing,
 	const uint8_t secret[static 32], uint64_t n)
 {
-	dir->aead = EVP_CIPHER_CTX_new();
 	memcpy(dir->secret, secret, sizeof(dir->secret));
 	dir->n = n;
-	return dir->aead && derive(dir, suite, sealing);
+	return derive(dir, suite, sealing);
 }
 
 struct tls_records *tls_records_new(const struct tls_keys *keys)
@@ -146,11 +115,9 @@ struct tls_records *tls_records_new(const struct tls_keys *keys)
 		return NULL;
 	records->suite = keys->suite;
 	records->client = keys->client;
-	if (cipher_of(keys->suite) &&
-		open_direction(&records->in, keys->suite, false, keys->in, keys->n_in) &&
+	if (open_direction(&records->in, keys->suite, false, keys->in, keys->n_in) &&
 		open_direction(&records->out, keys->suite, true, keys->out, keys->n_out))
 		return records;
-	ERR_clear_error();
 	tls_records_free(records);
 	return NULL;
 }
@@ -159,8 +126,8 @@ void tls_records_free(struct tls_records *records)
 {
 	if (!records)
 		return;
-	EVP_CIPHER_CTX_free(records->in.aead);
-	EVP_CIPHER_CTX_free(records->out.aead);
+	tls_aead_free(&records->in.aead);
+	tls_aead_free(&records->out.aead);
 	secret_zero(records, sizeof(*records));
 	free(records);
 }
@@ -175,26 +142,16 @@ bool tls_records_ended(const struct tls_records *records)
 static size_t seal(struct direction *dir, enum tls_content content, const uint8_t *text, size_t len,
 	uint8_t *to)
 {
-	size_t sealed = len + 1 + TAG_LEN;
-	uint8_t nonce[IV_LEN], inner = (uint8_t)content, *at = to + HEADER_LEN;
-	int n, rest, last;
+	struct tls_inner inner = {text, len, (uint8_t)content};
+	size_t sealed = len + 1 + TLS_TAG_LEN;
+	uint8_t nonce[TLS_IV_LEN];
 
 	to[0] = TLS_TEXT;
 	to[1] = to[2] = 3;
 	to[3] = (uint8_t)(sealed >> 8);
 	to[4] = (uint8_t)sealed;
 	nonce_next(dir, nonce);
-	if (EVP_EncryptInit_ex(dir->aead, NULL, NULL, NULL, nonce) != 1 ||
-		EVP_EncryptUpdate(dir->aead, NULL, &n, to, HEADER_LEN) != 1 ||
-		EVP_EncryptUpdate(dir->aead, at, &n, text, (int)len) != 1 ||
-		EVP_EncryptUpdate(dir->aead, at + n, &rest, &inner, 1) != 1 ||
-		EVP_EncryptFinal_ex(dir->aead, at + n + rest, &last) != 1 ||
-		EVP_CIPHER_CTX_ctrl(
-			dir->aead, EVP_CTRL_AEAD_GET_TAG, TAG_LEN, at + n + rest + last) != 1) {
-		ERR_clear_error();
-		return 0;
-	}
-	return HEADER_LEN + sealed;
+	return tls_aead_seal(&dir->aead, nonce, &inner, to) ? TLS_HEADER_LEN + sealed : 0;
 }
 
 static size_t seal_update(struct tls_records *records, uint8_t *to)
@@ -295,20 +252,10 @@ static ssize_t take_inner(struct tls_records *records, const uint8_t *inner, siz
 
 static bool open_record(struct direction *dir, const uint8_t *record, size_t len, uint8_t *to)
 {
-	const uint8_t *sealed = record + HEADER_LEN, *tag = record + len - TAG_LEN;
-	uint8_t nonce[IV_LEN];
-	int n, last;
-	bool opened;
+	uint8_t nonce[TLS_IV_LEN];
 
 	nonce_next(dir, nonce);
-	opened = EVP_DecryptInit_ex(dir->aead, NULL, NULL, NULL, nonce) == 1 &&
-		 EVP_DecryptUpdate(dir->aead, NULL, &n, record, HEADER_LEN) == 1 &&
-		 EVP_DecryptUpdate(dir->aead, to, &n, sealed, (int)(tag - sealed)) == 1 &&
-		 EVP_CIPHER_CTX_ctrl(dir->aead, EVP_CTRL_AEAD_SET_TAG, TAG_LEN, (void *)tag) == 1 &&
-		 EVP_DecryptFinal_ex(dir->aead, to + n, &last) == 1;
-	if (!opened)
-		ERR_clear_error();
-	return opened;
+	return tls_aead_open(&dir->aead, nonce, record, len, to);
 }
 
 /* The length of the record at `in`, which may not be whole yet; 0: not even its header. */
@@ -316,16 +263,16 @@ static ssize_t record_len(struct tls_records *records, const uint8_t *in, size_t
 {
 	size_t sealed;
 
-	if (len < HEADER_LEN)
+	if (len < TLS_HEADER_LEN)
 		return 0;
 	sealed = (size_t)in[3] << 8 | in[4];
 	if (in[0] != TLS_TEXT)
 		return fail(records, UNEXPECTED_MESSAGE);
-	if (HEADER_LEN + sealed > TLS_RECORD_MAX)
+	if (TLS_HEADER_LEN + sealed > TLS_RECORD_MAX)
 		return fail(records, RECORD_OVERFLOW);
-	if (sealed < 1 + TAG_LEN)
+	if (sealed < 1 + TLS_TAG_LEN)
 		return fail(records, BAD_RECORD_MAC);
-	return (ssize_t)(HEADER_LEN + sealed);
+	return (ssize_t)(TLS_HEADER_LEN + sealed);
 }
 
 ssize_t tls_records_open(struct tls_records *records, const uint8_t *in, size_t *len, uint8_t *to)
@@ -341,7 +288,7 @@ ssize_t tls_records_open(struct tls_records *records, const uint8_t *in, size_t 
 			break;
 		if (!open_record(&records->in, in + at, (size_t)one, to + total))
 			return fail(records, BAD_RECORD_MAC);
-		text = take_inner(records, to + total, (size_t)one - HEADER_LEN - TAG_LEN);
+		text = take_inner(records, to + total, (size_t)one - TLS_HEADER_LEN - TLS_TAG_LEN);
 		if (text < 0)
 			return text;
 		at += (size_t)one;

@@ -194,8 +194,12 @@ static void *job_thread(void *arg)
 			continue;
 		}
 		run_one(job);
-		if (pool.done.head)
-			ev_async_send(core_loop(), &pool.wake);
+		if (!pool.done.head)
+			continue;
+		/* whoever is woken with the lock held waits for it at once */
+		pthread_mutex_unlock(&pool.lock);
+		ev_async_send(core_loop(), &pool.wake);
+		pthread_mutex_lock(&pool.lock);
 	}
 	pthread_mutex_unlock(&pool.lock);
 	return NULL;
@@ -203,15 +207,18 @@ static void *job_thread(void *arg)
 
 void job_submit(struct job *job)
 {
+	bool ready;
+
 	pthread_mutex_lock(&pool.lock);
 	job->in_lane = NULL;
 	job->epoch = pool.epoch;
 	pool.outstanding[job->epoch]++;
-	if (!job->lane || !lane_enter(job)) {
+	ready = !job->lane || !lane_enter(job);
+	if (ready)
 		push(&pool.ready, job);
-		pthread_cond_signal(&pool.work);
-	}
 	pthread_mutex_unlock(&pool.lock);
+	if (ready)
+		pthread_cond_signal(&pool.work);
 }
 
 /* ---- back on the loop ---- */

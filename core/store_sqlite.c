@@ -4,8 +4,9 @@
  *
  * Write-ahead log with synchronous = FULL: a commit is on disk when it returns. One BEGIN ...
  * COMMIT for all transactions of a batch, a savepoint for each, so that a conflict takes back only
- * its own. An error of the disk or of the file takes back the batch: every transaction in it fails,
- * nothing is half.
+ * its own; one that is alone needs no savepoint, and where it is one change, no BEGIN either, since
+ * each statement is a transaction. An error of the disk or of the file takes back the batch: every
+ * transaction in it fails, nothing is half.
  *
  * Runs on: the control loop or a job, one at a time (store.h says when which).
  */
@@ -342,31 +343,79 @@ static int apply_all(struct store_txn *txn, struct err *err)
 	return rc;
 }
 
+static int word(enum store_word word, struct err *err)
+{
+	static const char *const texts[WORDS] = {
+		[WORD_BEGIN] = "BEGIN IMMEDIATE",
+		[WORD_COMMIT] = "COMMIT",
+		[WORD_ROLLBACK] = "ROLLBACK",
+		[WORD_SAVEPOINT] = "SAVEPOINT one",
+		[WORD_RELEASE] = "RELEASE one",
+		[WORD_ROLLBACK_TO] = "ROLLBACK TO one",
+	};
+	sqlite3_stmt **stmt = &store_db.words[word];
+	int rc = *stmt ? 0 : store_sqlite_prepare(stmt, err, "%s", texts[word]);
+
+	if (rc)
+		return rc;
+	if (sqlite3_step(*stmt) != SQLITE_DONE)
+		rc = store_sqlite_error(err, "cannot be changed");
+	sqlite3_reset(*stmt);
+	return rc;
+}
+
+static bool lacks_memory(struct store_txn *txn)
+{
+	if (txn->no_memory)
+		store_txn_why(txn, -ENOMEM, "no memory for the transaction");
+	return txn->no_memory;
+}
+
 /* 0 also for a conflict, which only this one has; else the batch is lost. */
 static int write_one(struct store_txn *txn, struct err *err)
 {
 	int rc;
 
-	if (txn->no_memory) {
-		store_txn_why(txn, -ENOMEM, "no memory for the transaction");
+	if (lacks_memory(txn))
 		return 0;
-	}
-	rc = store_sqlite_exec("SAVEPOINT one", err);
+	rc = word(WORD_SAVEPOINT, err);
 	if (rc)
 		return rc;
 	rc = apply_all(txn, err);
 	if (rc == -EAGAIN)
-		rc = store_sqlite_exec("ROLLBACK TO one", err);
-	return rc ? rc : store_sqlite_exec("RELEASE one", err);
+		rc = word(WORD_ROLLBACK_TO, err);
+	return rc ? rc : word(WORD_RELEASE, err);
+}
+
+/* The same for one that has the batch for itself. */
+static int write_alone(struct store_txn *txn, struct err *err)
+{
+	bool bare = txn->first && !txn->first->next;
+	int rc;
+
+	if (lacks_memory(txn))
+		return 0;
+	rc = bare ? 0 : word(WORD_BEGIN, err);
+	if (rc)
+		return rc;
+	rc = apply_all(txn, err);
+	if (bare)
+		return rc == -EAGAIN ? 0 : rc;
+	if (rc == -EAGAIN)
+		return word(WORD_ROLLBACK, err);
+	return rc ? rc : word(WORD_COMMIT, err);
 }
 
 static int write_all(struct store_txn *first, struct err *err)
 {
-	int rc = store_sqlite_exec("BEGIN IMMEDIATE", err);
+	int rc;
 
+	if (!first->next)
+		return write_alone(first, err);
+	rc = word(WORD_BEGIN, err);
 	for (struct store_txn *txn = first; !rc && txn; txn = txn->next)
 		rc = write_one(txn, err);
-	return rc ? rc : store_sqlite_exec("COMMIT", err);
+	return rc ? rc : word(WORD_COMMIT, err);
 }
 
 static int sqlite_write(struct store_txn *first)
@@ -491,6 +540,8 @@ static int is_ours(struct err *err)
 static void sqlite_close(void)
 {
 	sqlite3_finalize(store_db.count);
+	for (unsigned i = 0; i < WORDS; i++)
+		sqlite3_finalize(store_db.words[i]);
 	for (struct store_info *table = NULL; (table = store_next(table));)
 		store_sqlite_table_close(table);
 	sqlite3_close(store_db.sqlite);

@@ -9,9 +9,21 @@
 
 #define STORE_SQLITE_APPLICATION 0x5461696c /* "Tail": application_id of our files */
 
+/* What surrounds the statements of transactions. */
+enum store_word {
+	WORD_BEGIN,
+	WORD_COMMIT,
+	WORD_ROLLBACK,
+	WORD_SAVEPOINT,
+	WORD_RELEASE,
+	WORD_ROLLBACK_TO,
+	WORDS
+};
+
 struct store_sqlite_db {
 	sqlite3 *sqlite;
 	char *path;
+	sqlite3_stmt *words[WORDS];
 	sqlite3_stmt *count; /* of counters */
 };
 extern struct store_sqlite_db store_db;

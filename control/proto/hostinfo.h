@@ -16,6 +16,7 @@
 #define HOSTINFO_SHOWN_MAX (4 * 1024) /* the same for what others see */
 #define HOSTINFO_ROUTES_MAX 2048
 #define ENDPOINTS_MAX 64
+#define HOSTINFO_SAID_LEN 16
 
 /*
  * The text to keep: canonical; when `info` says nothing of the network (NetInfo comes once the

@@ -3,6 +3,7 @@
 #include "json_in.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "key_text.h"
 #include "times.h"
@@ -26,6 +27,98 @@ json_t *json_in_object(const void *body, size_t len, struct err *err)
 	}
 	return object;
 }
+
+/* ---- looking for one member ---- */
+
+struct scan {
+	const char *text;
+	size_t len, at;
+};
+
+static char scan_char(struct scan *s)
+{
+	while (s->at < s->len && s->text[s->at] && strchr(" \t\r\n", s->text[s->at]))
+		s->at++;
+	return s->at < s->len ? s->text[s->at] : 0;
+}
+
+static bool scan_string(struct scan *s)
+{
+	for (s->at++; s->at < s->len; s->at++) {
+		if (s->text[s->at] == '\\')
+			s->at++;
+		else if (s->text[s->at] == '"')
+			return s->at++, true;
+	}
+	return false;
+}
+
+/* Over a value, to what ends it. */
+static bool scan_value(struct scan *s)
+{
+	unsigned depth = 0;
+
+	while (s->at < s->len) {
+		char c = s->text[s->at];
+
+		if (c == '"') {
+			if (!scan_string(s))
+				return false;
+			continue;
+		}
+		if (!depth && (c == ',' || c == '}' || c == ']'))
+			return true;
+		if (c == '{' || c == '[')
+			depth++;
+		else if (c == '}' || c == ']')
+			depth--;
+		s->at++;
+	}
+	return false;
+}
+
+/* Over `c`. */
+static bool scan_over(struct scan *s, char c)
+{
+	if (scan_char(s) != c)
+		return false;
+	s->at++;
+	return true;
+}
+
+bool json_in_span(const char *body, size_t len, const char *name, size_t *at, size_t *span)
+{
+	struct scan s = {body, len, 0};
+	size_t name_len = strlen(name);
+
+	if (!scan_over(&s, '{'))
+		return false;
+	do {
+		size_t key;
+		bool found;
+
+		if (scan_char(&s) != '"')
+			return false;
+		key = s.at + 1;
+		if (!scan_string(&s))
+			return false;
+		found = s.at - 1 - key == name_len && !memcmp(body + key, name, name_len);
+		if (!scan_over(&s, ':'))
+			return false;
+		scan_char(&s);
+		*at = s.at;
+		if (!scan_value(&s))
+			return false;
+		*span = s.at - *at;
+		while (*span && body[*at + *span - 1] != '}')
+			--*span;
+		if (found)
+			return *span && body[*at] == '{';
+	} while (scan_over(&s, ','));
+	return false;
+}
+
+/* ---- members ---- */
 
 static json_t *member(json_t *object, const char *name)
 {

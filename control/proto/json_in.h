@@ -16,6 +16,10 @@
 /* The object in `body`, or NULL with the reason. U+0000 in a string is refused. */
 json_t *json_in_object(const void *body, size_t len, struct err *err);
 
+/* Where the value of a member of the outermost object lies, if it is an object. Does not look
+ * whether all is well-formed: false also where that shows. */
+bool json_in_span(const char *body, size_t len, const char *name, size_t *at, size_t *span);
+
 /* A member of an object: what is absent or null gives 0, false, "" or the zero key and is fine;
  * another type (or a malformed key) is an error: -EINVAL with the member's name. */
 int json_in_int(json_t *object, const char *name, int64_t *value, struct err *err);

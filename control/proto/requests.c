@@ -3,7 +3,10 @@
 #include "requests.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <sodium.h>
 
 #include "json_in.h"
 #include "key_text.h"
@@ -87,25 +90,72 @@ static int map_read(struct map_request *out, struct err *err)
 		rc = json_in_bool(o, "ReadOnly", &out->read_only, err);
 	if (!rc && secret_is_zero(out->node_key.bytes, sizeof(out->node_key.bytes)))
 		rc = err_set(err, -EINVAL, "NodeKey is missing");
-	out->hostinfo = object_of(o, "Hostinfo");
 	endpoints = json_object_get(o, "Endpoints");
 	out->endpoints = json_array_size(endpoints) ? endpoints : NULL;
 	return rc;
+}
+
+/* The request with an empty Hostinfo instead of its own, whose text is put aside; NULL where that
+ * cannot be done. */
+static json_t *without_hostinfo(struct map_request *out, const char *body, size_t len)
+{
+	size_t at, span;
+	char *rest;
+	json_t *object = NULL;
+
+	if (len > JSON_IN_MAX || !json_in_span(body, len, "Hostinfo", &at, &span))
+		return NULL;
+	rest = malloc(len - span + 2);
+	out->hostinfo_text = strndup(body + at, span);
+	if (rest && out->hostinfo_text && strlen(out->hostinfo_text) == span) {
+		memcpy(rest, body, at);
+		memcpy(rest + at, "{}", 2);
+		memcpy(rest + at + 2, body + at + span, len - at - span);
+		object = json_in_object(rest, len - span + 2, NULL);
+		crypto_generichash(
+			out->said, sizeof(out->said), (const uint8_t *)body + at, span, NULL, 0);
+	}
+	free(rest);
+	return object;
 }
 
 int map_request_parse(struct map_request *out, const void *body, size_t len, struct err *err)
 {
 	int rc;
 
-	*out = (struct map_request){.object = json_in_object(body, len, err)};
+	*out = (struct map_request){0};
+	out->object = without_hostinfo(out, body, len);
+	if (!out->object) {
+		free(out->hostinfo_text);
+		*out = (struct map_request){.object = json_in_object(body, len, err)};
+	}
 	rc = out->object ? map_read(out, err) : -EINVAL;
+	if (!rc && !out->hostinfo_text)
+		out->hostinfo = object_of(out->object, "Hostinfo");
 	if (rc)
 		map_request_fini(out);
 	return rc;
 }
 
+int map_request_hostinfo(struct map_request *request, struct err *err)
+{
+	json_t *info;
+
+	if (request->hostinfo || !request->hostinfo_text)
+		return 0;
+	info = json_in_object(request->hostinfo_text, strlen(request->hostinfo_text), err);
+	if (!info)
+		return -EINVAL;
+	/* the request owns it, as it does where it was read with all else */
+	if (json_object_set_new(request->object, "Hostinfo", info))
+		return err_set(err, -EINVAL, "no memory");
+	request->hostinfo = info;
+	return 0;
+}
+
 void map_request_fini(struct map_request *request)
 {
+	free(request->hostinfo_text);
 	json_decref(request->object);
 	*request = (struct map_request){0};
 }

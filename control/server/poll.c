@@ -44,6 +44,7 @@ static void report(struct server *server, struct node *node, const struct map_re
 		.disco = &request->disco_key,
 		.cap = request->version,
 		.hostinfo = request->hostinfo,
+		.said = request->said,
 		.endpoints = request->endpoints,
 	};
 
@@ -164,7 +165,13 @@ static void serve_unknown(struct server *server, struct rpc *rpc, const struct m
 static void serve_parsed(struct server *server, struct rpc *rpc, struct map_request *request)
 {
 	struct node *node = node_by_keys(server->tailnet, &rpc->machine, &request->node_key);
+	struct err err = {0};
 
+	if (!(node && node_said(server->tailnet, node, request->said)) &&
+		map_request_hostinfo(request, &err)) {
+		answer(rpc, 400, "text/plain", err.msg);
+		return;
+	}
 	if (request->version < CAP_VERSION_MIN)
 		answer(rpc, 400, "text/plain",
 			"this client is too old for this server: 1.80 or newer is needed\n");

@@ -17,14 +17,29 @@ static uint64_t hash_of(const struct public_key *machine)
 	return index_hash(machine->bytes, sizeof(machine->bytes));
 }
 
-static struct lane *lane_of(struct lanes *lanes, const struct public_key *machine)
+static struct lane *lane_find(
+	const struct lanes *lanes, const struct public_key *machine, uint64_t hash)
 {
-	uint64_t hash = hash_of(machine);
 	struct lane *lane;
 
 	for (size_t at = INDEX_FIRST; (lane = index_next(&lanes->by_machine, hash, &at));)
 		if (!memcmp(&lane->machine, machine, sizeof(*machine)))
 			return lane;
+	return NULL;
+}
+
+bool lane_is_free(const struct lanes *lanes, const struct public_key *machine)
+{
+	return !lane_find(lanes, machine, hash_of(machine));
+}
+
+static struct lane *lane_of(struct lanes *lanes, const struct public_key *machine)
+{
+	uint64_t hash = hash_of(machine);
+	struct lane *lane = lane_find(lanes, machine, hash);
+
+	if (lane)
+		return lane;
 	lane = calloc(1, sizeof(*lane));
 	if (!lane)
 		return NULL;

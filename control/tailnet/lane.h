@@ -25,6 +25,8 @@ struct lanes {
 
 /* Runs the task now or later. -ENOMEM: never. */
 int lane_enter(struct lanes *lanes, const struct public_key *machine, struct lane_task *task);
+/* Nothing is under way for the machine. */
+bool lane_is_free(const struct lanes *lanes, const struct public_key *machine);
 /* The task that holds it lets go; it may be gone after. */
 void lane_leave(struct lanes *lanes, struct lane_task *task);
 void lanes_fini(struct lanes *lanes);

@@ -164,6 +164,7 @@ static int derive(struct node *node, bool hostinfo, bool approved)
 			return rc;
 		hostinfo_fini(&node->info);
 		node->info = info;
+		memset(node->said, 0, sizeof(node->said));
 	}
 	if (approved) {
 		free(node->approved);

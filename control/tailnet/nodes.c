@@ -18,6 +18,7 @@ struct node_wish {
 	int64_t number;
 	bool yes;
 	char *text, *more; /* heap */
+	uint8_t said[HOSTINFO_SAID_LEN];
 	struct net_addr v4, v6;
 	struct public_key key;
 };
@@ -26,7 +27,11 @@ static void wish_done(struct change *change, int error, const char *why)
 {
 	struct node_wish *wish = (struct node_wish *)change;
 	struct tailnet_result result = {.error = error, .why = why, .id = wish->id};
+	struct node *node = error ? NULL : node_by_id(change->t, wish->id);
 
+	/* what others change of it later takes this back (derive) */
+	if (node && !secret_is_zero(wish->said, sizeof(wish->said)))
+		memcpy(node->said, wish->said, sizeof(node->said));
 	if (wish->done)
 		wish->done(wish->arg, &result);
 	free(wish->text);
@@ -388,6 +393,15 @@ static int edit_report(struct node_wish *wish, const struct node *node, struct e
 	return rc;
 }
 
+bool node_said(const struct tailnet *t, const struct node *node,
+	const uint8_t said[static HOSTINFO_SAID_LEN])
+{
+	/* what is under way may change it */
+	return !secret_is_zero(said, HOSTINFO_SAID_LEN) &&
+	       !memcmp(node->said, said, HOSTINFO_SAID_LEN) &&
+	       lane_is_free(&t->lanes, &node->d.machine);
+}
+
 void node_report(struct tailnet *t, struct node *node, const struct node_report *report,
 	tailnet_done_fn done, void *arg)
 {
@@ -400,6 +414,8 @@ void node_report(struct tailnet *t, struct node *node, const struct node_report 
 	wish->number = report->cap;
 	if (report->hostinfo)
 		wish->text = hostinfo_store(report->hostinfo, node->d.hostinfo);
+	if (wish->text && report->said)
+		memcpy(wish->said, report->said, sizeof(wish->said));
 	if (report->endpoints)
 		wish->more = endpoints_store(report->endpoints);
 	change_submit_node(t, node->d.id, &wish->change);

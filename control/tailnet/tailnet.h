@@ -111,7 +111,8 @@ struct node {
 
 	/* made from d when it changes */
 	struct hostinfo info;
-	struct net_prefix *approved; /* sorted */
+	uint8_t said[HOSTINFO_SAID_LEN]; /* that changes nothing of it; zero: unknown */
+	struct net_prefix *approved;     /* sorted */
 	size_t n_approved;
 	struct node_route *routes; /* effective: advertised and approved; sorted */
 	size_t n_routes;
@@ -338,9 +339,13 @@ void node_approve(struct tailnet *t, int64_t id, bool approved, tailnet_done_fn 
 struct node_report {
 	const struct public_key *disco; /* NULL or zero: nothing said */
 	int64_t cap;
-	const json_t *hostinfo;  /* NULL: nothing said */
+	const json_t *hostinfo;  /* NULL: nothing said, or nothing new */
+	const uint8_t *said;     /* hash of the text of `hostinfo`; NULL or zero: unknown */
 	const json_t *endpoints; /* NULL: nothing said */
 };
+/* Whether a report of the Hostinfo with this hash would change nothing of it. */
+bool node_said(const struct tailnet *t, const struct node *node,
+	const uint8_t said[static HOSTINFO_SAID_LEN]);
 void node_report(struct tailnet *t, struct node *node, const struct node_report *report,
 	tailnet_done_fn done, void *arg);
 

@@ -70,6 +70,15 @@ static void written(const char *text)
 	json_out_fini(&out);
 }
 
+/* Hostinfo is read apart from the rest: together they are what the body is when read at once. */
+static void whole(const struct map_request *map, const uint8_t *data, size_t size)
+{
+	json_t *all = json_in_object(data, size, NULL);
+
+	require(all && json_equal(all, map->object));
+	json_decref(all);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct register_request reg;
@@ -86,7 +95,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require(err.msg[0]);
 	}
 	if (!map_request_parse(&map, data, size, NULL)) {
-		hostinfo(map.hostinfo);
+		if (!map_request_hostinfo(&map, NULL)) {
+			whole(&map, data, size);
+			hostinfo(map.hostinfo);
+		}
 		endpoints(map.endpoints);
 		map_request_fini(&map);
 	}

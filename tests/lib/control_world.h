@@ -497,7 +497,7 @@ static struct client *client_send(
 }
 
 /* Sends a request, and returns when what follows from it at once has happened. */
-static struct client *client_ask(
+static inline struct client *client_ask(
 	unsigned machine, const char *method, const char *path, const char *body)
 {
 	struct client *c = client_send(machine, method, path, body);
@@ -558,7 +558,8 @@ static struct client *client_register(
 	return c;
 }
 
-static struct client *client_map(unsigned machine, unsigned key, const char *mode, const char *more)
+static struct client *client_send_map(
+	unsigned machine, unsigned key, const char *mode, const char *more)
 {
 	char node[KEY_TEXT_SIZE], disco[KEY_TEXT_SIZE], body[8192];
 	struct public_key node_key = world_key('n', key), disco_key = world_key('d', machine);
@@ -568,7 +569,15 @@ static struct client *client_map(unsigned machine, unsigned key, const char *mod
 		"\"DiscoKey\":\"%s\",%s%s}",
 		key_text_format(node, KEY_TEXT_NODE, &node_key),
 		key_text_format(disco, KEY_TEXT_DISCO, &disco_key), mode, more);
-	return client_ask(machine, "POST", "/machine/map", body);
+	return client_send(machine, "POST", "/machine/map", body);
+}
+
+static struct client *client_map(unsigned machine, unsigned key, const char *mode, const char *more)
+{
+	struct client *c = client_send_map(machine, key, mode, more);
+
+	world_settle();
+	return c;
 }
 
 #define MAP_STREAM "\"Stream\":true"

@@ -551,6 +551,65 @@ static void test_quiet(void **state)
 	close_all();
 }
 
+#define HOSTINFO(name) ",\"Hostinfo\":{\"Hostname\":\"" name "\",\"OS\":\"linux\"}"
+
+static bool is_known(void)
+{
+	return !secret_is_zero(node_of(2)->said, sizeof(node_of(2)->said));
+}
+
+static void assert_hostname(const char *name)
+{
+	json_t *info = json_object_get(peer_of(1, 2), "Hostinfo");
+
+	assert_string_equal(json_string_value(json_object_get(info, "Hostname")), name);
+	assert_string_equal(node_of(2)->d.hostname, name);
+}
+
+/* What is said again is not read again, unless something else was said meanwhile. */
+static void test_said(void **state)
+{
+	struct client *first, *second, *third;
+
+	(void)state;
+	two_nodes();
+	report(2, HOSTINFO("alpha"));
+	assert_true(is_known());
+	report(2, HOSTINFO("alpha"));
+	world_pass(SECOND_NS);
+	assert_hostname("alpha");
+	report(2, HOSTINFO("beta"));
+	report(2, HOSTINFO("alpha"));
+	world_pass(SECOND_NS);
+	assert_hostname("alpha");
+	/* while another one is under way */
+	first = client_send_map(2, node_keys[2], MAP_REPORT, HOSTINFO("alpha"));
+	second = client_send_map(2, node_keys[2], MAP_REPORT, HOSTINFO("beta"));
+	third = client_send_map(2, node_keys[2], MAP_REPORT, HOSTINFO("alpha"));
+	world_settle();
+	client_free(first);
+	client_free(second);
+	client_free(third);
+	world_pass(SECOND_NS);
+	assert_hostname("alpha");
+	/* a registration says it too */
+	assert_true(is_known());
+	join(2, "gamma");
+	assert_false(is_known());
+	report(2, HOSTINFO("alpha"));
+	world_pass(SECOND_NS);
+	assert_hostname("alpha");
+	/* it is read at all only when it is new, and refused where it is no JSON */
+	first = client_map(2, node_keys[2], MAP_REPORT, ",\"Hostinfo\":{\"Hostname\":beta}");
+	assert_int_equal(first->status, 400);
+	client_free(first);
+	first = client_map(2, node_keys[2], MAP_REPORT, HOSTINFO("alpha") HOSTINFO("beta"));
+	assert_int_equal(first->status, 400);
+	client_free(first);
+	assert_hostname("alpha");
+	close_all();
+}
+
 static void test_keep_alive(void **state)
 {
 	(void)state;
@@ -936,6 +995,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_quiet, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_said, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_keep_alive, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_presence, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_removed, world_start, world_stop),

@@ -312,35 +312,18 @@ static void letter_deliver(const struct letter *letter, struct call *call)
 	h2_take_piece(call, piece);
 }
 
-/* Ahead of the first touch: each of them is elsewhere in memory. */
-static void fetch_call(const struct call *call)
-{
-	__builtin_prefetch(&call->waiting, 1);
-	__builtin_prefetch((const uint8_t *)&call->waiting + CACHE_LINE, 1);
-	__builtin_prefetch((const uint8_t *)&call->waiting + 2 * CACHE_LINE, 1);
-}
-
-static void fetch_session(const struct session *session)
-{
-	if (!session)
-		return;
-	__builtin_prefetch(session, 1);
-	__builtin_prefetch((const uint8_t *)session + CACHE_LINE, 1);
-	__builtin_prefetch((const uint8_t *)session + 2 * CACHE_LINE, 1);
-}
-
 static void letter_arrive(struct io_message *message)
 {
 	struct letter *letter = (struct letter *)message;
 	unsigned n = letter->n_calls;
 
 	for (unsigned i = 0; i < n && i < 2 * AHEAD; i++)
-		fetch_call(letter->calls[i]);
+		call_fetch(letter->calls[i]);
 	for (unsigned i = 0; i < n; i++) {
 		if (i + 2 * AHEAD < n)
-			fetch_call(letter->calls[i + 2 * AHEAD]);
+			call_fetch(letter->calls[i + 2 * AHEAD]);
 		if (i + AHEAD < n)
-			fetch_session(letter->calls[i + AHEAD]->session);
+			session_fetch(letter->calls[i + AHEAD]->session);
 		if (letter->calls[i]->session)
 			letter_deliver(letter, letter->calls[i]);
 	}

@@ -396,12 +396,10 @@ static bool is_over(const struct session *session)
 	return session->closing;
 }
 
-static void flush_group(struct transport_loop *loop)
+static void ask_group(struct transport_loop *loop)
 {
 	struct flush *flush = &loop->flush;
 
-	flush->arena_at = 0;
-	flush->n_sessions = 0;
 	while (flush->n_sessions < FLUSH_SESSIONS && loop->due) {
 		const struct session *next = loop->due;
 
@@ -413,18 +411,54 @@ static void flush_group(struct transport_loop *loop)
 		else
 			ask(flush, next_due(loop));
 	}
+}
+
+/* Each write goes through so much of the kernel that nothing stays near: while one is under way
+ * what the next group is asked for comes from memory, and what this one's next write needs. */
+static const struct session *fetch_ahead(
+	const struct flush *flush, unsigned i, const struct session *ahead)
+{
+	if (i < flush->n_sessions) {
+		session_fetch(flush->sessions[i]);
+		call_fetch(flush->sessions[i]->calls);
+	}
+	if (!ahead)
+		return NULL;
+	call_fetch(ahead->calls);
+	session_fetch(ahead->due_next);
+	return ahead->due_next;
+}
+
+static void write_group(struct transport_loop *loop)
+{
+	struct flush *flush = &loop->flush;
+	const struct session *ahead = loop->due;
+
+	for (unsigned i = 0; i < flush->n_sessions; i++) {
+		struct session *session = flush->sessions[i];
+
+		ahead = fetch_ahead(flush, i + 1, ahead);
+		if (!session->broken)
+			write_part(session, flush->parts[i].start, flush->parts[i].len);
+		if (is_over(session)) {
+			ahead = NULL; /* it may be this one */
+			session_close(session);
+		}
+	}
+}
+
+static void flush_group(struct transport_loop *loop)
+{
+	struct flush *flush = &loop->flush;
+
+	flush->arena_at = 0;
+	flush->n_sessions = 0;
+	ask_group(loop);
 	seal_now(flush);
 	transport_count(&transport.counts.bytes_sealed, flush->arena_at);
 	if (flush->arena_at > flush->arena_high)
 		flush->arena_high = flush->arena_at;
-	for (unsigned i = 0; i < flush->n_sessions; i++) {
-		struct session *session = flush->sessions[i];
-
-		if (!session->broken)
-			write_part(session, flush->parts[i].start, flush->parts[i].len);
-		if (is_over(session))
-			session_close(session);
-	}
+	write_group(loop);
 }
 
 /* What is left when many have much to send waits for the next turn: what comes in must be looked at

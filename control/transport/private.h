@@ -98,6 +98,15 @@ _Static_assert(offsetof(struct call, own) + sizeof(((struct call *)0)->own) -
 struct call *call_new(struct session *session, int32_t stream);
 /* The request is whole: to the service. */
 void call_arrived(struct call *call);
+/* Ahead of the first touch of what sending touches: each of them is elsewhere in memory. */
+static inline void call_fetch(const struct call *call)
+{
+	if (!call)
+		return;
+	__builtin_prefetch(&call->waiting, 1);
+	__builtin_prefetch((const uint8_t *)&call->waiting + CACHE_LINE, 1);
+	__builtin_prefetch((const uint8_t *)&call->waiting + 2 * CACHE_LINE, 1);
+}
 /* The stream is gone. Frees a call that never arrived. */
 void call_closed(struct call *call);
 /* `len` bytes of it were taken by the kernel, or thrown away. */
@@ -141,6 +150,15 @@ struct session {
 	struct session *next, **prev;
 	struct session *same_next, **same_prev; /* those in one bucket of the loop's table */
 };
+
+static inline void session_fetch(const struct session *session)
+{
+	if (!session)
+		return;
+	__builtin_prefetch(session, 1);
+	__builtin_prefetch((const uint8_t *)session + CACHE_LINE, 1);
+	__builtin_prefetch((const uint8_t *)session + 2 * CACHE_LINE, 1);
+}
 
 /* Takes the stream. NULL: no memory; it is the caller's then. */
 struct session *session_new(struct transport_loop *loop, struct io_stream *stream,

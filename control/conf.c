@@ -30,10 +30,12 @@ static const struct setting noise[] = {
 
 static const char *const allocations[] = {"sequential", "random", NULL};
 static const struct setting prefixes[] = {
-	{"v4", SETTING_PREFIX, 0, IN(prefixes, v4), .def = "100.64.0.0/10",
+	{"v4", SETTING_PREFIX, SETTING_OR_NONE, IN(prefixes, v4), .def = "100.64.0.0/10",
 		.help = "Where nodes get their IPv4 addresses from; within 100.64.0.0/10, which "
-			"clients have built in."},
-	{"v6", SETTING_PREFIX, 0, IN(prefixes, v6), .def = "fd7a:115c:a1e0::/48",
+			"clients have built in. \"\": none; what nodes have goes with `tailplane "
+			"nodes "
+			"backfillips`."},
+	{"v6", SETTING_PREFIX, SETTING_OR_NONE, IN(prefixes, v6), .def = "fd7a:115c:a1e0::/48",
 		.help = "The same for IPv6; within fd7a:115c:a1e0::/48."},
 	{"allocation", SETTING_ENUM, 0, IN(prefixes, allocation), .def = "sequential",
 		.choices = allocations, .help = "One after the other, or at random."},
@@ -207,6 +209,8 @@ static bool within(const struct net_prefix *prefix, const char *range)
 	struct net_prefix outer;
 
 	net_prefix_parse(&outer, range);
+	if (!prefix->addr.family)
+		return true;
 	return prefix->len >= outer.len && net_prefix_contains(&outer, &prefix->addr);
 }
 
@@ -330,6 +334,8 @@ void control_validate(const void *settings, struct setting_errors *errs)
 	if (!within(&conf->prefixes.v6, "fd7a:115c:a1e0::/48"))
 		setting_error(errs, &conf->prefixes.v6,
 			"prefixes.v6 must lie within fd7a:115c:a1e0::/48");
+	if (!conf->prefixes.v4.addr.family && !conf->prefixes.v6.addr.family)
+		setting_error(errs, &conf->prefixes, "one of v4 and v6 is needed");
 	if (!domain_valid(conf->dns.base_domain))
 		setting_error(errs, &conf->dns.base_domain,
 			"base_domain is a domain in lower case, without a dot at the end");

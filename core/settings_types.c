@@ -288,7 +288,9 @@ static bool unset_address(const struct setting *setting, const void *value)
 static int parse_prefix(struct arena *arena, const struct setting *setting, const char *text,
 	void *value, struct err *err)
 {
-	if (net_prefix_parse(value, text))
+	if (!*text && setting->flags & SETTING_OR_NONE)
+		*(struct net_prefix *)value = (struct net_prefix){0};
+	else if (net_prefix_parse(value, text))
 		return err_set(err, -EINVAL,
 			"\"%.64s\" is no prefix; write one such as \"192.0.2.0/24\" or "
 			"\"2001:db8::/64\"",
@@ -298,9 +300,11 @@ static int parse_prefix(struct arena *arena, const struct setting *setting, cons
 
 static void print_prefix(FILE *out, const struct setting *setting, const void *value)
 {
-	char buf[NET_PREFIX_STRLEN];
+	char buf[NET_PREFIX_STRLEN] = "";
 
-	fprintf(out, "\"%s\"", net_prefix_format(value, buf));
+	if (((const struct net_prefix *)value)->addr.family)
+		net_prefix_format(value, buf);
+	fprintf(out, "\"%s\"", buf);
 }
 
 /* Not by its bytes: behind the length is padding. */
@@ -314,7 +318,8 @@ static int compare_prefix(const void *a, const void *b)
 
 static bool unset_prefix(const struct setting *setting, const void *value)
 {
-	return !((const struct net_prefix *)value)->addr.family;
+	return !((const struct net_prefix *)value)->addr.family &&
+	       !(setting->flags & SETTING_OR_NONE);
 }
 
 /* RFC 1123, section 2.1, and "_", which real names have. A last label of digits alone is a mistyped

@@ -84,7 +84,7 @@ static const char *const kept_free[] = {"100.100.0.0/24", "100.100.100.0/24", "1
 	"fd7a:115c:a1e0::53/128", "fd7a:115c:a1e0:b1a::/64", "fd7a:115c:a1e0:efe3::/64",
 	"fd7a:115c:a1e0:ab12:4843:cd96:6200::/104"};
 
-static bool is_kept_free(const struct net_addr *addr)
+bool address_is_kept_free(const struct net_addr *addr)
 {
 	static struct net_prefix prefixes[sizeof(kept_free) / sizeof(*kept_free)];
 
@@ -125,7 +125,8 @@ static bool usable(const struct tailnet *t, const struct net_prefix *pool, uint6
 	uint64_t offset, struct net_addr *addr)
 {
 	*addr = pool_at(pool, offset);
-	return offset_usable(pool, size, offset) && !is_kept_free(addr) && address_is_free(t, addr);
+	return offset_usable(pool, size, offset) && !address_is_kept_free(addr) &&
+	       address_is_free(t, addr);
 }
 
 /* The next after the last one given: an address comes back late. */

@@ -71,6 +71,8 @@ struct store_txn *change_txn(struct change *change);
 bool change_reserve(struct change *change, const char *text);
 bool label_is_free(const struct tailnet *t, const char *label);
 bool address_is_free(const struct tailnet *t, const struct net_addr *addr);
+/* One that no node may have: clients use it, or its range, themselves. */
+bool address_is_kept_free(const struct net_addr *addr);
 /* Sets data.label to one that is free, made of `label`. */
 int change_label(struct change *change, const char *label);
 /* Sets what data lacks of the pools' addresses. -ENOSPC with the reason. */

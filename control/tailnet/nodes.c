@@ -254,6 +254,9 @@ static int take_address(struct node_wish *wish, const struct net_addr *addr,
 	if (!net_prefix_contains(pool, addr))
 		return err_set(err, -EINVAL, "%s is not in the range %s", text,
 			net_prefix_format(pool, range));
+	if (address_is_kept_free(addr))
+		return err_set(err, -EINVAL,
+			"%s is no node's: clients use it, or its range, themselves", text);
 	if (!address_is_free(t, addr))
 		return err_set(err, -EEXIST, "another node has %s", text);
 	change_reserve(&wish->change, text);

@@ -146,6 +146,8 @@ def test_nodes(nodes):
     assert ask(nodes, "nodes set-ip 100.64.7.7 -i two")["ipAddresses"] == ["100.64.7.7", "fd7a:115c:a1e0::2"]
     refused(nodes, "nodes set-ip 100.64.0.1 -i two")
     refused(nodes, "nodes set-ip 192.0.2.1 -i two")
+    for kept in ("100.100.100.100", "100.115.92.7", "fd7a:115c:a1e0::53"):
+        assert "clients use it" in refused(nodes, f"nodes set-ip {kept} -i two")
     assert "at most one" in refused(nodes, "nodes set-ip 100.64.7.7 100.64.7.8 -i two")
     assert ask(nodes, "nodes exp -i 1")["expired"]
     assert not ask(nodes, "nodes expire -i 1 --disable")["expired"]

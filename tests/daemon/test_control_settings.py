@@ -31,6 +31,8 @@ def dns(**settings):
     ({"prefixes": {"v4": "10.0.0.0/8"}}, "within 100.64.0.0/10"),
     ({"prefixes": {"v4": "100.64.0.0/9"}}, "within 100.64.0.0/10"),
     ({"prefixes": {"v6": "fd00::/48"}}, "within fd7a:115c:a1e0::/48"),
+    ({"prefixes": {"v4": "", "v6": ""}}, "one of v4 and v6 is needed"),
+    ({"prefixes": {"v4": "none"}}, '"none" is no prefix'),
     (dns(base_domain="Tail.test"), "base_domain is a domain in lower case"),
     (dns(nameservers={"global": ["9.9.9.9", "9.9.9"]}), 'a resolver is an address, as in 9.9.9.9, or https://..., not "9.9.9"'),
     (dns(nameservers={"split": [{"domain": "corp.test.", "servers": ["9.9.9.9"]}]}), 'not "corp.test."'),
@@ -48,6 +50,7 @@ def test_refused(check, daemon, control, words):
 
 
 @pytest.mark.parametrize("control", [
+    {"prefixes": {"v4": ""}}, {"prefixes": {"v4": "100.64.7.0/24", "v6": ""}},
     {"server_url": "https://hosts.net", **dns(base_domain="ts.net")},
     {"server_url": "https://example.com.test:8443", **dns(base_domain="example.com")},
     dns(nameservers={"global": ["9.9.9.9", "2620:fe::9", "[2620:fe::9]:5353", "https://dns.nextdns.io/abc"],

@@ -461,6 +461,43 @@ static void test_random_addresses(void **state)
 	assert_int_equal(world_tailnet.n_nodes, 8);
 }
 
+static void backfill(const struct node *node)
+{
+	struct world_outcome out = {0};
+
+	node_backfill(&world_tailnet, node->d.id, world_note, &out);
+	world_settle();
+	assert_true(out.done && !out.error);
+}
+
+/* A family without a pool; it comes, and another goes. */
+static void test_one_family(void **state)
+{
+	const char *key = key_of("alice", true);
+	struct tailnet_conf conf = world_tailnet_conf();
+	const struct net_prefix v6 = conf.v6;
+	char text[NET_ADDR_STRLEN];
+
+	(void)state;
+	conf.v6 = (struct net_prefix){0};
+	tailnet_configure(&world_tailnet, &conf);
+	client_free(client_register(1, 1, "a", key));
+	assert_true(only_node(1)->d.v4.family && !only_node(1)->d.v6.family);
+	conf.v6 = v6;
+	tailnet_configure(&world_tailnet, &conf);
+	backfill(only_node(1));
+	assert_string_equal(net_addr_format(&only_node(1)->d.v4, text), "100.64.0.1");
+	assert_string_equal(net_addr_format(&only_node(1)->d.v6, text), "fd7a:115c:a1e0::1");
+	conf.v4 = (struct net_prefix){0};
+	tailnet_configure(&world_tailnet, &conf);
+	backfill(only_node(1));
+	assert_true(!only_node(1)->d.v4.family && only_node(1)->d.v6.family);
+	world_again(&conf);
+	assert_true(!only_node(1)->d.v4.family && only_node(1)->d.v6.family);
+	client_free(client_register(2, 2, "b", key));
+	assert_true(!only_node(2)->d.v4.family && only_node(2)->d.v6.family);
+}
+
 /* What is acknowledged is there after a restart, and ids go on. */
 static void test_restart(void **state)
 {
@@ -658,6 +695,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names_and_addresses, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_restart, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_random_addresses, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_one_family, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_side_calls, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_bad_requests, world_start, world_stop),
 	};

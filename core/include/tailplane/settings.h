@@ -37,6 +37,7 @@ enum setting_flag {
 	SETTING_LIST = 1 << 1,    /* struct setting_list of the type's values; groups: of structs */
 	SETTING_UNIQUE = 1 << 2,  /* in a list of groups: no two elements share this value */
 	SETTING_RESTART = 1 << 3, /* documented as: takes a restart of the daemon */
+	SETTING_OR_NONE = 1 << 4, /* a prefix: "" takes the default's place and leaves it unset */
 };
 
 struct setting_list {

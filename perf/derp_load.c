@@ -28,6 +28,7 @@ static const char USAGE[] =
 	"  --pairs N (16)   --size BYTES (1400)   --window PACKETS (24)   --rate PACKETS (500)\n"
 	"  --seconds N (2)  --relay PID: its CPU time is counted\n"
 	"  --tls            --one-a-record: as stock clients write\n"
+	"  --apart: no pair has its ends on two loops of a relay\n"
 	"  --connections N (1000): how many pass or stay; these end when standard input does\n"
 	"  --resume: with the ticket of the connection before\n"
 	"derp_load echo PORT: the bare cost of datagrams\n";
@@ -51,6 +52,7 @@ static struct option long_options[] = {
 	{"connections", required_argument, NULL, 'c'},
 	{"resume", no_argument, NULL, 'R'},
 	{"one-a-record", no_argument, NULL, '1'},
+	{"apart", no_argument, NULL, 'A'},
 	{0},
 };
 
@@ -96,6 +98,9 @@ static void options_read(int argc, char **argv, struct options *o)
 			break;
 		case 'R':
 			o->target.resume = true;
+			break;
+		case 'A':
+			plan->apart = true;
 			break;
 		case 'T':
 			o->tls = true;

@@ -233,17 +233,25 @@ static void pair_watch(const struct run *r, struct pair *p)
 }
 
 /* A relay with two loops gives them connections in turn. Of four pairs, two have one end on each
- * and two have both on one: what chance would make of many. */
+ * and two have both on one: what chance would make of many. Apart, all have both on one. */
 static void pairs_open(struct run *r)
 {
-	for (unsigned i = 0; i < r->plan->pairs; i++) {
-		struct pair *p = &r->pairs[i], *last = p - 1;
+	static const struct {
+		uint8_t pair;
+		bool to;
+	} orders[2][8] = {{{0, false}, {0, true}, {1, false}, {1, true}, {2, false}, {3, false},
+				  {2, true}, {3, true}},
+		{{0, false}, {1, false}, {0, true}, {1, true}, {2, false}, {3, false}, {2, true},
+			{3, true}}};
+	unsigned n = r->plan->pairs;
 
-		peer_open(&p->from, r->target);
-		if (i % 4 == 3)
-			peer_open(&last->to, r->target);
-		if (i % 4 != 2 || i + 1 == r->plan->pairs)
-			peer_open(&p->to, r->target);
+	for (unsigned i = 0; i < 2 * n + 6; i++) {
+		unsigned at = i / 8 * 4 + orders[r->plan->apart][i % 8].pair;
+
+		if (at < n)
+			peer_open(orders[r->plan->apart][i % 8].to ? &r->pairs[at].to
+								   : &r->pairs[at].from,
+				r->target);
 	}
 	for (unsigned i = 0; i < r->plan->pairs; i++) {
 		frames_fill(r, &r->pairs[i]);

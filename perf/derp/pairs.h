@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <stdbool.h>
+
 #include "peer.h"
 
 enum load {
@@ -19,6 +21,7 @@ enum load {
 struct plan {
 	enum load load;
 	unsigned pairs, size, window, rate;
+	bool apart; /* of a relay with two loops each pair has one */
 	double seconds, warm_up;
 	pid_t relay; /* whose CPU time is counted */
 };

@@ -98,24 +98,51 @@ static uint16_t handoff_poll(
 	return n;
 }
 
-/* From where it stopped last time, so that a busy port does not starve the others. */
-static uint16_t rx_poll(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
+/*
+ * Nothing of a round leaves before all of it is done: 17 µs for 64 packets of 1420 bytes. So what
+ * came while the core was away for a moment is served in smaller rounds, which most of a vector's
+ * lanes still fill, and its first packets leave earlier. Rounds that stay full are no moment: four
+ * of them are what half of a core's rate brings in 70 µs. From then on throughput counts, which is
+ * up to 5 % better in large rounds.
+ */
+#define ROUND_SMALL 32
+#define FULL_BEFORE_LARGE 4u
+
+static uint16_t round_most(const struct worker *w, uint16_t max)
+{
+	return w->rx_full < FULL_BEFORE_LARGE ? RTE_MIN(max, ROUND_SMALL) : max;
+}
+
+/* From where it stopped last time, so that a busy port does not starve the others. What the host
+ * port brings with one system call stays together: as a train it leaves with one, too. */
+static uint16_t ports_poll(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t most, uint16_t max)
 {
 	uint32_t n_ports = w->table ? w->table->n_ports : 0;
-	uint16_t n;
+	uint16_t n = 0;
 
-	/* what is under way comes first: packets wait in the ports' queues, or are lost there */
-	if (work_pauses(w))
-		return 0;
-	n = handoff_poll(w, pkts, verdicts, max);
-	for (uint32_t i = 0; i < n_ports && n < max; i++) {
+	for (uint32_t i = 0; i < n_ports && n < most; i++) {
 		uint32_t index = w->rx_cursor + 1 < n_ports ? w->rx_cursor + 1 : 0;
 		struct port_queue *q = worker_queue(w, (uint16_t)index);
 
 		w->rx_cursor = index;
 		if (q)
-			n += queue_poll(w, q, pkts + n, verdicts + n, max - n);
+			n += queue_poll(w, q, pkts + n, verdicts + n,
+				(q->port->type == PORT_ETHER ? most : max) - n);
 	}
+	return n;
+}
+
+static uint16_t rx_poll(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t max)
+{
+	uint16_t most = round_most(w, max), n;
+
+	/* what is under way comes first: packets wait in the ports' queues, or are lost there */
+	if (work_pauses(w))
+		return 0;
+	n = handoff_poll(w, pkts, verdicts, most);
+	n += ports_poll(w, pkts + n, verdicts + n, most - n, max - n);
+	w->rx_full = n < most ? 0 : RTE_MIN(w->rx_full + 1, FULL_BEFORE_LARGE);
 	return n;
 }
 

@@ -99,6 +99,7 @@ struct worker {
 	bool punted;              /* something went up this round: wake control */
 	uint16_t ip_id;           /* of outer IPv4 headers */
 	uint32_t rx_cursor;       /* port polled last */
+	uint32_t rx_full;         /* rounds in a row that left something in the ports */
 	struct work *opening, *sealing; /* bursts that others may help with; work.h */
 	uint64_t rx_packets_before;     /* counters.rx_packets when the round began */
 	uint64_t helped;                /* packets opened or sealed for other workers */

@@ -5,10 +5,8 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <pthread.h>
-#include <stdlib.h>
 
-#include "aes_gcm.h"
-#include "secret.h"
+#include "tls_gcm.h"
 
 static const struct {
 	const char *name;
@@ -20,11 +18,9 @@ static const struct {
 
 /* Found once: to look a cipher up costs as much as to key it. */
 static EVP_CIPHER *ciphers[TLS_SUITES];
-static const struct aes_gcm *gcm; /* NULL: OpenSSL's */
 
 static void find_ciphers(void)
 {
-	gcm = aes_gcm();
 	for (unsigned i = 0; i < TLS_SUITES; i++)
 		ciphers[i] = EVP_CIPHER_fetch(NULL, suites[i].name, NULL);
 }
@@ -35,15 +31,6 @@ uint8_t tls_aead_key_len(enum tls_suite suite)
 }
 
 /* ---- keys ---- */
-
-static bool key_vectors(struct tls_aead *aead, const uint8_t *key)
-{
-	if (!aead->gcm)
-		aead->gcm = malloc(sizeof(*aead->gcm));
-	if (aead->gcm)
-		gcm->key(aead->gcm, key);
-	return aead->gcm;
-}
 
 static bool key_openssl(
 	struct tls_aead *aead, const EVP_CIPHER *cipher, bool seals, const uint8_t *key)
@@ -62,16 +49,14 @@ bool tls_aead_key(struct tls_aead *aead, enum tls_suite suite, bool seals, const
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, find_ciphers);
-	if (gcm && suite == TLS_AES_128_GCM)
-		return key_vectors(aead, key);
+	if (suite == TLS_AES_128_GCM && tls_gcm_usable())
+		return (aead->gcm = tls_gcm_key(aead->gcm, key));
 	return key_openssl(aead, ciphers[suite], seals, key);
 }
 
 void tls_aead_free(struct tls_aead *aead)
 {
-	if (aead->gcm)
-		secret_zero(aead->gcm, sizeof(*aead->gcm));
-	free(aead->gcm);
+	tls_gcm_free(aead->gcm);
 	EVP_CIPHER_CTX_free(aead->evp);
 }
 
@@ -98,16 +83,9 @@ static bool seal_by_openssl(
 bool tls_aead_seal(struct tls_aead *aead, const uint8_t nonce[static TLS_IV_LEN],
 	const struct tls_inner *inner, uint8_t *record)
 {
-	struct aes_gcm_message message = {.nonce = nonce,
-		.head = record,
-		.head_len = TLS_HEADER_LEN,
-		.bytes = inner->text,
-		.len = inner->len,
-		.last = inner->type};
-
 	if (!aead->gcm)
 		return seal_by_openssl(aead->evp, nonce, inner, record);
-	gcm->seal(aead->gcm, &message, record + TLS_HEADER_LEN);
+	tls_gcm_seal(aead->gcm, nonce, inner, record);
 	return true;
 }
 
@@ -130,14 +108,7 @@ static bool open_by_openssl(
 bool tls_aead_open(struct tls_aead *aead, const uint8_t nonce[static TLS_IV_LEN],
 	const uint8_t *record, size_t len, uint8_t *to)
 {
-	struct aes_gcm_message message = {.nonce = nonce,
-		.head = record,
-		.head_len = TLS_HEADER_LEN,
-		.bytes = record + TLS_HEADER_LEN,
-		.len = len - TLS_HEADER_LEN,
-		.last = -1};
-
 	if (!aead->gcm)
 		return open_by_openssl(aead->evp, nonce, record, len, to);
-	return gcm->open(aead->gcm, &message, to);
+	return tls_gcm_open(aead->gcm, nonce, record, len, to);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
-/* What seals and opens the records of one direction: vectors where the machine has them, else
- * OpenSSL. One thread at a time. */
+/* What seals and opens the records of one direction: ipsec-mb's vectors where they are
+ * to be had, else OpenSSL. One thread at a time. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,11 +14,11 @@
 #define TLS_IV_LEN 12
 #define TLS_KEY_MAX 32
 
-struct aes_gcm_key;
+struct gcm_key_data;
 
 /* Zeroed: none yet. */
 struct tls_aead {
-	struct aes_gcm_key *gcm;
+	struct gcm_key_data *gcm;
 	EVP_CIPHER_CTX *evp;
 };
 

@@ -50,6 +50,13 @@ static inline void world_start(void)
 	assert_int_equal(derp_server_start(&world_conf, &err), 0);
 }
 
+static inline int world_begin(void **state)
+{
+	(void)state;
+	world_start();
+	return 0;
+}
+
 static inline void world_configure(void)
 {
 	derp_server_configure(&world_conf);
@@ -285,6 +292,18 @@ static inline void send_packet(
 	free(payload);
 }
 
+/* From one node of the region to another. */
+static inline void send_forward(const struct client *by, const struct public_key *from,
+	const struct public_key *to, const char *packet)
+{
+	uint8_t payload[2 * DERP_KEY_LEN + 100];
+
+	memcpy(payload, from->bytes, DERP_KEY_LEN);
+	memcpy(payload + DERP_KEY_LEN, to->bytes, DERP_KEY_LEN);
+	memcpy(payload + 2 * DERP_KEY_LEN, packet, strlen(packet));
+	send_frame(by, DERP_FORWARD_PACKET, payload, 2 * DERP_KEY_LEN + strlen(packet));
+}
+
 static inline void expect_packet(
 	const struct client *to, const struct client *from, const void *packet, size_t len)
 {
@@ -315,6 +334,14 @@ static inline void world_settle(void)
 {
 	io_flush();
 	io_flush();
+}
+
+static inline int world_end(void **state)
+{
+	(void)state;
+	world_settle();
+	derp_server_stop();
+	return 0;
 }
 
 static inline struct derp_figures figures(void)

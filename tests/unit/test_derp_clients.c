@@ -4,21 +4,6 @@
 
 static const uint8_t big[DERP_PACKET_MAX];
 
-static int start(void **state)
-{
-	(void)state;
-	world_start();
-	return 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	world_settle();
-	derp_server_stop();
-	return 0;
-}
-
 static struct derp_question *asked;
 static struct public_key asked_for;
 static _Atomic bool was_asked;
@@ -297,7 +282,7 @@ static void test_the_late_are_sent_away_too(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_begin, world_end)
 	const struct CMUnitTest tests[] = {
 		TEST(test_admission_may_take_time),
 		TEST(test_admission_may_answer_at_once),

@@ -3,20 +3,6 @@
  */
 #include "derp_world.h"
 
-static int start(void **state)
-{
-	(void)state;
-	world_start();
-	return 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	derp_server_stop();
-	return 0;
-}
-
 /* It watches, as we do. */
 static void kin_open(struct client *kin, bool newer)
 {
@@ -45,17 +31,6 @@ static void say_gone(
 	uint8_t frame[DERP_HEADER_LEN + DERP_PEER_GONE_LEN];
 
 	send_all(kin, frame, derp_peer_gone_put(frame, key->bytes, reason));
-}
-
-static void say_packet(const struct client *kin, const struct client *from, const struct client *to,
-	const char *packet)
-{
-	uint8_t payload[2 * DERP_KEY_LEN + 100];
-
-	memcpy(payload, from->key.bytes, DERP_KEY_LEN);
-	memcpy(payload + DERP_KEY_LEN, to->key.bytes, DERP_KEY_LEN);
-	memcpy(payload + 2 * DERP_KEY_LEN, packet, strlen(packet));
-	send_frame(kin, DERP_FORWARD_PACKET, payload, 2 * DERP_KEY_LEN + strlen(packet));
 }
 
 static void expect_forward(const struct client *kin, const struct client *from,
@@ -103,7 +78,7 @@ static void test_both_are_one_node(void **state)
 		for (unsigned i = 0; i < WORLD_LOOPS; i++) {
 			send_packet(&here[i], &there, "over", 4);
 			expect_forward(&kin, &here[i], &there, "over");
-			say_packet(&kin, &there, &here[i], "back");
+			send_forward(&kin, &there.key, &here[i].key, "back");
 			expect_packet(&here[i], &there, "back", 4);
 		}
 		say_gone(&kin, &there.key, DERP_GONE_DISCONNECTED);
@@ -156,7 +131,7 @@ static void test_no_way_back(void **state)
 	expect_key(&kin, DERP_PEER_PRESENT, &here);
 	say_present(&kin, &there.key);
 	kin_settle(&kin);
-	say_packet(&kin, &here, &there, "again");
+	send_forward(&kin, &here.key, &there.key, "again");
 	kin_settle(&kin);
 	assert_int_equal(figures().dropped_packets[DERP_DROP_UNKNOWN_DEST_ON_FWD][0], 1);
 	client_close(&here);
@@ -217,7 +192,7 @@ static void expect_among(const struct client *watcher, uint8_t type, const struc
 static int move_begin(void **state)
 {
 	world_conf.away = 0;
-	start(state);
+	world_start();
 	world_conf.has_mesh_key = true;
 	world_conf.mesh_key = mesh_key;
 	world_conf.away = *state ? *(uint64_t *)*state : 0;
@@ -288,7 +263,7 @@ static void test_back_there(void **state)
 	(void)state;
 	say_present(&move.kin, &move.mover.key);
 	expect_among(&move.kin, DERP_PEER_GONE, &move.mover);
-	say_packet(&move.kin, &move.mover, &move.sender, "there");
+	send_forward(&move.kin, &move.mover.key, &move.sender.key, "there");
 	expect_packet(&move.sender, &move.mover, "there", 5);
 	say_gone(&move.kin, &move.mover.key, DERP_GONE_NOT_HERE); /* says nothing of the key */
 	say_gone(&move.kin, &move.mover.key, DERP_GONE_DISCONNECTED);
@@ -326,7 +301,7 @@ static void test_the_older_ends(void **state)
 	say_present(&kin, &late.key);
 	kin_settle(&kin);
 	for (unsigned i = 0; i < 2; i++) {
-		say_packet(&kin, i ? &late : &there, &here, "seen");
+		send_forward(&kin, i ? &late.key : &there.key, &here.key, "seen");
 		expect_packet(&here, i ? &late : &there, "seen", 4);
 	}
 	client_close(&kin);
@@ -347,14 +322,15 @@ static uint64_t moment = SECOND / 2;
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_both_are_one_node, start, stop),
-		cmocka_unit_test_setup_teardown(test_clients_stay_clients, start, stop),
-		cmocka_unit_test_setup_teardown(test_no_way_back, start, stop),
-		cmocka_unit_test_setup_teardown(test_who_is_newer, start, stop),
-		cmocka_unit_test_setup_teardown(test_packets_wait, move_begin, stop),
-		cmocka_unit_test_setup_teardown(test_back_there, move_begin, stop),
-		cmocka_unit_test_prestate_setup_teardown(test_not_back, move_begin, stop, &moment),
-		cmocka_unit_test_setup_teardown(test_the_older_ends, start, stop),
+		cmocka_unit_test_setup_teardown(test_both_are_one_node, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_clients_stay_clients, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_no_way_back, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_who_is_newer, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_packets_wait, move_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_back_there, move_begin, world_end),
+		cmocka_unit_test_prestate_setup_teardown(
+			test_not_back, move_begin, world_end, &moment),
+		cmocka_unit_test_setup_teardown(test_the_older_ends, world_begin, world_end),
 	};
 
 	return cmocka_run_group_tests(tests, world_setup, world_teardown);

@@ -14,24 +14,6 @@ static int start(void **state)
 	return 0;
 }
 
-static int stop(void **state)
-{
-	(void)state;
-	derp_server_stop();
-	return 0;
-}
-
-static void send_forward(const struct client *by, const struct public_key *from,
-	const struct public_key *to, const char *packet)
-{
-	uint8_t payload[2 * DERP_KEY_LEN + 100];
-
-	memcpy(payload, from->bytes, DERP_KEY_LEN);
-	memcpy(payload + DERP_KEY_LEN, to->bytes, DERP_KEY_LEN);
-	memcpy(payload + 2 * DERP_KEY_LEN, packet, strlen(packet));
-	send_frame(by, DERP_FORWARD_PACKET, payload, 2 * DERP_KEY_LEN + strlen(packet));
-}
-
 static void expect_present(
 	const struct client *watcher, const struct public_key *key, enum derp_present_flag flags)
 {
@@ -317,7 +299,7 @@ static void test_one_hop(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, world_end)
 	const struct CMUnitTest tests[] = {
 		TEST(test_the_key_decides),
 		TEST(test_watchers_see_all),

@@ -15,17 +15,6 @@ static int start(void **state)
 	return 0;
 }
 
-static int stop(void **state)
-{
-	struct derp_figures at_end;
-
-	(void)state;
-	world_settle();
-	derp_server_figures(&at_end);
-	derp_server_stop();
-	return 0;
-}
-
 /* ---- handshake ---- */
 
 static void test_bad_handshakes_are_closed(void **state)
@@ -411,7 +400,7 @@ static void test_a_stalled_reader_is_closed(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, world_end)
 	const struct CMUnitTest tests[] = {
 		TEST(test_bad_handshakes_are_closed),
 		TEST(test_nobody_claims_anothers_key),

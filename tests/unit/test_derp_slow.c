@@ -26,14 +26,6 @@ static int start(void **state)
 	return 0;
 }
 
-static int stop(void **state)
-{
-	(void)state;
-	world_settle();
-	derp_server_stop();
-	return 0;
-}
-
 /* ---- clients, by TCP and with a small window ---- */
 
 static void connect_slow(struct client *client, unsigned loop, const struct arrival *like)
@@ -218,7 +210,7 @@ static void test_slow_is_not_still(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_slow_is_not_still, start, stop),
+		cmocka_unit_test_setup_teardown(test_slow_is_not_still, start, world_end),
 	};
 
 	return cmocka_run_group_tests(tests, world_setup, world_teardown);

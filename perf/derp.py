@@ -464,15 +464,22 @@ ROWS = [
 ]
 
 
-def one_round(name, args, first):
-    """Each cell has a relay of its own, so that none inherits another's memory."""
-    cells = {}
+def one_cell(name, key, args):
+    """With a relay of its own, so that none inherits another's memory."""
+    cell = CELLS[key]
+    with RELAYS[name](cell.tls, args.quick, cell.delays or args.first, cell.loops, cell.spread) as relay:
+        return cell.measure(relay, args.seconds, *cell.options)
+
+
+def one_round(args, first):
+    """What is compared is measured one right after the other: the machine's speed changes in minutes."""
+    cells = {name: {} for name in args.relays}
     for key in args.cells:
-        cell = CELLS[key]
-        if (name == "ideal" and not cell.ideal) or (cell.once and not first):
+        if CELLS[key].once and not first:
             continue
-        with RELAYS[name](cell.tls, args.quick, cell.delays or args.first, cell.loops, cell.spread) as relay:
-            cells[key] = cell.measure(relay, args.seconds, *cell.options)
+        for name in args.relays:
+            if name != "ideal" or CELLS[key].ideal:
+                cells[name][key] = one_cell(name, key, args)
     return cells
 
 
@@ -546,9 +553,9 @@ def main():
     started, stolen, machine = time.monotonic(), host.stolen_seconds(), host.describe()
     results = {name: [] for name in args.relays}
     for i in range(args.rounds):
-        for name in args.relays:
-            print(f"round {i + 1} of {args.rounds}: {name}", file=sys.stderr)
-            results[name].append(one_round(name, args, first=i == 0))
+        print(f"round {i + 1} of {args.rounds}", file=sys.stderr)
+        for name, cells in one_round(args, first=i == 0).items():
+            results[name].append(cells)
     data = {"machine": machine, "how": how_measured(args), "results": summary(results, args.cells), "rounds": results,
             "notes": [note for note in [ceiling_line(results, args.cells)] if note]}
     machine["stolen_s"] = round(host.stolen_seconds() - stolen, 2)

@@ -67,9 +67,11 @@ static struct {
 } stun;
 static _Atomic bool speaking; /* written by the control loop, read by I/O loops */
 
+/* Of a loop's own counters: nobody else adds to them. */
 static void count(_Atomic uint64_t *counter, unsigned n)
 {
-	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+		memory_order_relaxed);
 }
 
 /* ---- answers: I/O loop ---- */

@@ -11,7 +11,7 @@
 
 #include "complete.h"
 
-#define GLOBAL "--socket --output --color --watch --help --version"
+#define GLOBAL "--socket --output --color --watch --force --help --version"
 #define BREAKS " \t\n\"'><=;|&(:"
 
 static const struct op_arg peers_args[] = {

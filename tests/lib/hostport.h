@@ -12,10 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <rte_eal.h>
-#include <rte_errno.h>
 #include <rte_mbuf.h>
 
+#include "eal_begin.h"
 #include "dataplane.h"
 #include "graph.h"
 #include "worker.h"
@@ -37,11 +36,7 @@ static inline struct rte_mempool *pool_make(const char *name, unsigned n)
 
 static inline void hostport_start(void)
 {
-	const char *args[] = {"test", "--lcores=0", "--no-huge", "-m", "64", "--no-pci",
-		"--no-shconf", "--no-telemetry", "--iova-mode=va", "--log-level=critical", NULL};
-
-	if (rte_eal_init((int)RTE_DIM(args) - 1, (char **)(uintptr_t)args) < 0)
-		errx(1, "DPDK does not start: %s", rte_strerror(rte_errno));
+	eal_begin("64");
 	worker.pool = pool_make("test", 4095);
 	worker.now = 1;
 	graph_register_drops(udp_drops);

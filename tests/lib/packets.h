@@ -12,11 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <rte_eal.h>
-#include <rte_errno.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include "eal_begin.h"
 #include "fib.h"
 #include "ip_parse.h"
 #include "peer.h"
@@ -57,11 +56,7 @@ static inline struct net_prefix prefix_of(const char *text)
 
 static inline void dpdk_start(void)
 {
-	const char *args[] = {"test", "--lcores=0", "--no-huge", "-m", "96", "--no-pci",
-		"--no-shconf", "--no-telemetry", "--iova-mode=va", "--log-level=critical", NULL};
-
-	if (rte_eal_init((int)RTE_DIM(args) - 1, (char **)(uintptr_t)args) < 0)
-		errx(1, "DPDK does not start: %s", rte_strerror(rte_errno));
+	eal_begin("96");
 	pool = rte_pktmbuf_pool_create("test", 2047, 0,
 		RTE_ALIGN_CEIL(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN),
 		RTE_PKTMBUF_HEADROOM + 2048, SOCKET_ID_ANY);

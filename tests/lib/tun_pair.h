@@ -21,6 +21,7 @@
 
 #include "hostport.h"
 #include "port_tun.h"
+#include "skip_if.h"
 #define TUNNEL 3
 #define MTU 1420
 #define PORT 7000

@@ -17,6 +17,7 @@
 #include "hostport.h"
 #include "port_udp.h"
 #include "prng.h"
+#include "skip_if.h"
 
 #define TUNNEL 5
 #define N_MAX 256

@@ -13,11 +13,11 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <rte_eal.h>
 
 #include "aead.h"
 #include "control.h"
 #include "eal.h"
+#include "eal_begin.h"
 #include "nodes.h"
 #include "plain_graph.h"
 #include "tunnel.h"
@@ -200,14 +200,10 @@ static inline struct rte_mbuf *copy_of(struct rte_mbuf *m)
 
 static inline int eal_once(void **state)
 {
-	char *argv[] = {(char[]){"test"}, (char[]){"--no-huge"}, (char[]){"-m"}, (char[]){"96"},
-		(char[]){"--no-pci"}, (char[]){"--no-shconf"}, (char[]){"--no-telemetry"},
-		(char[]){"--log-level=error"}};
 	struct err err = {0};
 
 	(void)state;
-	if (rte_eal_init(RTE_DIM(argv), argv) < 0)
-		return -1;
+	eal_begin("96");
 	w.pool = eal_pool("test", 8191, 2000, -1, &err);
 	return w.pool ? 0 : -1;
 }

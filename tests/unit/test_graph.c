@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <rte_eal.h>
 #include <rte_malloc.h>
 
 #include "dataplane.h"
+#include "eal_begin.h"
 #include "graph.h"
 #include "worker.h"
 
@@ -186,14 +186,10 @@ static int setup(void **state)
 
 static int once(void **state)
 {
-	char *argv[] = {(char[]){"test"}, (char[]){"--no-huge"}, (char[]){"-m"}, (char[]){"64"},
-		(char[]){"--no-pci"}, (char[]){"--no-shconf"}, (char[]){"--no-telemetry"},
-		(char[]){"--log-level=error"}};
 	struct err err = {0};
 
 	(void)state;
-	if (rte_eal_init(RTE_DIM(argv), argv) < 0)
-		return -1;
+	eal_begin("64");
 	g.pool = eal_pool("test", 255, 2000, -1, &err);
 	g.worker = aligned_alloc(
 		RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(sizeof(struct worker), RTE_CACHE_LINE_SIZE));

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "hostport.h"
+#include "skip_if.h"
 
 static bool private_namespace;
 static struct port *tun, *other;
@@ -75,11 +76,7 @@ static void a_link_goes_up_with_its_mtu(void **state)
 {
 	struct err err = {0};
 
-	if (no_namespace()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespace(), "needs a network namespace (root)");
 	assert_true(says("ip link show tp0", "mtu 1400"));
 	assert_true(says("ip link show tp0", ",UP"));
 	assert_int_equal(netlink_link_up("nothere", 1400, &err), -ENODEV);
@@ -88,11 +85,7 @@ static void a_link_goes_up_with_its_mtu(void **state)
 
 static void a_super_packet_is_as_long_as_a_train(void **state)
 {
-	if (no_namespace()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespace(), "needs a network namespace (root)");
 	assert_true(says("ip -d link show tp0", "gso_max_segs 44")); /* 44 * (1420 + 32) < 65000 */
 	assert_true(says("ip link show tp0", "qlen 1000"));
 }
@@ -101,11 +94,7 @@ static void the_kernels_words_are_passed_on(void **state)
 {
 	struct err err = {0};
 
-	if (no_namespace()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespace(), "needs a network namespace (root)");
 	assert_int_equal(netlink_link_up("tp0", 1, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "link up, MTU 1, on tp0: Invalid argument"));
 	assert_non_null(strstr(err.msg, "mtu less than device minimum"));
@@ -116,11 +105,7 @@ static void addresses_come_and_go(void **state)
 	struct net_prefix a4 = prefix_of("10.1.2.3/24"), a6 = prefix_of("fd12::5/64");
 	struct err err = {0};
 
-	if (no_namespace()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespace(), "needs a network namespace (root)");
 	for (unsigned i = 0; i < 2; i++) { /* what is there already is no error */
 		assert_int_equal(netlink_address_add("tp0", &a4, &err), 0);
 		assert_int_equal(netlink_address_add("tp0", &a6, &err), 0);
@@ -152,11 +137,7 @@ static void check_route(const char *text, const char *list)
 
 static void routes_come_and_go(void **state)
 {
-	if (no_namespace()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespace(), "needs a network namespace (root)");
 	check_route("192.168.7.0/24", "ip route show 192.168.7.0/24");
 	check_route("192.168.7.9/24", "ip route show 192.168.7.0/24"); /* host bits do not matter */
 	check_route("192.168.7.9/32", "ip route show 192.168.7.9");
@@ -169,11 +150,7 @@ static void our_own_route_moves(void **state)
 	struct net_prefix p = prefix_of("192.168.7.0/24"), p6 = prefix_of("fd77::/48");
 	struct err err = {0};
 
-	if (no_namespace()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespace(), "needs a network namespace (root)");
 	assert_int_equal(netlink_route_add("tp1", &p, &err), 0);
 	assert_int_equal(netlink_route_add("tp0", &p, &err), 0);
 	assert_true(says("ip route show 192.168.7.0/24", "dev tp0"));
@@ -191,11 +168,7 @@ static void anothers_route_is_named_and_left(void **state)
 	struct net_prefix p = prefix_of("192.168.7.0/24"), p6 = prefix_of("fd77::/48");
 	struct err err = {0};
 
-	if (no_namespace()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespace(), "needs a network namespace (root)");
 	run("ip route add 192.168.7.0/24 dev tp1 proto dhcp");
 	run("ip -6 route add fd77::/48 dev tp1 proto bird");
 	assert_int_equal(netlink_route_add("tp0", &p, &err), -EEXIST);
@@ -215,11 +188,7 @@ static void the_interfaces_own_route_will_do(void **state)
 	struct net_prefix a = prefix_of("192.168.7.1/24");
 	struct err err = {0};
 
-	if (no_namespace()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespace(), "needs a network namespace (root)");
 	assert_int_equal(netlink_address_add("tp0", &a, &err), 0);
 	assert_int_equal(netlink_route_add("tp0", &a, &err), 0);
 	assert_true(says("ip route show 192.168.7.0/24", "proto kernel"));

@@ -13,11 +13,7 @@ static void a_name_taken_is_told(void **state)
 	struct err err = {0};
 	char want[64];
 
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	namespace_use(A);
 	assert_null(port_tun_open("tp0", 2, MTU, TUNNEL, &err));
 	snprintf(want, sizeof(want), "(held by test_tun, process %d)", getpid());
@@ -32,11 +28,7 @@ static void names_that_are_none_are_refused(void **state)
 {
 	static const char *const names[] = {"", "a-name-of-16-chrs", "a%d", "a/b", "a b"};
 
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	for (unsigned i = 0; i < RTE_DIM(names); i++) {
 		struct err err = {0};
 
@@ -66,11 +58,7 @@ static void several_queues_are_one_interface(void **state)
 	struct err err = {0};
 	struct port *p;
 
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	namespace_use(A);
 	p = port_tun_open("tp1", 4, MTU, TUNNEL, &err);
 	assert_non_null(p);
@@ -110,11 +98,7 @@ static void flows_spread_over_queues(void **state)
 	struct port *p;
 	int fd;
 
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	assert_true(namespace_enter());
 	p = port_tun_open("tp0", 3, MTU, TUNNEL, &err);
 	assert_non_null(p);
@@ -156,11 +140,7 @@ static void a_link_down_drops_by_name(void **state)
 {
 	uint64_t before = drops_of("tun_tx_down");
 
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	namespace_use(B);
 	link_change("tp0", RTM_NEWLINK, 0, 0);
 	for (unsigned i = 0; i < 3; i++)
@@ -177,11 +157,7 @@ static void a_deleted_interface_falls_silent(void **state)
 	uint64_t before = drops_of("tun_tx_down");
 	json_t *row;
 
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	row = json_object();
 	namespace_use(B);
 	link_change("tp0", RTM_DELLINK, 0, 0);
@@ -206,11 +182,7 @@ static void too_big_is_dropped_by_name(void **state)
 	union address to;
 	int fd;
 
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	to = address_of(B, false, PORT);
 	fd = socket_at(A, false, SOCK_DGRAM, 0);
 	link_change("tp0", RTM_NEWLINK, IFF_UP, 9000);
@@ -230,11 +202,7 @@ static void nonsense_is_refused_by_name(void **state)
 {
 	uint64_t before = drops_of("tun_tx_refused");
 
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	datagram_make(&pkts[0], 1, 2);
 	rte_pktmbuf_mtod(pkts[0], uint8_t *)[0] = 0x95;
 	assert_int_equal(ports[B]->ops->tx(&worker, queue(B), pkts, 1), 1);

@@ -166,11 +166,7 @@ static void transfers_run(struct transfer *ts, unsigned n)
 
 static void a_stream_arrives(void **state)
 {
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	for (int v6 = 0; v6 <= 1; v6++)
 		for (int from = A; from <= B; from++) {
 			struct transfer t = {.from = from, .v6 = v6, .bytes = TRANSFER};
@@ -195,11 +191,7 @@ static void many_streams_arrive(void **state)
 {
 	struct transfer ts[6];
 
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	for (unsigned i = 0; i < 6; i++)
 		ts[i] = (struct transfer){.from = i & 1, .v6 = i & 2, .bytes = TRANSFER / 4};
 	transfers_run(ts, 6);
@@ -212,11 +204,7 @@ static void a_nearly_empty_pool_only_slows(void **state)
 	struct rte_mempool *all = worker.pool, *small;
 	struct transfer t = {.from = A, .bytes = TRANSFER / 8};
 
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	small = pool_make("small", 63);
 	worker.pool = small;
 	transfers_run(&t, 1);
@@ -286,11 +274,7 @@ static void datagrams_check(bool v6, unsigned n, size_t size, size_t less)
 
 static void datagrams_arrive(void **state)
 {
-	if (no_namespaces()) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces(), "needs a network namespace (root)");
 	for (int v6 = 0; v6 <= 1; v6++) {
 		datagrams_check(v6, 40, 1000, 0);
 		datagrams_check(v6, 40, 1000, 10);
@@ -308,11 +292,8 @@ static void datagrams_arrive(void **state)
 /* What a super-packet left prepared does not make each small packet dearer for ever. */
 static void room_for_super_packets_comes_and_goes(void **state)
 {
-	if (no_namespaces() || !((struct tun *)ports[A]->private)->uso) {
-		print_message("skipped: needs a network namespace (root) and UDP segmentation\n");
-		skip();
-		return;
-	}
+	skip_if(no_namespaces() || !((struct tun *)ports[A]->private)->uso,
+		"needs a network namespace (root) and UDP segmentation");
 	datagrams_check(false, 40, 1000, 0);
 	assert_int_equal(counts(A)->next_len, 1000);
 	for (unsigned i = 0; i < 20; i++)

@@ -33,11 +33,7 @@ static void a_datagram_over_ipv6_too(void **state)
 	int tos = 0xb9;
 	const struct packet *p;
 
-	if (no_ipv6()) {
-		print_message("skipped: no IPv6 on this machine\n");
-		skip();
-		return;
-	}
+	skip_if(no_ipv6(), "no IPv6 on this machine");
 	assert_int_equal(setsockopt(t.peer6, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos)), 0);
 	peer_send(t.peer6, 200, 0);
 	assert_int_equal(queue_receive(t.q, pkts, 1), 1);
@@ -187,11 +183,7 @@ static void both_families_get_their_turn(void **state)
 {
 	unsigned of6 = 0;
 
-	if (no_ipv6()) {
-		print_message("skipped: no IPv6 on this machine\n");
-		skip();
-		return;
-	}
+	skip_if(no_ipv6(), "no IPv6 on this machine");
 	peer_send(t.peer6, 77, 0);
 	for (unsigned i = 0; i < 40; i++) {
 		peer_send(t.peer4, 50, 0);

@@ -102,11 +102,7 @@ static void a_burst_over_ipv6_too(void **state)
 {
 	struct packet_path path = path6();
 
-	if (no_ipv6()) {
-		print_message("skipped: no IPv6 on this machine\n");
-		skip();
-		return;
-	}
+	skip_if(no_ipv6(), "no IPv6 on this machine");
 	check_burst_arrives(&path, t.peer6, 40, 1432);
 	assert_int_equal(queue()->tx_trains, 1);
 }
@@ -230,11 +226,7 @@ static void too_large_for_the_path_is_fragmented(void **state)
 	struct packet_path path = path4(NULL);
 	struct err err = {0};
 
-	if (!private_namespace) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(!private_namespace, "needs a network namespace (root)");
 	assert_int_equal(netlink_link_up("lo", 1300, &err), 0);
 	check_burst_arrives(&path, t.peer4, 10, 1500);
 	assert_int_equal(queue()->tx_retried, 1);
@@ -253,11 +245,7 @@ static void the_unreachable_holds_nobody_up(void **state)
 	struct packet_path good = path4(NULL), bad = path4(NULL);
 	uint64_t before = drops_of("udp_tx_unreachable");
 
-	if (!private_namespace) {
-		print_message("skipped: needs a network namespace (root)\n");
-		skip();
-		return;
-	}
+	skip_if(!private_namespace, "needs a network namespace (root)");
 	inet_pton(AF_INET, "203.0.113.1", bad.remote);
 	for (unsigned i = 0; i < 30; i++)
 		packet_put(i, i % 3 ? &good : &bad, i * 100, 500);

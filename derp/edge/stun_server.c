@@ -27,7 +27,7 @@
 
 #define BATCH 64
 #define BATCHES_A_TURN 8       /* then others of the loop have theirs */
-#define MANY 16                /* answers: for fewer, two more system calls are too many */
+#define MANY 16                /* in a batch: more system calls are worth it */
 #define BUFFER_BYTES (4 << 20) /* asked for: the kernel gives what it allows */
 
 struct sock {
@@ -157,7 +157,7 @@ static void prepare(struct batch *batch)
 	}
 }
 
-/* How many there were; a socket that gives fewer than BATCH is empty. */
+/* How many there were. */
 static unsigned one_batch(struct sock *sock)
 {
 	struct stun_counts *counts = &sock->loop->counts;
@@ -188,7 +188,8 @@ static void on_readable(struct ev_loop *ev, ev_io *io, int revents)
 	struct sock *sock = io->data;
 
 	(void)revents;
-	for (unsigned i = 0; i < BATCHES_A_TURN && one_batch(sock) == BATCH; i++)
+	/* while many are answered, as many come */
+	for (unsigned i = 0; i < BATCHES_A_TURN && one_batch(sock) >= MANY; i++)
 		;
 	watch(sock, true);
 	if (!sock->watched) /* no memory: until there is some, the loop turns and looks */

@@ -218,6 +218,12 @@ static const struct op_column nodes_columns[] = {
 	{"os", "system", OP_TEXT},
 	{NULL},
 };
+static const struct op_column ping_columns[] = {
+	{"node", "node", OP_TEXT},
+	{"answer", "answer", OP_TEXT},
+	{"took", "took", OP_DURATION},
+	{NULL},
+};
 static const struct op_column routes_columns[] = {
 	{"id", "id", OP_TEXT},
 	{"givenName", "name", OP_TEXT},
@@ -415,6 +421,13 @@ const struct op control_ops[] = {
 		.args = nodes_expire_args,
 		.columns = nodes_columns,
 		.run = run_nodes_expire},
+	{.name = "nodes ping",
+		.help = "Ask a node's client through its connection to this server, and show what "
+			"it answered and when: whether it listens. `tailscale ping` asks for the "
+			"way between two nodes.",
+		.args = node_args,
+		.columns = ping_columns,
+		.run = run_nodes_ping},
 	{.name = "nodes rename",
 		.help = "Give a node another name.",
 		.scope = OP_WRITE,

@@ -15,5 +15,6 @@ extern const struct op control_ops[];
 void ops_use(struct tailnet *t);
 void events_start(struct tailnet *t);
 void events_stop(struct tailnet *t);
-/* doctor/doctor.c */
+/* What needs more than the tailnet: ping.c, doctor/doctor.c. */
+void run_nodes_ping(struct op_call *call, const json_t *args);
 void run_doctor(struct op_call *call, const json_t *args);

@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 
+from daemon import RUNTIME_DIR, Control
 from tailnet import URL, Tailnet, kept_waiting, names_resolve
 from tailscale import CURRENT, OLDER, OLDEST, program
 from traffic import PingStream, ping, transfer, wait_ping
@@ -153,9 +154,30 @@ def test_offline_and_back(tailnet):
     a.program.kill()
     b.wait_peer("a", Online=False)
     assert not tailnet.node("a")["online"]
+    assert "a has no connection here" in tailnet.cli("nodes", "ping", "-i", "a", check=False).stderr
     a.start()
     a.wait_state("Running")
     b.wait_peer("a", Online=True)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("version", [CURRENT, OLDEST])
+def test_ping(tailnet, version):
+    """The client's own code answers the server, through its stream; who asked may be gone by then."""
+    a = tailnet.joined("a", version=version)
+    wait_until(lambda: tailnet.node("a")["online"], "it is online")
+    row = tailnet.ask("nodes", "ping", "-i", a.ip4)
+    assert (row["id"], row["node"], row["answer"]) == ("1", "a", "echo") and 0 < row["took"] < 10e9
+    assert "echo" in tailnet.cli("nodes", "ping", "-i", "1").stdout
+    a.program.signal(signal.SIGSTOP)
+    try:
+        with Control(tailnet.server.path(f"{RUNTIME_DIR}/ctl.sock")) as asker:
+            asker.sock.sendall(b'{"op": "nodes ping", "args": {"identifier": "a"}}\n')
+            tailnet.ask("nodes", "list")
+        assert "did not answer within 10 s" in tailnet.cli("nodes", "ping", "-i", "a", check=False).stderr
+    finally:
+        a.program.signal(signal.SIGCONT)
+    assert tailnet.ask("nodes", "ping", "-i", "a")["answer"] == "echo"
 
 
 def test_server_restarts(tailnet):

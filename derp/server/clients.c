@@ -233,12 +233,13 @@ static void send_away(struct conn *conn)
 		output_flush(conn);
 	}
 	conn->sent_away = conn->loop->drain_late;
-	conn_close(conn);
+	if (!conn->sent_away || !conn_leave(conn))
+		conn_close(conn);
 }
 
 bool drain_tick(struct derp_loop *loop, uint64_t now)
 {
-	uint64_t left = COUNTED(loop, connections) - loop->not_clients;
+	uint64_t left = COUNTED(loop, connections) - loop->not_clients - loop->leaving;
 	uint64_t ticks =
 		now < loop->drain_until ? (loop->drain_until - now) / WHEEL_TICK_NS + 1 : 1;
 	uint64_t n = (left + ticks - 1) / ticks;
@@ -248,13 +249,13 @@ bool drain_tick(struct derp_loop *loop, uint64_t now)
 	for (uint32_t i = 0; i < loop->n_slots && n; i++) {
 		struct conn *conn = loop->slots[i].conn;
 
-		if (conn && is_client(conn)) {
+		if (conn && is_client(conn) && !conn->leaving) {
 			send_away(conn);
 			left--;
 			n--;
 		}
 	}
-	if (left || (loop->drain_late && now < loop->drain_until))
+	if (left || loop->leaving || (loop->drain_late && now < loop->drain_until))
 		return true;
 	loop->drain_left = false;
 	/* acq_rel: the last one sees that the others are empty */

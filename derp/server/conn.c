@@ -22,6 +22,7 @@
 #define KEEP_ALIVE_MORE (5 * SECOND)
 #define WRITE_TIMEOUT (2 * SECOND)
 #define MESH_WRITE_TIMEOUT (30 * SECOND)
+#define LEAVE_WITHIN (2 * SECOND)
 #define LOOKS 4 /* at a blocked connection, before it is given up */
 
 /* ---- ids: a loop's slot and how often it was used ---- */
@@ -127,6 +128,10 @@ static void on_time(struct conn *conn, uint64_t now)
 		return;
 	}
 	if (conn->state == CONN_UP && now >= conn->keep_alive_at) {
+		if (conn->leaving) {
+			conn_close(conn);
+			return;
+		}
 		if (is_client(conn)) {
 			output_control(conn, keep_alive, sizeof(keep_alive));
 			COUNT(conn->loop, keep_alives_sent, 1);
@@ -287,10 +292,26 @@ void conn_close(struct conn *conn)
 	atomic_fetch_sub_explicit(&server.connections, 1, memory_order_relaxed);
 	conn->dead_next = loop->dead_conns;
 	loop->dead_conns = conn;
+	if (conn->leaving)
+		loop->leaving--;
 	if (!is_client(conn)) {
 		loop->not_clients--;
 		link_closed(conn, "the connection ended");
 	}
+}
+
+bool conn_leave(struct conn *conn)
+{
+	if (conn->state != CONN_UP || conn->mesh || output_waits(conn) || !wire_end(conn))
+		return false;
+	directory_unclaim(conn);
+	sightings_forget(conn);
+	conn->standby = false;
+	conn->leaving = true;
+	conn->loop->leaving++;
+	conn->keep_alive_at = core_now() + LEAVE_WITHIN;
+	conn_timer(conn);
+	return true;
 }
 
 void conn_abort(struct conn *conn)

@@ -122,6 +122,12 @@ uint32_t output_queued(const struct conn *conn)
 	return conn->queue[DERP_KIND_OTHER].n + conn->queue[DERP_KIND_DISCO].n;
 }
 
+bool output_waits(const struct conn *conn)
+{
+	return conn->rest || conn->control.len || output_queued(conn) ||
+	       conn->first_piece != NO_PIECE;
+}
+
 /* ---- pieces ---- */
 
 void output_dirty(struct conn *conn)
@@ -195,7 +201,7 @@ void output_control(struct conn *conn, const void *bytes, uint32_t len)
 {
 	uint32_t max = conn->mesh ? CONTROL_MESH_MAX : CONTROL_MAX, size = conn->control.size;
 
-	if (conn->state == CONN_CLOSED)
+	if (conn->state == CONN_CLOSED || conn->leaving)
 		return;
 	if (conn->control.len - conn->control.at + len > max ||
 		!bytes_append(&conn->control, bytes, len)) {

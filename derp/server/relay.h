@@ -115,6 +115,7 @@ struct conn {
 	bool counted : 1;    /* at its address */
 	bool paused : 1;     /* nothing is read until it is up */
 	bool sent_away : 1;  /* to another process, where it turns up in a moment */
+	bool leaving : 1;    /* and nothing is written to it any more */
 
 	/* in */
 	uint8_t *in;   /* the start of a frame, from earlier reads */
@@ -265,6 +266,7 @@ struct derp_loop {
 	struct watcher *watchers;
 	struct peer *away;    /* keys of this owner */
 	unsigned not_clients; /* connections */
+	unsigned leaving;     /* and these */
 	unsigned asking;      /* connections of which admission thinks */
 	struct wheel wheel;
 	struct derp_server_conf conf;
@@ -313,6 +315,9 @@ void loop_free(struct derp_loop *loop);
 /* NULL: no memory, or this relay is about to stop; the stream is closed then. */
 struct conn *conn_new(struct derp_loop *loop, struct io_stream *stream, enum derp_via via);
 void conn_close(struct conn *conn);
+/* The far end is told that it ends, and what it sends until it knows still goes on. False: it
+ * cannot be told, and is to be closed. */
+bool conn_leave(struct conn *conn);
 /* The far end is not waited for: what the kernel holds is thrown away. */
 void conn_abort(struct conn *conn);
 void conn_free_dead(struct derp_loop *loop);
@@ -362,6 +367,8 @@ bool output_flush(struct conn *conn);
 void output_drop(struct conn *conn);
 void output_dirty(struct conn *conn);
 uint32_t output_queued(const struct conn *conn);
+/* Is there anything that the socket has not taken? */
+bool output_waits(const struct conn *conn);
 
 /* ---- wire.c: bytes of frames as they go over the connection ---- */
 
@@ -378,6 +385,8 @@ bool wire_pending(const struct conn *conn);
 ssize_t wire_write(struct conn *conn, const struct iovec *iov, int n);
 /* From here on in WebSocket frames, behind `head`. False: no memory. */
 bool wire_wrap(struct conn *conn, const char *head);
+/* Nothing more is written; what comes is still read. False: that cannot be said now. */
+bool wire_end(struct conn *conn);
 /* What is sealed and waits; 0: nothing does any more. */
 int wire_continue(struct conn *conn);
 

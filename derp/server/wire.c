@@ -161,7 +161,7 @@ static ssize_t send_bytes(const struct conn *conn, const uint8_t *bytes, size_t 
 }
 
 /* TLS says goodbye; nobody waits for it to arrive. */
-void wire_detach(struct conn *conn)
+static void say_goodbye(struct conn *conn)
 {
 	struct derp_loop *loop = conn->loop;
 	SSL *tls = conn->stream->tls;
@@ -173,11 +173,23 @@ void wire_detach(struct conn *conn)
 		SSL_shutdown(tls);
 	if (loop->sealed_len)
 		send_bytes(conn, loop->sealed, loop->sealed_len);
-	if (tls) {
-		loop->sealed_len = 0;
-		ERR_clear_error();
-		SSL_set_quiet_shutdown(tls, 1);
-	}
+	loop->sealed_len = 0;
+	ERR_clear_error();
+}
+
+bool wire_end(struct conn *conn)
+{
+	if (conn->raw.len || conn->websocket)
+		return false;
+	say_goodbye(conn);
+	return shutdown(conn->stream->fd, SHUT_WR) == 0;
+}
+
+void wire_detach(struct conn *conn)
+{
+	say_goodbye(conn);
+	if (conn->stream->tls)
+		SSL_set_quiet_shutdown(conn->stream->tls, 1);
 	tls_records_free(conn->records);
 	conn->records = NULL;
 	raw_free(conn);

@@ -128,15 +128,16 @@ class Pair:
         return [[e["event"] for e in one.events if e["event"] in ("up", "down", "restarting")] for one in self.clients]
 
     def carry(self, one, other):
-        """A packet; it may be lost when one of the two sets out. Long before the next one does, it has arrived."""
-        before = self.state()
+        """A packet, unless one of the two is known to be on its way. Long before the next one sets out, it has
+        arrived. It waits when its receiver does; what its sender has not written yet when it sets out is lost."""
+        before, way = self.state(), len(one.events)
         if any(events[-1] != "up" for events in before):
             return
         self.number += 1
         since = len(other.events)
         one.send(other.key, f"number {self.number}")
         wait_until(lambda: other.seen("packet", since, bytes=f"number {self.number}".encode().hex())
-                   or self.state() != before, f"number {self.number} arrives", timeout=2, every=0.001)
+                   or one.seen("down", way), f"number {self.number} arrives", timeout=2, every=0.001)
         self.carried[len({events.count("up") for events in before}) > 1] += self.state() == before
 
     def go_on(self, until):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A relay is restarted under traffic: the new process serves while the old one sends its clients away bit by
-bit, and nobody is refused."""
+bit; nobody is refused, and clients at the one reach those at the other."""
 
 import json
 import socket
@@ -15,11 +15,11 @@ from machine import Background
 from relays import Alone, relayed, wall
 from tailscale import CURRENT, NEEDS_GO
 from test_derp import STUN_REQUEST
-from traffic import transfer
+from traffic import ping, transfer
 from wait import wait_until
 
 CONNECTIONS = 200
-OVER = 4  # seconds
+OVER = 6  # seconds
 
 become_reaper()
 
@@ -83,16 +83,20 @@ class Visitors(threading.Thread):
 
 def test_restart(net):
     world = Alone(net, drain=f"{OVER}s")
-    a, b = world.joined("a", wall), world.joined("b", wall)
-    relayed(a, b)
+    a = world.joined("a", wall)
     library = Library(world, world.server)
+    b = world.joined("b", wall)  # the first is sent away first, the last last
+    relayed(a, b)
     with Visitors(world, world.server) as visitors:
         flow = Background(transfer, a.machine, b.machine, b.ip4, megabytes=30)
         old = world.relay.program.popen
         pid = world.relay.call("restart")["pid"]
         world.relay.program.popen = Adopted(pid)
         keys = {world.key_of(name) for name in "ab"}
-        assert old.poll() is None
+        wait_until(lambda: world.key_of("a") in world.connected(), "the first is at the new process", every=0.1)
+        for one, other in ((a, b), (b, a)):  # beside the flow, which fills queues
+            assert ping(one.machine, other.ip4, count=5, interval=0.1, timeout=2).received > 2
+        assert world.key_of("b") not in world.connected() and old.poll() is None
         wait_until(lambda: len(world.connected()) >= CONNECTIONS + 2, "all are at the new process", 30)
         assert world.connected() >= keys
         assert old.wait(20) == 0

@@ -257,6 +257,27 @@ static void test_packets_wait(void **state)
 	move_end();
 }
 
+static bool mover_is_closed(void *arg)
+{
+	return figures().connections < *(uint64_t *)arg;
+}
+
+/* What it sent before it knew goes on; it is not waited for for ever. */
+static void test_still_heard(void **state)
+{
+	uint64_t connections = figures().connections;
+
+	(void)state;
+	send_packet(&move.mover, &move.sender, "late", 4);
+	expect_packet(&move.sender, &move.mover, "late", 4);
+	send_frame(&move.mover, DERP_PING, "12345678", 8); /* no answer, and no harm */
+	send_packet(&move.mover, &move.sender, "later", 5);
+	expect_packet(&move.sender, &move.mover, "later", 5);
+	send_packet(&move.sender, &move.mover, "wait", 4);
+	world_until(mover_is_closed, &connections);
+	move_end();
+}
+
 /* Whoever told the other process of its client takes that back when it is there. */
 static void test_back_there(void **state)
 {
@@ -328,6 +349,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_who_is_newer, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_packets_wait, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_back_there, move_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_still_heard, move_begin, world_end),
 		cmocka_unit_test_prestate_setup_teardown(
 			test_not_back, move_begin, world_end, &moment),
 		cmocka_unit_test_setup_teardown(test_the_older_ends, world_begin, world_end),

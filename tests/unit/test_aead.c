@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Published vectors and Poly1305's edges through every implementation that runs here; the choice.
  */
-#include "aead.h"
+#include "aead_each.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -372,28 +372,13 @@ static void the_environment_decides(void **state)
 	unsetenv("TAILPLANE_AEAD");
 }
 
-static void cannot_run_here(void **state)
+int main(void)
 {
-	print_message("this machine has not the instructions\n");
-	skip();
-}
-
-static int run(const struct aead_impl *impl)
-{
-	static const struct CMUnitTest absent[] = {cmocka_unit_test(cannot_run_here)};
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rfc8439_appendix_a5),
 		cmocka_unit_test(wycheproof),
 		cmocka_unit_test(poly1305_edges),
 	};
-
-	if (aead_init(impl->name) < 0)
-		return cmocka_run_group_tests_name(impl->name, absent, NULL, NULL);
-	return cmocka_run_group_tests_name(impl->name, tests, NULL, NULL);
-}
-
-int main(void)
-{
 	static const struct CMUnitTest choice[] = {
 		cmocka_unit_test(the_choice),
 		cmocka_unit_test(the_environment_decides),
@@ -402,7 +387,5 @@ int main(void)
 
 	unsetenv("TAILPLANE_AEAD");
 	n_failed = cmocka_run_group_tests_name("choice", choice, NULL, NULL);
-	for (const struct aead_impl *const *impl = aead_impls; *impl != NULL; impl++)
-		n_failed += run(*impl);
-	return n_failed;
+	return n_failed + aead_each(tests, sizeof(tests) / sizeof(tests[0]));
 }

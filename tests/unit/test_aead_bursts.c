@@ -3,7 +3,7 @@
  * Bursts in every shape that aead.h allows, through every implementation that runs here, against
  * OpenSSL packet by packet, between unmapped pages (aead_rooms.h).
  */
-#include "aead.h"
+#include "aead_each.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -270,15 +270,8 @@ static void forbidden_layouts(void **state)
 }
 #endif
 
-static void cannot_run_here(void **state)
+int main(void)
 {
-	print_message("this machine has not the instructions\n");
-	skip();
-}
-
-static int run(const struct aead_impl *impl)
-{
-	static const struct CMUnitTest absent[] = {cmocka_unit_test(cannot_run_here)};
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty_burst),
 		cmocka_unit_test(shorter_than_a_tag),
@@ -293,21 +286,11 @@ static int run(const struct aead_impl *impl)
 		cmocka_unit_test(forbidden_layouts),
 #endif
 	};
+	int n_failed;
 
-	if (aead_init(impl->name) < 0)
-		return cmocka_run_group_tests_name(impl->name, absent, NULL, NULL);
-	return cmocka_run_group_tests_name(impl->name, tests, NULL, NULL);
-}
-
-int main(void)
-{
-	int n_failed = 0;
-
-	unsetenv("TAILPLANE_AEAD");
 	openssl_aead_init(&openssl);
 	rooms_init(&rooms, ROOM_LEN);
-	for (const struct aead_impl *const *impl = aead_impls; *impl != NULL; impl++)
-		n_failed += run(*impl);
+	n_failed = aead_each(tests, sizeof(tests) / sizeof(tests[0]));
 	rooms_fini(&rooms);
 	openssl_aead_fini(&openssl);
 	return n_failed;

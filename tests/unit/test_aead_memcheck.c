@@ -6,7 +6,7 @@
  * That a packet was refused is no secret: aead_memcheck.supp names the functions that branch on the
  * verdict.
  */
-#include "aead.h"
+#include "aead_each.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,12 +19,6 @@
 #include "secret_burst.h"
 
 static struct secret_burst burst, plain;
-
-static void cannot_run_here(void **state)
-{
-	print_message("valgrind, or this machine, has not the instructions\n");
-	skip();
-}
 
 static void without_valgrind(void **state)
 {
@@ -82,28 +76,15 @@ static void open_burst(void **state)
 	}
 }
 
-static int run(const struct aead_impl *impl)
+int main(void)
 {
-	static const struct CMUnitTest absent[] = {cmocka_unit_test(cannot_run_here)};
 	static const struct CMUnitTest outside[] = {cmocka_unit_test(without_valgrind)};
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(seal_burst),
 		cmocka_unit_test(open_burst),
 	};
 
-	if (aead_init(impl->name) < 0)
-		return cmocka_run_group_tests_name(impl->name, absent, NULL, NULL);
 	if (!RUNNING_ON_VALGRIND)
-		return cmocka_run_group_tests_name(impl->name, outside, NULL, NULL);
-	return cmocka_run_group_tests_name(impl->name, tests, NULL, NULL);
-}
-
-int main(void)
-{
-	int n_failed = 0;
-
-	unsetenv("TAILPLANE_AEAD");
-	for (const struct aead_impl *const *impl = aead_impls; *impl != NULL; impl++)
-		n_failed += run(*impl);
-	return n_failed;
+		return aead_each(outside, 1);
+	return aead_each(tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -7,7 +7,7 @@
  * TAILPLANE_AEAD_BURSTS in the environment asks for another number of bursts, TAILPLANE_AEAD_SEED
  * for others.
  */
-#include "aead.h"
+#include "aead_each.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -153,32 +153,15 @@ static void random_bursts(void **state)
 	print_message("%s: %lu bursts, %lu packets\n", aead_chosen()->name, wanted, n_packets);
 }
 
-static void cannot_run_here(void **state)
-{
-	print_message("this machine has not the instructions\n");
-	skip();
-}
-
-static int run(const struct aead_impl *impl)
-{
-	static const struct CMUnitTest absent[] = {cmocka_unit_test(cannot_run_here)};
-	static const struct CMUnitTest tests[] = {cmocka_unit_test(random_bursts)};
-
-	if (aead_init(impl->name) < 0)
-		return cmocka_run_group_tests_name(impl->name, absent, NULL, NULL);
-	return cmocka_run_group_tests_name(impl->name, tests, NULL, NULL);
-}
-
 int main(void)
 {
+	static const struct CMUnitTest tests[] = {cmocka_unit_test(random_bursts)};
 	struct prng filler = {42};
-	int n_failed = 0;
+	int n_failed;
 
-	unsetenv("TAILPLANE_AEAD");
 	rooms_init(&rooms, MARGIN);
 	prng_fill(&filler, pool, sizeof(pool));
-	for (const struct aead_impl *const *impl = aead_impls; *impl != NULL; impl++)
-		n_failed += run(*impl);
+	n_failed = aead_each(tests, sizeof(tests) / sizeof(tests[0]));
 	rooms_fini(&rooms);
 	return n_failed;
 }

@@ -8,7 +8,7 @@
  * but for tags as they are sent, depends on the secrets: exact, and no list of what to look for is
  * needed.
  */
-#include "aead.h"
+#include "aead_each.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,12 +18,6 @@
 #include <cmocka.h>
 
 #include "secret_burst.h"
-
-static void cannot_run_here(void **state)
-{
-	print_message("this machine has not the instructions\n");
-	skip();
-}
 
 #if defined(__x86_64__)
 
@@ -206,22 +200,9 @@ static void other_architecture(void **state)
 
 #endif
 
-static int run(const struct aead_impl *impl)
-{
-	static const struct CMUnitTest absent[] = {cmocka_unit_test(cannot_run_here)};
-	static const struct CMUnitTest tests[] = TESTS;
-
-	if (aead_init(impl->name) < 0)
-		return cmocka_run_group_tests_name(impl->name, absent, NULL, NULL);
-	return cmocka_run_group_tests_name(impl->name, tests, NULL, NULL);
-}
-
 int main(void)
 {
-	int n_failed = 0;
+	static const struct CMUnitTest tests[] = TESTS;
 
-	unsetenv("TAILPLANE_AEAD");
-	for (const struct aead_impl *const *impl = aead_impls; *impl != NULL; impl++)
-		n_failed += run(*impl);
-	return n_failed;
+	return aead_each(tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -21,13 +21,8 @@
 
 #include <cmocka.h>
 
+#include "aead_each.h"
 #include "secret_burst.h"
-
-static void cannot_run_here(void **state)
-{
-	print_message("this machine has not the instructions\n");
-	skip();
-}
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -300,6 +295,7 @@ static void each_kind(bool opening)
 {
 	unsigned long n = 0;
 
+	impl = aead_chosen();
 	for (unsigned k = 0; k < N_SECRET_KINDS; k++) {
 		/* Valgrind sees the whole of the portable one, and a step takes 20 us. */
 		if (strcmp(impl->name, "portable") == 0 && secret_kinds[k].n > 1)
@@ -399,8 +395,6 @@ static void other_architecture(void **state)
 	skip();
 }
 
-static const struct aead_impl *impl;
-
 static void tracing_prepare(void)
 {
 }
@@ -413,26 +407,12 @@ static const struct CMUnitTest first[] = {cmocka_unit_test(other_architecture)};
 
 #endif
 
-static int run(void)
-{
-	static const struct CMUnitTest absent[] = {cmocka_unit_test(cannot_run_here)};
-	static const struct CMUnitTest tests[] = TESTS;
-
-	if (aead_init(impl->name) < 0)
-		return cmocka_run_group_tests_name(impl->name, absent, NULL, NULL);
-	return cmocka_run_group_tests_name(impl->name, tests, NULL, NULL);
-}
-
 int main(void)
 {
+	static const struct CMUnitTest tests[] = TESTS;
 	int n_failed;
 
-	unsetenv("TAILPLANE_AEAD");
 	tracing_prepare();
 	n_failed = cmocka_run_group_tests_name("the tracer", first, NULL, NULL);
-	for (const struct aead_impl *const *each = aead_impls; *each != NULL; each++) {
-		impl = *each;
-		n_failed += run();
-	}
-	return n_failed;
+	return n_failed + aead_each(tests, sizeof(tests) / sizeof(tests[0]));
 }

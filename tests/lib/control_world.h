@@ -50,29 +50,6 @@ static int64_t world_wall(void)
 
 /* ---- the far end of the transport's door --------------------------------------------------- */
 
-struct blob *blob_new(size_t len)
-{
-	struct blob *blob = malloc(sizeof(*blob) + len);
-
-	if (!blob)
-		return NULL;
-	atomic_init(&blob->refs, 1);
-	blob->len = (uint32_t)len;
-	return blob;
-}
-
-struct blob *blob_get(struct blob *blob)
-{
-	atomic_fetch_add_explicit(&blob->refs, 1, memory_order_relaxed);
-	return blob;
-}
-
-void blob_put(struct blob *blob)
-{
-	if (blob && atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel) == 1)
-		free(blob);
-}
-
 /* One request of a client, and for a stream what the client made of it. */
 struct client {
 	struct rpc rpc;

@@ -11,9 +11,6 @@
 #ifndef VERSION
 #define VERSION 1
 #endif
-#ifndef NAME
-#define NAME "tables"
-#endif
 
 static json_t *memory;
 static int64_t counter;

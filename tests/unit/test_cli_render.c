@@ -1,21 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Each case is a file NAME.json: what an operation answered ("result", or "rows" one burst after
- * the other), its columns, the screen and the output wanted. NAME.txt is what must be shown.
- *   test_cli_render DIR            compares, shows what differs
- *   test_cli_render DIR --write    writes the expected files anew
+ * the other), its columns, the screen and the output wanted.
  */
-#include <dirent.h>
-#include <err.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "cases.h"
 #include "commands.h"
 #include "render.h"
-#include "text.h"
-
-static bool write_anew;
 
 static enum output output_of(const json_t *name)
 {
@@ -49,7 +39,7 @@ static void describe(struct commands *commands, const json_t *c)
 	json_decref(table);
 }
 
-static char *show(const json_t *c)
+static char *shown_of(const json_t *c)
 {
 	struct screen screen = screen_of(c);
 	struct commands commands = {0};
@@ -77,69 +67,21 @@ static char *show(const json_t *c)
 	return text;
 }
 
-static char *expected_text(const char *path)
+static char *show(const char *path)
 {
-	char *text = text_alloc(65536, 1);
-	FILE *in = fopen(path, "r");
-
-	if (in == NULL || fread(text, 1, 65535, in) == 0)
-		warnx("%s: nothing in it", path);
-	if (in != NULL)
-		fclose(in);
-	return text;
-}
-
-static bool check(const char *dir, const char *name)
-{
-	char *input = text_printf("%s/%s", dir, name);
-	char *output = text_printf("%s/%.*s.txt", dir, (int)strlen(name) - 5, name);
 	json_error_t why;
-	json_t *c = json_load_file(input, 0, &why);
+	json_t *c = json_load_file(path, 0, &why);
+	char *text;
 
 	if (c == NULL)
-		errx(1, "%s:%d: %s", input, why.line, why.text);
-	char *shown = show(c), *expected = NULL;
-
-	if (write_anew) {
-		FILE *out = fopen(output, "w");
-
-		if (out == NULL)
-			err(1, "%s", output);
-		fputs(shown, out);
-		fclose(out);
-	}
-	expected = expected_text(output);
-	bool same = strcmp(shown, expected) == 0;
-
-	if (!same)
-		printf("%s:\n--- expected\n%s--- shown\n%s---\n", name, expected, shown);
-	free(expected);
-	free(shown);
-	free(output);
-	free(input);
+		errx(1, "%s:%d: %s", path, why.line, why.text);
+	text = shown_of(c);
 	json_decref(c);
-	return same;
+	return text;
 }
 
 int main(int argc, char **argv)
 {
-	unsigned n = 0, failed = 0;
-	DIR *dir = argc > 1 ? opendir(argv[1]) : NULL;
-	struct dirent *entry;
-
-	if (dir == NULL)
-		err(1, "usage: test_cli_render DIR [--write]");
-	write_anew = argc > 2;
 	text_init();
-	while ((entry = readdir(dir)) != NULL) {
-		size_t len = strlen(entry->d_name);
-
-		if (len < 6 || strcmp(entry->d_name + len - 5, ".json") != 0)
-			continue;
-		n++;
-		failed += !check(argv[1], entry->d_name);
-	}
-	closedir(dir);
-	printf("%u cases, %u failed\n", n, failed);
-	return failed > 0 || n == 0;
+	return cases_run(argc, argv, ".json", show);
 }

@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Each case is a wg-quick configuration NAME.conf; NAME.txt is what is said about it, and, unless
- * it is refused, the configuration that comes of it.
- *   test_cli_wgquick DIR [--write]
+ * Each case is a wg-quick configuration NAME.conf; shown is what is said about it, and, unless it
+ * is refused, the configuration that comes of it.
  */
-#include <dirent.h>
-#include <err.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "secret_file.h"
-#include "text.h"
+#include "cases.h"
 #include "wgquick.h"
-
-static bool write_anew;
 
 static char *psk_path(void *arg, const struct wgquick_peer *peer)
 {
@@ -40,64 +30,20 @@ static char *import(const char *text, size_t len)
 	return shown;
 }
 
-static void write_file(const char *path, const char *text)
+static char *show(const char *path)
 {
-	FILE *out = fopen(path, "w");
-
-	if (out == NULL)
-		err(1, "%s", path);
-	fputs(text, out);
-	fclose(out);
-}
-
-static bool check(const char *dir, const char *name)
-{
-	char *input = text_printf("%s/%s", dir, name);
-	char *output = text_printf("%s/%.*s.txt", dir, (int)strlen(name) - 5, name);
 	struct err why = {0};
-	size_t len, expected_len;
-	char *text = file_read(input, WGQUICK_SIZE_MAX, &len, &why);
+	size_t len;
+	char *text = file_read(path, WGQUICK_SIZE_MAX, &len, &why), *shown;
 
 	if (text == NULL)
 		errx(1, "%s", why.msg);
-	char *shown = import(text, len);
-
-	if (write_anew)
-		write_file(output, shown);
-	char *expected = file_read(output, WGQUICK_SIZE_MAX, &expected_len, &why);
-
-	if (expected == NULL)
-		errx(1, "%s", why.msg);
-	bool same = strcmp(shown, expected) == 0;
-
-	if (!same)
-		printf("%s:\n--- expected\n%s--- shown\n%s---\n", name, expected, shown);
-	free(expected);
-	free(shown);
+	shown = import(text, len);
 	free(text);
-	free(output);
-	free(input);
-	return same;
+	return shown;
 }
 
 int main(int argc, char **argv)
 {
-	unsigned n = 0, failed = 0;
-	DIR *dir = argc > 1 ? opendir(argv[1]) : NULL;
-	struct dirent *entry;
-
-	if (dir == NULL)
-		err(1, "usage: test_cli_wgquick DIR [--write]");
-	write_anew = argc > 2;
-	while ((entry = readdir(dir)) != NULL) {
-		size_t len = strlen(entry->d_name);
-
-		if (len < 6 || strcmp(entry->d_name + len - 5, ".conf") != 0)
-			continue;
-		n++;
-		failed += !check(argv[1], entry->d_name);
-	}
-	closedir(dir);
-	printf("%u cases, %u failed\n", n, failed);
-	return failed > 0 || n == 0;
+	return cases_run(argc, argv, ".conf", show);
 }

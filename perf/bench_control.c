@@ -33,6 +33,7 @@
 #include <jansson.h>
 #include <sodium.h>
 
+#include "clock.h"
 #include "aead.h"
 #include "frames.h"
 #include "load.h"
@@ -51,18 +52,7 @@ static int floor_core = -1;
 
 uint64_t load_now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
-}
-
-static double own_cpu(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- turns of the loop ---- */
@@ -79,7 +69,7 @@ static void show(const char *what, uint64_t since)
 		"\r\e[K%s %.1f s: %u of %u connected, %u registered, %u know all; %.0f MB, own CPU "
 		"%.1f s",
 		what, (double)(now - since) / 1e9, load.up, load.n, load.registered, load.converged,
-		(double)load.bytes / 1e6, own_cpu());
+		(double)load.bytes / 1e6, clock_seconds(CLOCK_PROCESS_CPUTIME_ID));
 }
 
 static void turn(int timeout_ms)
@@ -136,8 +126,9 @@ struct counts {
 
 static struct counts count(void)
 {
-	return (struct counts){load_now(), own_cpu(), load.bytes, load.messages, load.full_maps,
-		load.records, load.retries, load.losses, load.decoded, frames_distinct()};
+	return (struct counts){load_now(), clock_seconds(CLOCK_PROCESS_CPUTIME_ID), load.bytes,
+		load.messages, load.full_maps, load.records, load.retries, load.losses,
+		load.decoded, frames_distinct()};
 }
 
 static json_t *answer_of(const struct counts *before, bool in_time)

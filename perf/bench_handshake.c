@@ -104,14 +104,6 @@ static void respond_run(struct job *job)
 	exchange_respond(((struct respond_job *)job)->peer);
 }
 
-static double seconds_of(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 static void pool_measure(struct pool_run *run)
 {
 	static struct respond_job jobs[EXCHANGE_PEERS];
@@ -121,8 +113,8 @@ static void pool_measure(struct pool_run *run)
 	jobs_start(run->threads);
 	for (unsigned round = 0; round < POOL_ROUNDS; round++) {
 		exchange_initiate();
-		cpu -= seconds_of(CLOCK_PROCESS_CPUTIME_ID);
-		wall -= seconds_of(CLOCK_MONOTONIC);
+		cpu -= clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+		wall -= clock_seconds(CLOCK_MONOTONIC);
 		for (unsigned i = 0; i < EXCHANGE_PEERS; i++) {
 			jobs[i] = (struct respond_job){
 				.job = {.run = respond_run, .name = "handshake", .lane = i + 1},
@@ -131,8 +123,8 @@ static void pool_measure(struct pool_run *run)
 			job_submit(&jobs[i].job);
 		}
 		jobs_drain();
-		cpu += seconds_of(CLOCK_PROCESS_CPUTIME_ID);
-		wall += seconds_of(CLOCK_MONOTONIC);
+		cpu += clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+		wall += clock_seconds(CLOCK_MONOTONIC);
 		exchange_finish();
 	}
 	jobs_stop();

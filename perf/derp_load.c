@@ -154,21 +154,19 @@ static json_t *stall(struct options *o)
 
 static json_t *pass(struct options *o)
 {
-	struct timespec start, end;
-	double relay, own;
+	double start, relay, own;
 
 	crowd_pass(&o->target, 32);
 	o->target.resumed = 0;
-	clock_gettime(CLOCK_MONOTONIC, &start);
+	start = clock_seconds(CLOCK_MONOTONIC);
 	relay = process_cpu_seconds(o->plan.relay);
 	own = process_cpu_seconds(getpid());
 	crowd_pass(&o->target, o->connections);
 	relay = process_cpu_seconds(o->plan.relay) - relay;
 	own = process_cpu_seconds(getpid()) - own;
-	clock_gettime(CLOCK_MONOTONIC, &end);
 	return json_pack("{s:i, s:i, s:f, s:f, s:f}", "connections", (int)o->connections, "resumed",
 		(int)o->target.resumed, "relay_cpu_s", relay, "own_cpu_s", own, "seconds",
-		(double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9);
+		clock_seconds(CLOCK_MONOTONIC) - start);
 }
 
 static json_t *stay(struct options *o)

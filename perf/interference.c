@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "clock.h"
 #include "interference.h"
 
 #include <dirent.h>
@@ -51,14 +52,6 @@ static void initiators_init(void)
 	}
 }
 
-static uint64_t unix_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * NS_PER_SEC + (uint64_t)now.tv_nsec;
-}
-
 /* The peers take turns, so that none comes more often than a gateway allows. */
 static void initiations_make(unsigned n)
 {
@@ -68,7 +61,7 @@ static void initiations_make(unsigned n)
 		unsigned peer = turn++ % GATEWAY_INITIATORS;
 		struct initiator *initiator = &initiators[peer];
 
-		initiator->sent = noise_timestamp_next(&initiator->sent, unix_ns());
+		initiator->sent = noise_timestamp_next(&initiator->sent, clock_ns(CLOCK_REALTIME));
 		if (noise_create_initiation(&messages[i], &initiator->peer, &initiator->local,
 			    &initiator->sent, peer + 1) != NOISE_OK)
 			errx(1, "an initiation cannot be made");

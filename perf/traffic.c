@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* See traffic.h for what this stands for. */
+#include "clock.h"
 #include "traffic.h"
 
 #include <err.h>
@@ -121,14 +122,6 @@ static unsigned size_next(struct prng *prng)
 		return t.run.size;
 	n = prng_below(prng, 12);
 	return n < 7 ? 64 : n < 11 ? 576 : 1420;
-}
-
-static uint64_t thread_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 static uint64_t thread_switches(void)
@@ -278,8 +271,8 @@ static void generator_begin(struct worker *w, struct generator *g)
 	memset(&g->stats, 0, sizeof(g->stats));
 	core_keep(true);
 	g->drops_before = drops_of(w);
-	g->cpu_before = thread_ns(CLOCK_THREAD_CPUTIME_ID);
-	g->wall_before = thread_ns(CLOCK_MONOTONIC);
+	g->cpu_before = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	g->wall_before = clock_ns(CLOCK_MONOTONIC);
 	g->switches_before = thread_switches();
 	g->highest = 0;
 	g->due_exact = 0;
@@ -300,8 +293,8 @@ static void generator_end(struct worker *w, struct generator *g)
 {
 	g->stats.ticks = g->last_sunk - g->started;
 	g->stats.dropped = drops_of(w) - g->drops_before;
-	g->stats.cpu_ns = thread_ns(CLOCK_THREAD_CPUTIME_ID) - g->cpu_before;
-	g->stats.wall_ns = thread_ns(CLOCK_MONOTONIC) - g->wall_before;
+	g->stats.cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - g->cpu_before;
+	g->stats.wall_ns = clock_ns(CLOCK_MONOTONIC) - g->wall_before;
 	g->stats.switches = thread_switches() - g->switches_before;
 	core_keep(false);
 }
@@ -669,12 +662,12 @@ bool traffic_done(void)
 
 void traffic_run_wait(const struct traffic_run *run, unsigned n)
 {
-	uint64_t deadline = thread_ns(CLOCK_MONOTONIC) + 20000000000u;
+	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + 20000000000u;
 
 	traffic_start(run, n);
 	while (!traffic_done()) {
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-		if (thread_ns(CLOCK_MONOTONIC) > deadline)
+		if (clock_ns(CLOCK_MONOTONIC) > deadline)
 			errx(1, "a worker did not finish its run");
 	}
 }

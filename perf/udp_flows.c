@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #define BATCH 64
 #define FLOWS_MAX 256
 #define SIZE_MAX_IP 9000
@@ -33,14 +35,6 @@ struct stamp {
 	uint64_t sequence, sent_ns;
 	uint32_t flow;
 } __attribute__((packed));
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static double cpu_seconds(void)
 {
@@ -132,7 +126,7 @@ static void batch_receive(int fd)
 		messages[i].msg_hdr = (struct msghdr){.msg_iov = &iov[i], .msg_iovlen = 1};
 	}
 	n = recvmmsg(fd, messages, BATCH, MSG_DONTWAIT, NULL);
-	now = now_ns();
+	now = clock_ns(CLOCK_MONOTONIC);
 	for (int i = 0; i < n; i++)
 		datagram_count(data[i], messages[i].msg_len, now);
 }
@@ -200,7 +194,7 @@ static void batch_send(struct sender *s, unsigned flow, unsigned n)
 	static uint8_t data[BATCH][SIZE_MAX_IP];
 	static struct iovec iov[BATCH];
 	static struct mmsghdr messages[BATCH];
-	struct stamp stamp = {.flow = flow, .sent_ns = now_ns()};
+	struct stamp stamp = {.flow = flow, .sent_ns = clock_ns(CLOCK_MONOTONIC)};
 	int taken;
 
 	for (unsigned i = 0; i < n; i++) {
@@ -218,10 +212,10 @@ static void batch_send(struct sender *s, unsigned flow, unsigned n)
 
 static int send_flows(struct sender *s, double rate, double seconds)
 {
-	uint64_t start = now_ns(), end = start + (uint64_t)(seconds * 1e9), now;
+	uint64_t start = clock_ns(CLOCK_MONOTONIC), end = start + (uint64_t)(seconds * 1e9), now;
 	unsigned flow = 0;
 
-	while ((now = now_ns()) < end) {
+	while ((now = clock_ns(CLOCK_MONOTONIC)) < end) {
 		uint64_t due = (uint64_t)((double)(now - start) * 1e-9 * rate);
 		uint64_t missing = due - (s->sent + s->failed);
 

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "load.h"
 
 #define LEN 160 /* of a change of endpoints, sealed */
@@ -54,26 +55,18 @@ static void receive(const struct sockaddr_in *from, unsigned n, int core)
 	}
 }
 
-static double thread_cpu(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 static double send_all(const int *fds, unsigned n)
 {
 	static const char bytes[LEN];
 	double since, cpu = 0;
 
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		since = thread_cpu();
+		since = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 		for (unsigned i = 0; i < n; i++)
 			if (send(fds[i], bytes, sizeof(bytes), MSG_NOSIGNAL) != LEN)
 				return -1;
 		if (round >= ROUNDS / 4) /* the first ones find cold caches */
-			cpu += thread_cpu() - since;
+			cpu += clock_seconds(CLOCK_THREAD_CPUTIME_ID) - since;
 		usleep(REST_US);
 	}
 	return cpu * 1e6 / n / (ROUNDS - ROUNDS / 4);

@@ -54,24 +54,15 @@ struct run {
 	double now;
 };
 
-static uint64_t ns_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 double process_cpu_seconds(pid_t pid)
 {
 	clockid_t clock;
-	struct timespec used;
 
 	if (!pid)
 		return 0;
-	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
+	if (clock_getcpuclockid(pid, &clock) != 0)
 		errx(1, "process %d has no clock", (int)pid);
-	return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
+	return clock_seconds(clock);
 }
 
 /* ---- sending -------------------------------------------------------------------------------- */
@@ -89,7 +80,7 @@ static void wait_for_room(struct run *r, struct pair *p, bool wait)
 
 static void send_frames(struct run *r, struct pair *p, unsigned n)
 {
-	struct stamp stamp = {.ns = ns_now()};
+	struct stamp stamp = {.ns = clock_ns(CLOCK_MONOTONIC)};
 
 	for (unsigned i = 0; i < n; i++) {
 		stamp.number = p->sent++;
@@ -135,7 +126,7 @@ static void packet(struct run *r, struct pair *p, const uint8_t *stamp_at)
 	}
 	r->received++;
 	if (r->samples && r->n_samples < SAMPLES_MAX)
-		r->samples[r->n_samples++] = (uint32_t)(ns_now() - stamp.ns);
+		r->samples[r->n_samples++] = (uint32_t)(clock_ns(CLOCK_MONOTONIC) - stamp.ns);
 }
 
 /* Head complete, or header of a frame of another kind. How much of the frame is behind it. */
@@ -301,11 +292,12 @@ static void send_due(struct run *r, double since)
 static void go_on(struct run *r, double seconds)
 {
 	struct epoll_event events[64];
-	double start = (double)ns_now() / 1e9, checked = start;
+	double start = (double)clock_ns(CLOCK_MONOTONIC) / 1e9, checked = start;
 	int n, wait = r->plan->load == LOAD_RATE ? 0 : 50;
 
 	r->sent = 0;
-	for (r->now = start; r->now < start + seconds; r->now = (double)ns_now() / 1e9) {
+	for (r->now = start; r->now < start + seconds;
+		r->now = (double)clock_ns(CLOCK_MONOTONIC) / 1e9) {
 		if (r->plan->load == LOAD_RATE)
 			send_due(r, r->now - start);
 		n = epoll_wait(r->epoll, events, 64, wait);
@@ -348,13 +340,13 @@ static void measure(struct run *r, struct outcome *out)
 	r->received = r->lost = r->n_samples = 0;
 	for (unsigned i = 0; i < r->plan->pairs; i++)
 		sent -= r->pairs[i].sent;
-	wall = (double)ns_now() / 1e9;
+	wall = (double)clock_ns(CLOCK_MONOTONIC) / 1e9;
 	relay = process_cpu_seconds(r->plan->relay);
-	own = clock_thread_seconds();
+	own = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 	go_on(r, r->plan->seconds);
 	out->relay_cpu = process_cpu_seconds(r->plan->relay) - relay;
-	out->own_cpu = clock_thread_seconds() - own;
-	out->seconds = (double)ns_now() / 1e9 - wall;
+	out->own_cpu = clock_seconds(CLOCK_THREAD_CPUTIME_ID) - own;
+	out->seconds = (double)clock_ns(CLOCK_MONOTONIC) / 1e9 - wall;
 	for (unsigned i = 0; i < r->plan->pairs; i++)
 		sent += r->pairs[i].sent;
 	out->sent = sent;

@@ -3,6 +3,7 @@
  * The relay's close is seen by the sender: it once got a packet from the one who stalls, so it is
  * told that this one is gone. What the kernel holds is in /proc/net/tcp.
  */
+#include "clock.h"
 #include "stall.h"
 
 #include <arpa/inet.h>
@@ -26,14 +27,6 @@ struct stall {
 	uint16_t relay_port, stalled_port;
 	atomic_bool done;
 };
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static uint16_t port_of(const struct sockaddr_storage *at)
 {
@@ -78,7 +71,7 @@ static void *push(void *arg)
 {
 	static uint8_t frames[PER_TICK * FRAME_BYTES];
 	struct stall *s = arg;
-	double start = now();
+	double start = clock_seconds(CLOCK_MONOTONIC);
 	uint64_t held;
 	bool busy = false;
 
@@ -91,7 +84,7 @@ static void *push(void *arg)
 		if (ticks % 16 == 0 && (held = hidden(s)) > s->out->hidden_bytes)
 			s->out->hidden_bytes = held;
 		if (s->out->closed_after == 0 && is_gone(s))
-			s->out->closed_after = now() - start;
+			s->out->closed_after = clock_seconds(CLOCK_MONOTONIC) - start;
 		tick();
 	}
 	return NULL;

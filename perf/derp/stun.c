@@ -23,14 +23,6 @@ struct batch {
 	uint8_t bytes[BATCH][ANSWER_MAX];
 };
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static uint32_t crc32(const uint8_t *at, size_t n)
 {
 	uint32_t crc = ~0u;
@@ -107,7 +99,8 @@ void stun_run(const struct target *target, unsigned window, double seconds, pid_
 	struct timeval patience = {.tv_usec = 100000};
 	static struct batch to, from;
 	unsigned under_way = 0, got;
-	double start = now(), relay_cpu = process_cpu_seconds(relay), own = clock_thread_seconds();
+	double start = clock_seconds(CLOCK_MONOTONIC), relay_cpu = process_cpu_seconds(relay),
+	       own = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
 		connect(fd, (const struct sockaddr *)&target->at, target->at_len) < 0)
@@ -120,16 +113,16 @@ void stun_run(const struct target *target, unsigned window, double seconds, pid_
 		to.parts[i].iov_len = REQUEST_BYTES;
 	}
 	batch_init(&from, false);
-	while (now() < start + seconds) {
+	while (clock_seconds(CLOCK_MONOTONIC) < start + seconds) {
 		send_requests(fd, &to, window - under_way);
 		got = read_answers(fd, &from);
 		out->answered += got;
 		out->lost += got ? 0 : window;
 		under_way = got ? window - got : 0;
 	}
-	out->seconds = now() - start;
+	out->seconds = clock_seconds(CLOCK_MONOTONIC) - start;
 	out->relay_cpu = process_cpu_seconds(relay) - relay_cpu;
-	out->own_cpu = clock_thread_seconds() - own;
+	out->own_cpu = clock_seconds(CLOCK_THREAD_CPUTIME_ID) - own;
 	close(fd);
 }
 

@@ -11,14 +11,6 @@
 static double ticks_per_ns = 1;
 static uint64_t overhead;
 
-static double seconds_of(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 static int compare(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -41,11 +33,11 @@ static uint64_t overhead_measure(void)
 
 void clock_start(void)
 {
-	double start = seconds_of(CLOCK_MONOTONIC), now;
+	double start = clock_seconds(CLOCK_MONOTONIC), now;
 	uint64_t from = ticks_begin();
 
 	do
-		now = seconds_of(CLOCK_MONOTONIC);
+		now = clock_seconds(CLOCK_MONOTONIC);
 	while (now - start < 0.1);
 	ticks_per_ns = (double)(ticks_end() - from) / ((now - start) * 1e9);
 	overhead = overhead_measure();
@@ -59,11 +51,6 @@ double clock_ticks_per_ns(void)
 uint64_t clock_overhead(void)
 {
 	return overhead;
-}
-
-double clock_thread_seconds(void)
-{
-	return seconds_of(CLOCK_THREAD_CPUTIME_ID);
 }
 
 #define STEP           \

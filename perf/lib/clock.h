@@ -9,6 +9,19 @@
 #include <stdint.h>
 #include <time.h>
 
+static inline uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static inline double clock_seconds(clockid_t clock)
+{
+	return (double)clock_ns(clock) / 1e9;
+}
+
 #if defined(__x86_64__)
 #define CLOCK_NAME "tsc"
 
@@ -34,10 +47,7 @@ static inline uint64_t ticks_end(void)
 
 static inline uint64_t ticks_begin(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 static inline uint64_t ticks_end(void)
@@ -53,5 +63,3 @@ double clock_ticks_per_ns(void);
 uint64_t clock_overhead(void);
 /* The core's clock now, in GHz; takes some 20 microseconds. */
 double clock_core_ghz(void);
-/* CPU time of the calling thread. */
-double clock_thread_seconds(void);

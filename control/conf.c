@@ -61,7 +61,8 @@ static const struct setting derp[] = {
 	{"paths", SETTING_PATH, SETTING_LIST, IN(derp, paths),
 		.help = "Files with maps of relays, in JSON (Regions as the control protocol has "
 			"them); a region in a later one replaces one of the same number, null "
-			"removes it."},
+			"removes it. One with a member of a wrong kind, which clients could not "
+			"read, is left out and named in the log."},
 	{"auto_update_enabled", SETTING_BOOL, 0, IN(derp, auto_update_enabled), .def = "true",
 		.help = "Fetches urls and reads paths again."},
 	{"update_frequency", SETTING_DURATION, 0, IN(derp, update_frequency), .def = "3h",

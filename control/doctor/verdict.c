@@ -361,20 +361,23 @@ static void outside_line(const struct doctor_facts *f, struct finding *line)
 
 static void relays_line(const struct doctor_facts *f, struct finding *line)
 {
+	char regions[32];
+
+	snprintf(regions, sizeof(regions), "%zu region%s", f->regions, f->regions == 1 ? "" : "s");
 	if (!f->regions) {
 		found(line, FINDING_FAILED, "none%s%s", f->relays_problem ? ": " : "",
 			f->relays_problem ? f->relays_problem : "");
 		advise(line, "Clients stay in state \"Starting\" until one is known: set "
 			     "control.derp.urls or control.derp.paths.");
 	} else if (f->relays_asked && !f->relays_answered) {
-		found(line, FINDING_WARNING, "%zu regions, and none of %zu that were asked answers",
-			f->regions, f->relays_asked);
+		found(line, FINDING_WARNING, "%s, and none of %zu that were asked answers", regions,
+			f->relays_asked);
 		advise(line, "Clients need one that they can reach. If this machine may not go out "
 			     "to the internet, this means little.");
 	} else {
 		found(line, f->relays_problem ? FINDING_WARNING : FINDING_OK,
-			"%zu regions; %zu of %zu that were asked answer%s%s", f->regions,
-			f->relays_answered, f->relays_asked, f->relays_problem ? "; " : "",
+			"%s; %zu of %zu that were asked answer%s%s", regions, f->relays_answered,
+			f->relays_asked, f->relays_problem ? "; " : "",
 			f->relays_problem ? f->relays_problem : "");
 	}
 }

@@ -7,6 +7,20 @@
 #include <string.h>
 
 #include "json_in.h"
+#include "shape.h"
+
+static const struct shape node_members[] = {{"Name", SHAPE_STRING, NULL},
+	{"RegionID", SHAPE_INT, NULL}, {"HostName", SHAPE_STRING, NULL},
+	{"CertName", SHAPE_STRING, NULL}, {"IPv4", SHAPE_STRING, NULL},
+	{"IPv6", SHAPE_STRING, NULL}, {"STUNPort", SHAPE_PORT_OR_OFF, NULL},
+	{"STUNOnly", SHAPE_BOOL, NULL}, {"DERPPort", SHAPE_PORT, NULL},
+	{"InsecureForTests", SHAPE_BOOL, NULL}, {"STUNTestIP", SHAPE_STRING, NULL},
+	{"CanPort80", SHAPE_BOOL, NULL}, {0}};
+static const struct shape region_members[] = {{"RegionID", SHAPE_INT, NULL},
+	{"RegionCode", SHAPE_STRING, NULL}, {"RegionName", SHAPE_STRING, NULL},
+	{"Latitude", SHAPE_NUMBER, NULL}, {"Longitude", SHAPE_NUMBER, NULL},
+	{"Avoid", SHAPE_BOOL, NULL}, {"NoMeasureNoHome", SHAPE_BOOL, NULL},
+	{"Nodes", SHAPE_OBJECTS, node_members}, {0}};
 
 static bool node_usable(const json_t *node)
 {
@@ -33,6 +47,20 @@ static const char *region_unusable(const char *key, const json_t *region)
 	return json_array_size(nodes) ? NULL : "it has no nodes";
 }
 
+/* Not half of it: what is left of one that says its ports wrongly leads somewhere else. */
+static void region_merge(json_t *regions, const char *key, const json_t *said, struct err *err)
+{
+	struct err wrong = {0};
+	json_t *region = shaped(said, region_members, &wrong);
+	const char *why = wrong.msg[0] ? wrong.msg : region_unusable(key, region);
+
+	if (why)
+		err_set(err, 0, "region %.20s is left out: %s", key, why);
+	else
+		json_object_set(regions, key, region);
+	json_decref(region);
+}
+
 int derp_map_merge(json_t *regions, const char *text, size_t len, struct err *err)
 {
 	json_error_t where;
@@ -46,14 +74,10 @@ int derp_map_merge(json_t *regions, const char *text, size_t len, struct err *er
 		return -EINVAL;
 	}
 	json_object_foreach (of_map, key, region) {
-		const char *why = json_is_null(region) ? NULL : region_unusable(key, region);
-
 		if (json_is_null(region))
 			json_object_del(regions, key);
-		else if (why)
-			err_set(err, 0, "region %.20s is left out: %s", key, why);
 		else
-			json_object_set(regions, key, region);
+			region_merge(regions, key, region, err);
 	}
 	json_decref(map);
 	return 0;

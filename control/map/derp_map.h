@@ -12,7 +12,8 @@
 
 /*
  * Adds the regions of a map in JSON to `regions` (an object by region number): one of the same
- * number is replaced, null removes it. A region that clients could not use is left out, with the
+ * number is replaced, null removes it. Only members that clients know get through. A region that
+ * they could not use, or with a member of another kind than they expect, is left out, with the
  * reason in `err` though the answer is 0. -EINVAL: it is no map.
  */
 int derp_map_merge(json_t *regions, const char *text, size_t len, struct err *err);

@@ -30,6 +30,7 @@ struct relays {
 	json_t *fetched; /* regions of the URLs */
 	json_t *coming;  /* of the round under way; NULL: none */
 	bool failed;     /* something in that round */
+	bool flawed;     /* a region in it was left out */
 	size_t url;      /* that is being fetched */
 	struct fetcher *fetcher;
 	char *json;
@@ -65,9 +66,11 @@ static const char *url_at(const struct relays *r, size_t i)
 	return r->conf->derp.urls.count ? ((char **)r->conf->derp.urls.items)[i] : public_urls[i];
 }
 
+/* `where` NULL: `why` names it. */
 static void complain(struct relays *r, const char *where, const char *why)
 {
-	snprintf(r->problem, sizeof(r->problem), "%s: %s", where, why);
+	snprintf(r->problem, sizeof(r->problem), "%s%s%s", where ? where : "", where ? ": " : "",
+		why);
 	log_warnx("relays: %s", r->problem);
 }
 
@@ -87,7 +90,7 @@ static void merge_file(struct relays *r, json_t *regions, const char *path)
 	ssize_t len = full && text ? state_read(full, text, DERP_MAP_MAX, &err) : -ENOMEM;
 
 	if (len < 0)
-		complain(r, path, err.msg[0] ? err.msg : strerror((int)-len));
+		complain(r, err.msg[0] ? NULL : path, err.msg[0] ? err.msg : strerror((int)-len));
 	else
 		merge(r, regions, path, text, (size_t)len);
 	free(full);
@@ -158,7 +161,8 @@ static void round_over(struct relays *r)
 	if (!r->failed) {
 		json_decref(r->fetched);
 		r->fetched = r->coming;
-		r->problem[0] = 0;
+		if (!r->flawed)
+			r->problem[0] = 0;
 		r->retry = RETRY_FIRST_S;
 		if (n_urls(r))
 			cache_write(r);
@@ -192,9 +196,11 @@ static void fetched(void *arg, const struct fetch_answer *answer)
 	if (answer->problem) {
 		r->failed = true;
 		complain(r, url_at(r, r->url), answer->problem);
-	} else if (derp_map_merge(r->coming, answer->body, answer->len, &err)) {
-		r->failed = true;
-		complain(r, url_at(r, r->url), err.msg);
+	} else {
+		r->failed |= derp_map_merge(r->coming, answer->body, answer->len, &err) != 0;
+		r->flawed |= err.msg[0];
+		if (err.msg[0])
+			complain(r, url_at(r, r->url), err.msg);
 	}
 	r->url++;
 	fetch_next(r);
@@ -213,7 +219,7 @@ static void fetch_next(struct relays *r)
 
 static void round_begin(struct relays *r)
 {
-	r->failed = false;
+	r->failed = r->flawed = false;
 	r->url = 0;
 	r->coming = json_object();
 	fetch_next(r);

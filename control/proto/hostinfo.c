@@ -9,39 +9,34 @@
 #include <sodium.h>
 
 #include "json_in.h"
+#include "shape.h"
 
-/*
- * What others are shown. A client that finds one value of another kind than it expects takes
- * nothing of the whole map, and goes by names in any case: so only what is known by name and kind
- * gets through, whatever else a node says about itself. NetInfo and what means something to this
- * server alone is not among it.
- */
-enum kind { STRING, BOOL, STRINGS, INT, PORT, NUMBER, OBJECT, OBJECTS };
-struct shown_member {
-	const char *name;
-	enum kind kind;
-	const struct shown_member *members; /* of an object, or of each of a list of them */
-};
-
-static const struct shown_member service_members[] = {
-	{"Proto", STRING, NULL}, {"Port", PORT, NULL}, {"Description", STRING, NULL}, {0}};
-static const struct shown_member location_members[] = {{"Country", STRING, NULL},
-	{"CountryCode", STRING, NULL}, {"City", STRING, NULL}, {"CityCode", STRING, NULL},
-	{"Latitude", NUMBER, NULL}, {"Longitude", NUMBER, NULL}, {"Priority", INT, NULL}, {0}};
-static const struct shown_member shown_members[] = {{"AllowsUpdate", BOOL, NULL},
-	{"App", STRING, NULL}, {"AppConnector", BOOL, NULL}, {"Cloud", STRING, NULL},
-	{"Container", BOOL, NULL}, {"Desktop", BOOL, NULL}, {"DeviceModel", STRING, NULL},
-	{"Distro", STRING, NULL}, {"DistroCodeName", STRING, NULL}, {"DistroVersion", STRING, NULL},
-	{"Env", STRING, NULL}, {"ExitNodeID", STRING, NULL}, {"GoArch", STRING, NULL},
-	{"GoArchVar", STRING, NULL}, {"GoVersion", STRING, NULL}, {"Hostname", STRING, NULL},
-	{"IPNVersion", STRING, NULL}, {"IngressEnabled", BOOL, NULL},
-	{"Location", OBJECT, location_members}, {"Machine", STRING, NULL},
-	{"NoLogsNoSupport", BOOL, NULL}, {"OS", STRING, NULL}, {"OSVersion", STRING, NULL},
-	{"Package", STRING, NULL}, {"PeerRelay", BOOL, NULL}, {"RemoteConfig", BOOL, NULL},
-	{"Services", OBJECTS, service_members}, {"ServicesHash", STRING, NULL},
-	{"ShareeNode", BOOL, NULL}, {"ShieldsUp", BOOL, NULL}, {"StateEncrypted", BOOL, NULL},
-	{"Userspace", BOOL, NULL}, {"UserspaceRouter", BOOL, NULL}, {"WireIngress", BOOL, NULL},
-	{"WoLMACs", STRINGS, NULL}, {"sshHostKeys", STRINGS, NULL}, {0}};
+/* What others are shown. NetInfo and what means something to this server alone is not among it. */
+static const struct shape service_members[] = {{"Proto", SHAPE_STRING, NULL},
+	{"Port", SHAPE_PORT, NULL}, {"Description", SHAPE_STRING, NULL}, {0}};
+static const struct shape location_members[] = {{"Country", SHAPE_STRING, NULL},
+	{"CountryCode", SHAPE_STRING, NULL}, {"City", SHAPE_STRING, NULL},
+	{"CityCode", SHAPE_STRING, NULL}, {"Latitude", SHAPE_NUMBER, NULL},
+	{"Longitude", SHAPE_NUMBER, NULL}, {"Priority", SHAPE_INT, NULL}, {0}};
+static const struct shape shown_members[] = {{"AllowsUpdate", SHAPE_BOOL, NULL},
+	{"App", SHAPE_STRING, NULL}, {"AppConnector", SHAPE_BOOL, NULL},
+	{"Cloud", SHAPE_STRING, NULL}, {"Container", SHAPE_BOOL, NULL},
+	{"Desktop", SHAPE_BOOL, NULL}, {"DeviceModel", SHAPE_STRING, NULL},
+	{"Distro", SHAPE_STRING, NULL}, {"DistroCodeName", SHAPE_STRING, NULL},
+	{"DistroVersion", SHAPE_STRING, NULL}, {"Env", SHAPE_STRING, NULL},
+	{"ExitNodeID", SHAPE_STRING, NULL}, {"GoArch", SHAPE_STRING, NULL},
+	{"GoArchVar", SHAPE_STRING, NULL}, {"GoVersion", SHAPE_STRING, NULL},
+	{"Hostname", SHAPE_STRING, NULL}, {"IPNVersion", SHAPE_STRING, NULL},
+	{"IngressEnabled", SHAPE_BOOL, NULL}, {"Location", SHAPE_OBJECT, location_members},
+	{"Machine", SHAPE_STRING, NULL}, {"NoLogsNoSupport", SHAPE_BOOL, NULL},
+	{"OS", SHAPE_STRING, NULL}, {"OSVersion", SHAPE_STRING, NULL},
+	{"Package", SHAPE_STRING, NULL}, {"PeerRelay", SHAPE_BOOL, NULL},
+	{"RemoteConfig", SHAPE_BOOL, NULL}, {"Services", SHAPE_OBJECTS, service_members},
+	{"ServicesHash", SHAPE_STRING, NULL}, {"ShareeNode", SHAPE_BOOL, NULL},
+	{"ShieldsUp", SHAPE_BOOL, NULL}, {"StateEncrypted", SHAPE_BOOL, NULL},
+	{"Userspace", SHAPE_BOOL, NULL}, {"UserspaceRouter", SHAPE_BOOL, NULL},
+	{"WireIngress", SHAPE_BOOL, NULL}, {"WoLMACs", SHAPE_STRINGS, NULL},
+	{"sshHostKeys", SHAPE_STRINGS, NULL}, {0}};
 
 /* What remains of one that is too long. */
 static const char *const core_members[] = {"Hostname", "OS", "OSVersion", "IPNVersion", "Services",
@@ -143,69 +138,9 @@ static int tags_read(struct hostinfo *out, json_t *array)
 	return 0;
 }
 
-static json_t *shown_object(const json_t *said, const struct shown_member *members);
-
-/* A list's items that are right; those that are not are left out of it. */
-static json_t *shown_list(const json_t *said, const struct shown_member *member)
-{
-	json_t *out, *item;
-	size_t i;
-
-	if (!json_is_array(said))
-		return NULL;
-	out = json_array();
-	json_array_foreach (said, i, item) {
-		if (member->kind == OBJECTS && json_is_object(item))
-			json_array_append_new(out, shown_object(item, member->members));
-		else if (member->kind == STRINGS && json_is_string(item))
-			json_array_append(out, item);
-	}
-	return out;
-}
-
-/* A new reference, or NULL when it is of another kind. */
-static json_t *shown_value(json_t *said, const struct shown_member *member)
-{
-	json_int_t n = json_integer_value(said);
-
-	switch (member->kind) {
-	case STRING:
-		return json_is_string(said) ? json_incref(said) : NULL;
-	case BOOL:
-		return json_is_boolean(said) ? json_incref(said) : NULL;
-	case INT:
-		return json_is_integer(said) ? json_incref(said) : NULL;
-	case PORT:
-		return json_is_integer(said) && n >= 0 && n <= UINT16_MAX ? json_incref(said)
-									  : NULL;
-	case NUMBER:
-		return json_is_number(said) ? json_incref(said) : NULL;
-	case OBJECT:
-		return json_is_object(said) ? shown_object(said, member->members) : NULL;
-	case STRINGS:
-	case OBJECTS:
-		return shown_list(said, member);
-	}
-	return NULL;
-}
-
-static json_t *shown_object(const json_t *said, const struct shown_member *members)
-{
-	json_t *out = json_object();
-
-	for (; members->name; members++) {
-		json_t *value = json_object_get(said, members->name);
-		json_t *shown = value ? shown_value(value, members) : NULL;
-
-		if (shown)
-			json_object_set_new(out, members->name, shown);
-	}
-	return out;
-}
-
 static char *shown_text(const json_t *info)
 {
-	json_t *shown = shown_object(info, shown_members);
+	json_t *shown = shaped(info, shown_members, NULL);
 	char *text = text_within(shown, HOSTINFO_SHOWN_MAX);
 
 	json_decref(shown);

@@ -82,6 +82,9 @@ static void all_well(void **state)
 
 	(void)state;
 	only(&f, "from outside", FINDING_OK, "a client at 198.51.100.7", "");
+	only(&f, "relays", FINDING_OK, "1 region; 1 of 1 that were asked answer", "");
+	f.regions = 2;
+	only(&f, "relays", FINDING_OK, "2 regions; 1 of 1", "");
 	f.clock_disciplined = false;
 	only(&f, "clock", FINDING_OK, "agrees with the relays' clocks; no time service", "");
 	f.listener.tls = false;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common.h"
+#include "pending.h"
 
 struct watcher {
 	struct watcher *next, **prev;
@@ -40,20 +41,19 @@ static json_t *words_of(unsigned what)
 	return list;
 }
 
-static void tell(const struct node *node, json_t *what)
+/* Takes the reference. */
+static void emit(json_t *row)
 {
-	json_t *row;
-
-	if (!watchers) {
-		json_decref(what);
-		return;
-	}
-	row = json_pack("{s:o, s:o, s:s, s:s, s:o}", "time", time_json(tailnet_wall(ops_tailnet)),
-		"id", id_json(node->d.id), "node", node->d.label, "user", user_login(node->user),
-		"what", what);
 	for (struct watcher *w = watchers; w; w = w->next)
 		op_emit(w->call, json_incref(row));
 	json_decref(row);
+}
+
+static void tell(const struct node *node, json_t *what)
+{
+	emit(json_pack("{s:o, s:o, s:s, s:s, s:o}", "time", time_json(tailnet_wall(ops_tailnet)),
+		"id", id_json(node->d.id), "node", node->d.label, "user", user_login(node->user),
+		"what", what));
 }
 
 static void node_changed(void *arg, struct node *node, unsigned what)
@@ -66,6 +66,8 @@ static void node_changed(void *arg, struct node *node, unsigned what)
 	words = words_of(what);
 	if (what & NODE_ONLINE)
 		json_array_append_new(words, json_string(node->online ? "online" : "offline"));
+	if ((what & (NODE_NEW | NODE_APPROVED)) && !node->d.approved)
+		json_array_append_new(words, json_string("waits for approval"));
 	if (json_array_size(words))
 		tell(node, words);
 	else
@@ -75,7 +77,8 @@ static void node_changed(void *arg, struct node *node, unsigned what)
 static void node_removed(void *arg, struct node *node)
 {
 	(void)arg;
-	tell(node, json_pack("[s]", "removed"));
+	if (watchers)
+		tell(node, json_pack("[s]", "removed"));
 }
 
 static void user_changed(void *arg, struct user *user)
@@ -83,10 +86,28 @@ static void user_changed(void *arg, struct user *user)
 	(void)arg, (void)user;
 }
 
+/* Nobody's yet, and without a name that is its own. */
+static void pending_changed(void *arg, const struct pending *pending, bool left)
+{
+	static const char *const words[] = {
+		[PENDING_WAITS] = "waits for registration",
+		[PENDING_DONE] = "registered",
+		[PENDING_REJECTED] = "registration rejected",
+	};
+
+	(void)arg;
+	if (watchers)
+		emit(json_pack("{s:o, s:s, s:s, s:s, s:[s]}", "time",
+			time_json(tailnet_wall(ops_tailnet)), "authId", pending->id, "node",
+			pending->hostname, "user", "", "what",
+			left ? "registration ran out" : words[pending->state]));
+}
+
 static struct tailnet_listener listener = {
 	.node_changed = node_changed,
 	.node_removed = node_removed,
 	.user_changed = user_changed,
+	.pending_changed = pending_changed,
 };
 
 static void watcher_left(void *arg)

@@ -282,6 +282,7 @@ static const struct op_column events_columns[] = {
 	{"node", "node", OP_TEXT},
 	{"user", "user", OP_TEXT},
 	{"what", "what", OP_TEXT},
+	{"authId", "registration", OP_TEXT},
 	{NULL},
 };
 
@@ -518,7 +519,8 @@ const struct op control_ops[] = {
 		.columns = doctor_columns,
 		.run = run_doctor},
 	{.name = "events watch",
-		.help = "Show what changes in the tailnet, as it changes.",
+		.help = "Show what changes in the tailnet, as it changes: nodes, and registrations "
+			"that wait for a person.",
 		.columns = events_columns,
 		.run = run_events_watch},
 	{NULL},

@@ -41,6 +41,13 @@ static void wake_waiters(struct pending *pending, const struct pending *shown)
 	}
 }
 
+static void tell(const struct tailnet *t, const struct pending *pending, bool left)
+{
+	for (const struct tailnet_listener *l = t->listeners; l; l = l->next)
+		if (l->pending_changed)
+			l->pending_changed(l->arg, pending, left);
+}
+
 static void pending_free(struct tailnet *t, struct pending *pending)
 {
 	index_remove(&t->pending_by_id, hash_text(pending->id), pending);
@@ -51,6 +58,8 @@ static void pending_free(struct tailnet *t, struct pending *pending)
 	else
 		t->pending_tail = pending->older;
 	t->n_pending--;
+	if (pending->state == PENDING_WAITS)
+		tell(t, pending, true);
 	wake_waiters(pending, NULL); /* who asks anew now gets another entry */
 	free(pending->hostname);
 	free(pending->hostinfo);
@@ -99,6 +108,7 @@ static struct pending *pending_new(struct tailnet *t, const struct registration 
 	*t->pending_tail = p;
 	t->pending_tail = &p->newer;
 	t->n_pending++;
+	tell(t, p, false);
 	tailnet_wake(t);
 	return p;
 fail:
@@ -179,6 +189,7 @@ static void registered(void *arg, const struct tailnet_result *result)
 	if (p && !result->error) {
 		p->state = PENDING_DONE;
 		p->node = result->id;
+		tell(decision->t, p, false);
 		wake_waiters(p, p);
 	}
 	if (decision->done)
@@ -225,6 +236,7 @@ int pending_reject(struct tailnet *t, const char *id, const char *reason)
 		return -EALREADY;
 	p->reason = strdup(reason);
 	p->state = PENDING_REJECTED;
+	tell(t, p, false);
 	wake_waiters(p, p);
 	return 0;
 }

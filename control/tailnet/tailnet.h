@@ -165,11 +165,16 @@ enum node_change {
 	NODE_OTHER = 1 << 16, /* nothing that a map shows */
 };
 
+struct pending;
+
 /* Who wants to know. Called after memory changed; may look, may not change the tailnet at once. */
 struct tailnet_listener {
 	void (*node_changed)(void *arg, struct node *node, unsigned what);
 	void (*node_removed)(void *arg, struct node *node); /* still whole, no longer found */
 	void (*user_changed)(void *arg, struct user *user);
+	/* A registration asks, was decided, or `left` undecided: its time was over, or newer ones
+	 * needed its place. NULL: not wanted. */
+	void (*pending_changed)(void *arg, const struct pending *pending, bool left);
 	void *arg;
 	struct tailnet_listener *next;
 };

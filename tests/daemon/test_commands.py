@@ -188,6 +188,30 @@ def test_events(nodes):
     assert event["id"] == "1" and event["what"] == ["name"]
 
 
+def test_events_of_registrations(nodes):
+    """Who waits for a person, under what id, and what became of it."""
+    with nodes.control() as control:
+        control.sock.sendall(b'{"op": "events watch"}\n')
+        rows = (json.loads(line)["row"] for line in control.lines)
+        for _ in range(100):  # until it watches
+            waits = nodes.call("ask", name="three")
+            run(nodes, f"auth reject --auth-id {waits}")
+            if _readable(control.sock):
+                break
+        first = next(rows)
+        while first["what"] != ["registration rejected"]:
+            first = next(rows)
+        waits = nodes.call("ask", name="four")
+        run(nodes, f"auth register --auth-id {waits} -u alice")
+        seen = []
+        while not seen or seen[-1]["what"] != ["registered"]:
+            seen.append(next(rows))
+    assert first["node"] == "three" and first["authId"].startswith("hskey-authreq-") and first["user"] == ""
+    mine = [(row["what"], row["node"]) for row in seen if row.get("authId") == waits]
+    assert mine == [(["waits for registration"], "four"), (["registered"], "four")]
+    assert any("joined" in row["what"] and row["user"] == "alice" for row in seen)
+
+
 def _readable(stream):
     import select
     return select.select([stream], [], [], 0.05)[0]

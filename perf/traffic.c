@@ -1,80 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* See traffic.h for what this stands for. */
-#include "clock.h"
-#include "traffic.h"
+/* What workers do in the two ports (traffic.h): packets that come, and where they end. */
+#include "traffic_private.h"
 
-#include <err.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include <rte_cycles.h>
-#include <rte_ether.h>
-#include <rte_ip.h>
-#include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
-#include <rte_udp.h>
 
 #include "aead.h"
-#include "messages.h"
-#include "prng.h"
+#include "clock.h"
 #include "worker.h"
 
-#define RING_MAX 8192
 #define PREPARE_BATCH 64
 #define HEADERS \
 	(sizeof(struct rte_ether_hdr) + sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr))
 
-/* Rides with a packet through the graph, in the mbuf. */
-struct mark {
-	uint64_t due, number;
-};
-
-struct frame {
-	struct rte_ether_hdr ether;
-	struct rte_ipv4_hdr ip;
-	struct rte_udp_hdr udp;
-} __attribute__((packed, aligned(2)));
-
-/* One way of one worker. Its worker alone touches it while it runs. */
-struct generator {
-	struct traffic_stats stats;
-	struct prng prng;
-	uint64_t started, last_sunk, highest;
-	uint64_t cpu_before, wall_before, switches_before, drops_before;
-	bool offering; /* all workers have their cores */
-	double due_exact;
-	struct rte_mbuf
-		*ring[RING_MAX]; /* buffers that wait: empty for sealing, full for opening */
-	unsigned head, count;
-	struct frame template;
-} __rte_cache_aligned;
-
-struct port_private {
-	struct generator *source[PORT_QUEUES_MAX], *sink[PORT_QUEUES_MAX];
-};
-
-static struct {
-	const struct traffic_world *world;
-	struct traffic_run run;
-	unsigned n;       /* generators of this run */
-	unsigned arrived; /* of the run's arrivals; worker 0 writes */
-	int mark_offset;
-	uint32_t template_sum; /* of the IP header of a template without addresses */
-	struct port_private inside, outside;
-	struct generator *generators[TRAFFIC_WAYS][PORT_QUEUES_MAX];
-	/* Raised by the control thread (release), read by workers (acquire); a worker answers with
-	 * the number of the run that it has begun and of that it has finished. */
-	_Atomic uint64_t wanted, begun[PORT_QUEUES_MAX], finished[PORT_QUEUES_MAX];
-} t;
+struct traffic traffic;
 
 static struct mark *mark_of(struct rte_mbuf *m)
 {
-	return RTE_MBUF_DYNFIELD(m, t.mark_offset, struct mark *);
+	return RTE_MBUF_DYNFIELD(m, traffic.mark_offset, struct mark *);
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -118,8 +68,8 @@ static unsigned size_next(struct prng *prng)
 {
 	uint32_t n;
 
-	if (t.run.size)
-		return t.run.size;
+	if (traffic.run.size)
+		return traffic.run.size;
 	n = prng_below(prng, 12);
 	return n < 7 ? 64 : n < 11 ? 576 : 1420;
 }
@@ -143,7 +93,7 @@ static uint64_t drops_of(const struct worker *w)
 
 /* ---- packets --------------------------------------------------------------------------------- */
 
-static void template_make(struct frame *f, uint32_t from, uint32_t to, const struct port *port)
+void traffic_template(struct frame *f, uint32_t from, uint32_t to, const struct port *port)
 {
 	static const uint8_t neighbour[6] = {2, 0, 0, 0, 9, 9};
 
@@ -167,7 +117,7 @@ static void lengths_set(struct frame *f, unsigned ip_len)
 
 	f->ip.total_length = rte_cpu_to_be_16((uint16_t)ip_len);
 	f->udp.dgram_len = rte_cpu_to_be_16((uint16_t)(ip_len - sizeof(f->ip)));
-	sum = t.template_sum + f->ip.total_length + (source & 0xffff) + (source >> 16) +
+	sum = traffic.template_sum + f->ip.total_length + (source & 0xffff) + (source >> 16) +
 	      (destination & 0xffff) + (destination >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	f->ip.hdr_checksum = (uint16_t) ~(sum + (sum >> 16));
@@ -197,7 +147,8 @@ static void plain_make(struct generator *g, struct rte_mbuf *m, const struct por
 	struct frame *f = (struct frame *)frame_begin(m, size + RTE_ETHER_HDR_LEN, port);
 
 	*f = g->template;
-	f->ip.dst_addr = rte_cpu_to_be_32(TRAFFIC_PEER_NET + prng_below(&g->prng, t.run.n_peers));
+	f->ip.dst_addr =
+		rte_cpu_to_be_32(TRAFFIC_PEER_NET + prng_below(&g->prng, traffic.run.n_peers));
 	lengths_set(f, size);
 }
 
@@ -206,15 +157,15 @@ static void plain_make(struct generator *g, struct rte_mbuf *m, const struct por
 static uint32_t peer_next(struct generator *g, unsigned worker)
 {
 	/* an outer flow comes to one queue: the peers are dealt out */
-	uint32_t mine = (t.run.n_peers - worker + t.n - 1) / t.n;
+	uint32_t mine = (traffic.run.n_peers - worker + traffic.n - 1) / traffic.n;
 
-	return prng_below(&g->prng, mine) * t.n + worker;
+	return prng_below(&g->prng, mine) * traffic.n + worker;
 }
 
 static void sealed_make(struct generator *g, struct rte_mbuf *m, uint32_t number,
 	const struct port *port, struct aead_item *item)
 {
-	struct traffic_peer *peer = &t.world->peers[number];
+	struct traffic_peer *peer = &traffic.world->peers[number];
 	unsigned size = size_next(&g->prng), padded = RTE_ALIGN_CEIL(size, 16u);
 	unsigned text = size > 1420 || padded > 1420 ? size : padded;
 	unsigned len = (unsigned)(HEADERS + sizeof(struct message_data)) + text + AEAD_TAG_LEN;
@@ -228,7 +179,7 @@ static void sealed_make(struct generator *g, struct rte_mbuf *m, uint32_t number
 	message->type = le32_make(MESSAGE_DATA);
 	message->receiver_index = le32_make(peer->receiver_index);
 	message->counter = le64_make(peer->counter++);
-	template_make(&inner, TRAFFIC_PEER_NET + number, TRAFFIC_HOST, port);
+	traffic_template(&inner, TRAFFIC_PEER_NET + number, TRAFFIC_HOST, port);
 	lengths_set(&inner, size);
 	memcpy(message->encrypted, &inner.ip, sizeof(inner) - sizeof(inner.ether));
 	*item = (struct aead_item){
@@ -242,7 +193,7 @@ static void prepare(struct worker *w, struct generator *g, const struct port *po
 	uint64_t before = rte_rdtsc();
 
 	g->head = 0;
-	while (g->count + PREPARE_BATCH <= t.world->ring) {
+	while (g->count + PREPARE_BATCH <= traffic.world->ring) {
 		if (rte_pktmbuf_alloc_bulk(w->pool, g->ring + g->count, PREPARE_BATCH))
 			break;
 		for (unsigned i = 0; i < PREPARE_BATCH; i++)
@@ -283,8 +234,8 @@ static void generator_begin(struct worker *w, struct generator *g)
  * thread's, which is no part of what is measured. */
 static bool all_begun(uint64_t wanted)
 {
-	for (unsigned i = 0; i < t.world->n_workers; i++)
-		if (atomic_load_explicit(&t.begun[i], memory_order_relaxed) != wanted)
+	for (unsigned i = 0; i < traffic.world->n_workers; i++)
+		if (atomic_load_explicit(&traffic.begun[i], memory_order_relaxed) != wanted)
 			return false;
 	return true;
 }
@@ -304,11 +255,11 @@ static unsigned due_now(struct generator *g, uint64_t now, unsigned max)
 {
 	double backlog;
 
-	if (t.run.rate <= 0)
+	if (traffic.run.rate <= 0)
 		return max;
-	backlog = (double)(now - g->started) * t.run.rate - g->due_exact;
-	if (backlog > t.world->ring) {
-		double lost = floor(backlog - t.world->ring);
+	backlog = (double)(now - g->started) * traffic.run.rate - g->due_exact;
+	if (backlog > traffic.world->ring) {
+		double lost = floor(backlog - traffic.world->ring);
 
 		g->stats.missed += (uint64_t)lost;
 		g->due_exact += lost;
@@ -322,7 +273,7 @@ static unsigned take(struct generator *g, struct rte_mbuf **pkts, unsigned n)
 	n = RTE_MIN(n, g->count);
 	for (unsigned i = 0; i < n; i++) {
 		pkts[i] = g->ring[g->head];
-		g->head = g->head + 1 == t.world->ring ? 0 : g->head + 1;
+		g->head = g->head + 1 == traffic.world->ring ? 0 : g->head + 1;
 	}
 	g->count -= n;
 	return n;
@@ -332,9 +283,9 @@ static unsigned take(struct generator *g, struct rte_mbuf **pkts, unsigned n)
 static unsigned plain_take(struct worker *w, struct generator *g, const struct port *port,
 	struct rte_mbuf **pkts, unsigned n)
 {
-	while (g->count < t.world->ring) {
-		unsigned tail = (g->head + g->count) % t.world->ring;
-		unsigned room = RTE_MIN(t.world->ring - g->count, t.world->ring - tail);
+	while (g->count < traffic.world->ring) {
+		unsigned tail = (g->head + g->count) % traffic.world->ring;
+		unsigned room = RTE_MIN(traffic.world->ring - g->count, traffic.world->ring - tail);
 
 		if (rte_mempool_get_bulk(w->pool, (void **)&g->ring[tail], room))
 			break;
@@ -368,16 +319,17 @@ static unsigned offer(struct worker *w, struct generator *g, const struct port *
 {
 	uint64_t now;
 
-	n = t.run.way == TRAFFIC_SEAL ? plain_take(w, g, port, pkts, n)
-				      : sealed_take(w, g, port, pkts, n);
+	n = traffic.run.way == TRAFFIC_SEAL ? plain_take(w, g, port, pkts, n)
+					    : sealed_take(w, g, port, pkts, n);
 	now = rte_rdtsc();
 	for (unsigned i = 0; i < n; i++) {
 		struct mark *mark = mark_of(pkts[i]);
 
 		mark->number = ++g->stats.offered;
 		g->due_exact += 1; /* due once due_now sees a whole packet more */
-		mark->due =
-			t.run.rate > 0 ? g->started + (uint64_t)(g->due_exact / t.run.rate) : now;
+		mark->due = traffic.run.rate > 0
+				    ? g->started + (uint64_t)(g->due_exact / traffic.run.rate)
+				    : now;
 	}
 	return n;
 }
@@ -386,11 +338,12 @@ static unsigned offer(struct worker *w, struct generator *g, const struct port *
 
 static void arrival_make(struct rte_mbuf *m, unsigned number, const struct port *port)
 {
-	const struct traffic_arrivals *arrivals = t.run.arrivals;
+	const struct traffic_arrivals *arrivals = traffic.run.arrivals;
 	unsigned len = HEADERS + sizeof(arrivals->messages[0]);
 	struct frame *f = (struct frame *)frame_begin(m, len, port);
 
-	template_make(f, TRAFFIC_ENDPOINT_NET + number % arrivals->n_peers, TRAFFIC_OUTSIDE, port);
+	traffic_template(
+		f, TRAFFIC_ENDPOINT_NET + number % arrivals->n_peers, TRAFFIC_OUTSIDE, port);
 	lengths_set(f, len - RTE_ETHER_HDR_LEN);
 	memcpy((char *)f + HEADERS, &arrivals->messages[number], sizeof(arrivals->messages[0]));
 }
@@ -399,42 +352,42 @@ static void arrival_make(struct rte_mbuf *m, unsigned number, const struct port 
 static unsigned arrivals_take(
 	struct worker *w, const struct port *port, struct rte_mbuf **pkts, unsigned max)
 {
-	const struct traffic_arrivals *arrivals = t.run.arrivals;
-	const struct generator *g = t.generators[t.run.way][w->id];
+	const struct traffic_arrivals *arrivals = traffic.run.arrivals;
+	const struct generator *g = traffic.generators[traffic.run.way][w->id];
 	unsigned n = 0;
 
-	while (n < max && t.arrived < arrivals->n &&
-		rte_rdtsc() - g->started > t.arrived * arrivals->gap_ticks) {
+	while (n < max && traffic.arrived < arrivals->n &&
+		rte_rdtsc() - g->started > traffic.arrived * arrivals->gap_ticks) {
 		pkts[n] = rte_pktmbuf_alloc(w->pool);
 		if (!pkts[n])
 			break;
-		arrival_make(pkts[n++], t.arrived++, port);
+		arrival_make(pkts[n++], traffic.arrived++, port);
 	}
 	return n;
 }
 
 static bool arrivals_expected(const struct worker *w, const struct port *port, uint64_t wanted)
 {
-	return t.run.arrivals && w->id == 0 && port->private == &t.outside &&
-	       wanted == atomic_load_explicit(&t.begun[0], memory_order_relaxed);
+	return traffic.run.arrivals && w->id == 0 && port->private == &traffic.outside &&
+	       wanted == atomic_load_explicit(&traffic.begun[0], memory_order_relaxed);
 }
 
 /* A worker without a generator: its core is kept for it too, since it may help the others. */
 static void watch(struct worker *w, struct generator *g, uint64_t wanted)
 {
-	if (wanted != atomic_load_explicit(&t.begun[w->id], memory_order_relaxed)) {
+	if (wanted != atomic_load_explicit(&traffic.begun[w->id], memory_order_relaxed)) {
 		memset(&g->stats, 0, sizeof(g->stats));
 		core_keep(true);
 		g->switches_before = thread_switches();
-		atomic_store_explicit(&t.begun[w->id], wanted, memory_order_relaxed);
+		atomic_store_explicit(&traffic.begun[w->id], wanted, memory_order_relaxed);
 	}
-	for (unsigned i = 0; i < t.n; i++)
-		if (atomic_load_explicit(&t.finished[i], memory_order_acquire) != wanted)
+	for (unsigned i = 0; i < traffic.n; i++)
+		if (atomic_load_explicit(&traffic.finished[i], memory_order_acquire) != wanted)
 			return;
 	g->stats.switches = thread_switches() - g->switches_before;
 	core_keep(false);
 	/* said only now, so that the run is not changed under a worker */
-	atomic_store_explicit(&t.finished[w->id], wanted, memory_order_release);
+	atomic_store_explicit(&traffic.finished[w->id], wanted, memory_order_release);
 }
 
 #define GAP_US 1 /* no round of ideal_run takes so long by itself */
@@ -443,12 +396,12 @@ static void watch(struct worker *w, struct generator *g, uint64_t wanted)
  */
 static double ideal_serve(struct generator *g, uint64_t now, double served)
 {
-	double due = (double)(now - g->started) * t.run.rate;
+	double due = (double)(now - g->started) * traffic.run.rate;
 
 	for (; g->due_exact + 1 <= due; g->due_exact += 1, g->stats.offered++) {
-		served = RTE_MAX(served, (double)(now - g->started)) + t.run.ideal;
+		served = RTE_MAX(served, (double)(now - g->started)) + traffic.run.ideal;
 		g->stats.latencies[bucket_of(
-			(uint64_t)(served - (g->due_exact + 1) / t.run.rate))]++;
+			(uint64_t)(served - (g->due_exact + 1) / traffic.run.rate))]++;
 	}
 	return served;
 }
@@ -459,7 +412,7 @@ static void ideal_run(struct generator *g)
 	uint64_t now, before = g->started, gap = rte_get_tsc_hz() / 1000000 * GAP_US;
 	double served = 0; /* ticks since the start: all that came so far has left */
 
-	for (; (now = rte_rdtsc()) - g->started < t.run.ticks; before = now) {
+	for (; (now = rte_rdtsc()) - g->started < traffic.run.ticks; before = now) {
 		if (now - before > gap && served > (double)(before - g->started))
 			served += (double)(now - before);
 		served = ideal_serve(g, now, served);
@@ -474,28 +427,28 @@ static uint16_t traffic_rx(
 	struct port_private *private = q->port->private;
 	struct generator *g = private->source[w->id];
 	/* pairs with the release store in traffic_start */
-	uint64_t wanted = atomic_load_explicit(&t.wanted, memory_order_acquire);
+	uint64_t wanted = atomic_load_explicit(&traffic.wanted, memory_order_acquire);
 	uint64_t now = rte_rdtsc(), prepared;
 	unsigned n = 0;
 
-	if (wanted == atomic_load_explicit(&t.finished[w->id], memory_order_relaxed))
+	if (wanted == atomic_load_explicit(&traffic.finished[w->id], memory_order_relaxed))
 		return 0;
 	if (arrivals_expected(w, q->port, wanted))
 		n = arrivals_take(w, q->port, pkts, max);
-	if (n > 0 || g != t.generators[t.run.way][w->id])
+	if (n > 0 || g != traffic.generators[traffic.run.way][w->id])
 		return (uint16_t)n;
-	if (w->id >= t.n) {
+	if (w->id >= traffic.n) {
 		watch(w, g, wanted);
 		return 0;
 	}
-	if (wanted != atomic_load_explicit(&t.begun[w->id], memory_order_relaxed)) {
+	if (wanted != atomic_load_explicit(&traffic.begun[w->id], memory_order_relaxed)) {
 		generator_begin(w, g);
-		atomic_store_explicit(&t.begun[w->id], wanted, memory_order_relaxed);
+		atomic_store_explicit(&traffic.begun[w->id], wanted, memory_order_relaxed);
 	}
 	if (!g->offering) {
 		g->offering = all_begun(wanted);
 		now = g->started = g->last_sunk = rte_rdtsc();
-		if (g->offering && t.run.ideal > 0) {
+		if (g->offering && traffic.run.ideal > 0) {
 			ideal_run(g);
 			now = rte_rdtsc();
 		}
@@ -503,12 +456,12 @@ static uint16_t traffic_rx(
 	if (!g->offering)
 		return 0;
 	prepared = g->stats.prepare;
-	if (now - g->started < t.run.ticks) {
+	if (now - g->started < traffic.run.ticks) {
 		n = offer(w, g, q->port, pkts, due_now(g, now, max));
-	} else if (!under_way(w, g) || now - g->started > t.run.ticks + rte_get_tsc_hz()) {
+	} else if (!under_way(w, g) || now - g->started > traffic.run.ticks + rte_get_tsc_hz()) {
 		generator_end(w, g);
 		/* pairs with the acquire load in traffic_done */
-		atomic_store_explicit(&t.finished[w->id], wanted, memory_order_release);
+		atomic_store_explicit(&traffic.finished[w->id], wanted, memory_order_release);
 		return 0;
 	}
 	g->stats.rx_ticks += rte_rdtsc() - now - (g->stats.prepare - prepared);
@@ -522,7 +475,7 @@ static uint16_t traffic_tx(
 	struct generator *g = private->sink[w->id];
 	uint64_t now = rte_rdtsc();
 	/* Ethernet, then IP alone, or also UDP and WireGuard */
-	unsigned overhead = g == t.generators[TRAFFIC_SEAL][w->id]
+	unsigned overhead = g == traffic.generators[TRAFFIC_SEAL][w->id]
 				    ? HEADERS + sizeof(struct message_data) + AEAD_TAG_LEN
 				    : RTE_ETHER_HDR_LEN;
 
@@ -535,7 +488,7 @@ static uint16_t traffic_tx(
 		g->highest = mark->number;
 		g->stats.sunk++;
 		g->stats.sunk_bytes += pkts[i]->pkt_len - overhead;
-		if (t.run.latencies)
+		if (traffic.run.latencies)
 			g->stats.latencies[bucket_of(now - mark->due)]++;
 	}
 	rte_pktmbuf_free_bulk(pkts, n);
@@ -544,135 +497,9 @@ static uint16_t traffic_tx(
 	return n;
 }
 
-/* ---- control --------------------------------------------------------------------------------- */
-
 static void traffic_close(struct port *port)
 {
 	free(port);
 }
 
-static const struct port_ops traffic_ops = {
-	.rx = traffic_rx, .tx = traffic_tx, .close = traffic_close};
-
-static struct port *port_make(const char *name, uint8_t number, struct port_private *private)
-{
-	struct port *port = aligned_alloc(
-		RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(sizeof(*port), RTE_CACHE_LINE_SIZE));
-
-	if (!port)
-		return NULL;
-	memset(port, 0, sizeof(*port));
-	port->ops = &traffic_ops;
-	port->type = PORT_ETHER;
-	port->n_queues = (uint16_t)t.world->n_workers;
-	port->numa = -1;
-	port->mtu = 1500;
-	memcpy(port->mac, (uint8_t[]){2, 0, 0, 0, 0, number}, 6);
-	port->up = true;
-	snprintf(port->name, sizeof(port->name), "%s", name);
-	port->private = private;
-	for (unsigned i = 0; i < port->n_queues; i++)
-		port->queues[i] = (struct port_queue){.port = port, .fd = -1};
-	return port;
-}
-
-static struct generator *generator_new(
-	enum traffic_way way, unsigned worker, const struct port *const ports[2])
-{
-	struct generator *g =
-		aligned_alloc(RTE_CACHE_LINE_SIZE, RTE_ALIGN_CEIL(sizeof(*g), RTE_CACHE_LINE_SIZE));
-
-	if (!g)
-		return NULL;
-	memset(g, 0, sizeof(*g));
-	g->prng.state = 1000 * way + worker;
-	if (way == TRAFFIC_SEAL)
-		template_make(&g->template, TRAFFIC_HOST, 0, ports[0]);
-	else
-		template_make(&g->template, 0, TRAFFIC_OUTSIDE, ports[1]);
-	return g;
-}
-
-/* Buffers that wait in rings go with the pools of the workers that ended. */
-static int generators_renew(const struct port *const ports[2])
-{
-	for (unsigned i = 0; i < t.world->n_workers; i++) {
-		for (unsigned way = 0; way < TRAFFIC_WAYS; way++) {
-			free(t.generators[way][i]);
-			t.generators[way][i] = generator_new(way, i, ports);
-			if (!t.generators[way][i])
-				return -ENOMEM;
-		}
-		t.inside.source[i] = t.outside.sink[i] = t.generators[TRAFFIC_SEAL][i];
-		t.outside.source[i] = t.inside.sink[i] = t.generators[TRAFFIC_OPEN][i];
-	}
-	return 0;
-}
-
-int traffic_open(const struct traffic_world *world, struct port *ports[2])
-{
-	struct frame plain;
-	static const struct rte_mbuf_dynfield field = {.name = "traffic mark",
-		.size = sizeof(struct mark),
-		.align = __alignof__(struct mark)};
-
-	if (!t.world)
-		t.mark_offset = rte_mbuf_dynfield_register(&field);
-	t.world = world;
-	if (t.mark_offset < 0 || world->ring > RING_MAX)
-		return -EINVAL;
-	ports[0] = port_make("inside", 1, &t.inside);
-	ports[1] = port_make("outside", 2, &t.outside);
-	if (!ports[0] || !ports[1])
-		return -ENOMEM;
-	template_make(&plain, 0, 0, ports[0]);
-	t.template_sum = rte_raw_cksum(&plain.ip, sizeof(plain.ip));
-	return generators_renew((const struct port *const *)ports);
-}
-
-void traffic_start(const struct traffic_run *run, unsigned n)
-{
-	uint64_t wanted = atomic_load(&t.wanted) + 1;
-
-	/* Buffers in the rings are for the way of the last run: no worker looks at them now. */
-	for (unsigned i = 0; i < t.world->n_workers; i++)
-		for (unsigned way = 0; way < TRAFFIC_WAYS; way++) {
-			struct generator *g = t.generators[way][i];
-
-			for (; g->count; g->count--, g->head = (g->head + 1) % t.world->ring)
-				rte_pktmbuf_free(g->ring[g->head]);
-			g->head = 0;
-		}
-	t.run = *run;
-	t.n = n;
-	t.arrived = 0;
-	/* pairs with the acquire load in traffic_rx */
-	atomic_store_explicit(&t.wanted, wanted, memory_order_release);
-}
-
-bool traffic_done(void)
-{
-	for (unsigned i = 0; i < t.world->n_workers; i++)
-		/* pairs with the release store in traffic_rx */
-		if (atomic_load_explicit(&t.finished[i], memory_order_acquire) !=
-			atomic_load(&t.wanted))
-			return false;
-	return true;
-}
-
-void traffic_run_wait(const struct traffic_run *run, unsigned n)
-{
-	uint64_t deadline = clock_ns(CLOCK_MONOTONIC) + 20000000000u;
-
-	traffic_start(run, n);
-	while (!traffic_done()) {
-		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-		if (clock_ns(CLOCK_MONOTONIC) > deadline)
-			errx(1, "a worker did not finish its run");
-	}
-}
-
-const struct traffic_stats *traffic_stats(unsigned worker)
-{
-	return &t.generators[t.run.way][worker]->stats;
-}
+const struct port_ops traffic_ops = {.rx = traffic_rx, .tx = traffic_tx, .close = traffic_close};

@@ -64,7 +64,7 @@ def test_clang_format():
 
 
 def include_flags():
-    dirs = ["core/include", "core/cli", "core/crypto", "core/fetch", "dataplane/include", "dataplane/wg", "core", "dataplane", "perf/lib",
+    dirs = ["core/include", "core/cli", "core/crypto", "core/fetch", "dataplane/include", "dataplane/wg", "core", "dataplane", "perf/lib", "tests/lib",
             "control", "control/proto", "control/tailnet", "control/map", "control/noise", "control/server", "control/transport",
             "control/include", "derp/include", "derp", "derp/proto", "derp/server", "derp/client", "derp/mesh", "derp/edge"]
     dpdk = subprocess.run(["pkg-config", "--cflags", "libdpdk"], capture_output=True, text=True).stdout

@@ -134,7 +134,7 @@ static void packet_copy(struct worker *w, const struct capture_filter *f, enum c
 		rte_pktmbuf_free(copy);
 		return;
 	}
-	c->mtu = (uint16_t)RTE_MIN(copy->pkt_len, UINT16_MAX);
+	c->mtu = (uint16_t)RTE_MIN(copy->pkt_len, (uint32_t)UINT16_MAX);
 	if (copy->data_len > f->snaplen)
 		rte_pktmbuf_trim(copy, (uint16_t)(copy->data_len - f->snaplen));
 	c->reason = (uint8_t)point;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The data plane as a plugin: its life, the table of ports, punts up and injections down. Control
- * loop.
+ * The data plane as a plugin: its life, the table of ports, injections down. Control loop.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,14 +21,10 @@
 #include "workers.h"
 #include "xdp_pool.h"
 
-#define PUNT_BUDGET 256
 #define CONTROL_PACKETS 2047
 #define POOL_PACKETS_MIN 2047
 #define POOL_SLACK 64
 #define NODE_OBJECTS_MAX 32
-#define ETHER_FRAME_MIN 2048
-#define ETHER_OVERHEAD 32 /* Ethernet, two VLAN tags, slack */
-#define WG_OVERHEAD 80    /* IPv6, UDP, WireGuard header and tag, padding */
 
 static const struct graph_node *const graph_nodes[] = {&node_rx, &node_inject, &node_classify,
 	&node_reassemble, &node_local, &node_local_udp, &node_wg_input, &node_opened, &node_help,
@@ -45,7 +40,6 @@ static struct {
 	unsigned frame_max;
 	const struct graph_node *extra[NODE_OBJECTS_MAX + 1];
 	unsigned n_extra;
-	ev_timer punts_again; /* what the budget left over */
 	bool started;
 } dp;
 
@@ -154,122 +148,7 @@ void control_retire(void *object, void (*free_fn)(void *))
 	workers_retire(object, free_fn);
 }
 
-/* ---- punts ----------------------------------------------------------------------------------- */
-
-static void staged_take(struct rte_mbuf *m)
-{
-	struct peer *p = peer_by_index(packet_of(m)->peer);
-
-	if (p)
-		peer_stage(p, m);
-	else
-		rte_pktmbuf_free(m);
-}
-
-static void (*const punt_takers[PUNT_CLASSES])(struct rte_mbuf *m) = {
-	[PUNT_HANDSHAKE] = tunnel_punt_handshake,
-	[PUNT_STAGED] = staged_take,
-	[PUNT_NEIGHBOUR] = neigh_punt,
-	[PUNT_MIRROR] = mirror_punt,
-	[PUNT_CAPTURE] = capture_punt,
-};
-
-static void event_take(const struct worker_event *event)
-{
-	struct peer *p = peer_by_index(event->peer);
-	struct net_endpoint remote = {.addr.family = event->path.family,
-		.port = ntohs(event->path.remote_port),
-		.scope = 0};
-
-	/* the slot may have changed hands since */
-	if (!p || p->generation != event->generation)
-		return;
-	switch (event->type) {
-	case EVENT_ACTIVE:
-		peer_run_timers(p);
-		break;
-	case EVENT_WANT_HANDSHAKE:
-		peer_want_handshake(p);
-		break;
-	case EVENT_CONFIRMED:
-		peer_confirmed(p, event->value);
-		break;
-	case EVENT_ROAMED:
-		memcpy(remote.addr.bytes, event->path.remote,
-			event->path.family == AF_INET ? 4 : 16);
-		peer_path_publish(p, &remote, &event->path);
-		break;
-	}
-}
-
-/* True: something is left for the next time. */
-static bool worker_drain(struct worker *w)
-{
-	struct worker_event event;
-	struct rte_mbuf *m;
-	bool left = false;
-	unsigned n;
-
-	for (n = 0; n < PUNT_BUDGET && !rte_ring_sc_dequeue_elem(w->events, &event, sizeof(event));
-		n++)
-		event_take(&event);
-	left |= n == PUNT_BUDGET;
-	for (unsigned c = 0; c < PUNT_CLASSES; c++) {
-		for (n = 0; n < PUNT_BUDGET && !rte_ring_sc_dequeue(w->punts[c], (void **)&m); n++)
-			punt_takers[c](m);
-		left |= n == PUNT_BUDGET;
-	}
-	return left;
-}
-
-static void punts_waiting(void)
-{
-	bool left = false;
-
-	for (unsigned i = 0; i < workers_count(); i++)
-		left |= worker_drain(worker_get(i));
-	/* the rest after whatever else the loop has to do */
-	if (left && !ev_is_active(&dp.punts_again))
-		ev_timer_start(core_loop(), &dp.punts_again);
-}
-
-LOOP_CALLBACK(punts_again, ev_timer)
-{
-	(void)loop, (void)revents;
-	ev_timer_stop(loop, watcher);
-	ev_timer_set(watcher, 0., 0.);
-	punts_waiting();
-}
-
 /* ---- start and stop -------------------------------------------------------------------------- */
-
-static unsigned workers_wanted(const struct dataplane_conf *conf)
-{
-	long online = sysconf(_SC_NPROCESSORS_ONLN);
-
-	if (conf->cores.count)
-		return (unsigned)conf->cores.count;
-	if (conf->workers)
-		return (unsigned)conf->workers;
-	return online > 1 ? (unsigned)RTE_MIN(online - 1, WORKER_MAX) : 1;
-}
-
-/* The largest packet of any port or tunnel decides the size of all buffers: one segment each. */
-static unsigned frame_max_of(const struct dataplane_conf *conf)
-{
-	const struct tunnel_conf *tunnels_conf = conf->tunnels.items;
-	const struct port_conf *ports_conf = conf->ports.items;
-	int64_t max = 1500;
-
-	for (size_t i = 0; i < conf->tunnels.count; i++)
-		max = RTE_MAX(max, tunnels_conf[i].mtu);
-	for (size_t i = 0; i < conf->ports.count; i++)
-		max = RTE_MAX(max, ports_conf[i].mtu);
-	/* drivers want buffers of 2 KiB, whatever the MTU */
-	if (conf->ports.count && max < ETHER_FRAME_MIN)
-		max = ETHER_FRAME_MIN;
-	return (unsigned)max + ETHER_OVERHEAD + WG_OVERHEAD;
-}
 
 /* Packets for each of `n` workers out of the memory configured, less what control keeps: one less
  * than a power of two, which is what mempools waste nothing with. */
@@ -291,7 +170,7 @@ static int pools_open(const struct dataplane_conf *conf, unsigned n, struct err 
 	char name[RTE_MEMPOOL_NAMESIZE];
 	unsigned each;
 
-	dp.frame_max = frame_max_of(conf);
+	dp.frame_max = conf_frame_max(conf);
 	each = pool_packets(conf, n);
 	for (unsigned i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "worker-%u", i);
@@ -375,7 +254,7 @@ static int workers_open(const struct dataplane_conf *conf, unsigned n, struct er
 		.poll = conf->poll,
 		.idle_before_sleep = conf->idle_before_sleep,
 		.pools = dp.pools,
-		.punts_waiting = punts_waiting,
+		.punts_waiting = punts_take,
 	};
 
 	return workers_start(&param, err);
@@ -423,7 +302,7 @@ void control_ports_return(void)
 
 static void dataplane_stop(void)
 {
-	ev_timer_stop(core_loop(), &dp.punts_again);
+	punts_stop();
 	snapshot_set_retire(NULL);
 	capture_stop_all();
 	uapi_stop();
@@ -448,7 +327,7 @@ static int dataplane_init(const void *settings, struct err *err)
 	int rc = eal_start(conf, err);
 
 	if (!rc)
-		rc = ether_prepare(conf, (uint16_t)workers_wanted(conf), err);
+		rc = ether_prepare(conf, (uint16_t)conf_workers(conf), err);
 	if (!rc)
 		uapi_init(settings);
 	return rc;
@@ -463,11 +342,11 @@ static void dataplane_fini(void)
 static int dataplane_start(const void *settings, struct err *err)
 {
 	const struct dataplane_conf *conf = settings;
-	unsigned n = workers_wanted(conf);
+	unsigned n = conf_workers(conf);
 	int rc;
 
 	dp.conf = conf;
-	ev_timer_init(&dp.punts_again, punts_again, 0., 0.);
+	punts_start();
 	rc = graph_prepare(err);
 	if (!rc)
 		rc = pools_open(conf, n, err);
@@ -500,86 +379,6 @@ static int dataplane_start(const void *settings, struct err *err)
 
 /* ---- reload ---------------------------------------------------------------------------------- */
 
-static bool same_text(const char *a, const char *b)
-{
-	return !a == !b && (!a || !strcmp(a, b));
-}
-
-static bool same_prefixes(const struct setting_list *a, const struct setting_list *b)
-{
-	const struct net_prefix *pa = a->items, *pb = b->items;
-
-	if (a->count != b->count)
-		return false;
-	for (size_t i = 0; i < a->count; i++)
-		if (!net_prefix_equal(&pa[i], &pb[i]))
-			return false;
-	return true;
-}
-
-static bool same_cores(const struct setting_list *a, const struct setting_list *b)
-{
-	return a->count == b->count &&
-	       (!a->count || !memcmp(a->items, b->items, a->count * sizeof(int64_t)));
-}
-
-/* All of a tunnel but what tunnel_apply takes over. */
-static bool same_tunnel(const struct tunnel_conf *a, const struct tunnel_conf *b)
-{
-	return same_text(a->name, b->name) && same_text(a->interface, b->interface) &&
-	       same_text(a->private_key_file, b->private_key_file) && a->underlay == b->underlay &&
-	       a->listen_port == b->listen_port && a->fwmark == b->fwmark && a->mtu == b->mtu &&
-	       a->kernel_routes == b->kernel_routes && same_prefixes(&a->addresses, &b->addresses);
-}
-
-static bool same_vlans(const struct port_conf *a, const struct port_conf *b)
-{
-	const struct vlan_conf *va = a->vlans.items, *vb = b->vlans.items;
-
-	if (a->vlans.count != b->vlans.count)
-		return false;
-	for (size_t i = 0; i < a->vlans.count; i++)
-		if (va[i].id != vb[i].id || !same_prefixes(&va[i].addresses, &vb[i].addresses))
-			return false;
-	return true;
-}
-
-static bool same_port(const struct port_conf *a, const struct port_conf *b)
-{
-	return same_text(a->name, b->name) && same_text(a->device, b->device) &&
-	       same_text(a->mirror, b->mirror) && a->mtu == b->mtu &&
-	       a->descriptors == b->descriptors && a->promiscuous == b->promiscuous &&
-	       same_prefixes(&a->addresses, &b->addresses) && same_vlans(a, b);
-}
-
-static bool same_route(const struct route_conf *a, const struct route_conf *b)
-{
-	return net_prefix_equal(&a->prefix, &b->prefix) && net_addr_equal(&a->via, &b->via) &&
-	       same_text(a->port, b->port) && same_text(a->tunnel, b->tunnel);
-}
-
-#define SAME_EACH(a, b, list, type, same)                                      \
-	do {                                                                   \
-		if ((a)->list.count != (b)->list.count)                        \
-			return false;                                          \
-		for (size_t i = 0; i < (a)->list.count; i++)                   \
-			if (!same((const struct type *)(a)->list.items + i,    \
-				    (const struct type *)(b)->list.items + i)) \
-				return false;                                  \
-	} while (0)
-
-/* Whether `next` asks for nothing but what a running data plane takes over. */
-static bool absorbable(const struct dataplane_conf *a, const struct dataplane_conf *b)
-{
-	if (workers_wanted(a) != workers_wanted(b) || !same_cores(&a->cores, &b->cores) ||
-		frame_max_of(a) != frame_max_of(b))
-		return false;
-	SAME_EACH(a, b, tunnels, tunnel_conf, same_tunnel);
-	SAME_EACH(a, b, ports, port_conf, same_port);
-	SAME_EACH(a, b, routes, route_conf, same_route);
-	return true;
-}
-
 static enum plugin_reload dataplane_check(const void *running, const void *next, struct err *err)
 {
 	const struct dataplane_conf *a = running, *b = next;
@@ -595,7 +394,7 @@ static enum plugin_reload dataplane_check(const void *running, const void *next,
 	for (size_t i = 0; i < b->tunnels.count; i++)
 		if (tunnel_peers_check(&list[i], err))
 			return PLUGIN_REFUSE;
-	return absorbable(a, b) ? PLUGIN_ABSORB : PLUGIN_RESTART;
+	return conf_absorbable(a, b) ? PLUGIN_ABSORB : PLUGIN_RESTART;
 }
 
 static void dataplane_apply(const void *next)

@@ -74,6 +74,13 @@ struct dataplane_conf {
 extern const struct setting dataplane_settings[];
 void dataplane_validate(const void *settings, struct setting_errors *errs);
 
+/* ---- conf_change.c --------------------------------------------------------------------------- */
+unsigned conf_workers(const struct dataplane_conf *conf);
+/* The largest packet of any port or tunnel decides the size of all buffers: one segment each. */
+unsigned conf_frame_max(const struct dataplane_conf *conf);
+/* Whether `b` asks for nothing but what a data plane that runs with `a` takes over. */
+bool conf_absorbable(const struct dataplane_conf *a, const struct dataplane_conf *b);
+
 /* ---- graph.c: see graph.h; ports count their losses by number -------------------------------- */
 unsigned graph_drop_number(const char *name);
 
@@ -105,6 +112,11 @@ extern const struct drop_reason udp_drops[], tun_drops[], ether_drops[], packet_
 	neigh_drops[], mirror_drops[];
 /* Losses on the control loop, by number of the reason. */
 extern uint64_t control_drops[DROPS_MAX];
+
+/* ---- punts.c --------------------------------------------------------------------------------- */
+void punts_start(void);
+void punts_stop(void);
+void punts_take(void); /* all that workers handed up, as far as the budget goes */
 
 /* ---- who takes punts: called on the loop, owns the mbuf -------------------------------------- */
 void tunnel_punt_handshake(struct rte_mbuf *m);

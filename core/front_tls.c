@@ -12,6 +12,9 @@
 
 #include <tailplane/tls_records.h>
 
+#include "tls_library.h"
+#include "tls_socket.h"
+
 #define NAME_MAX_LEN 255
 
 /* AES-128 first: both are beyond attack, and it is cheaper, as is its hash. A client that puts
@@ -109,7 +112,7 @@ static struct prepared *prepare(struct tls_context *context, const struct tls_ce
 	if (!p)
 		return NULL;
 	p->cert = cert;
-	p->ctx = SSL_CTX_new(TLS_server_method());
+	p->ctx = tls_library_server();
 	if (!p->ctx || !use(p->ctx, cert, context->extra)) {
 		prepared_free(p);
 		return NULL;
@@ -234,7 +237,7 @@ struct tls_context *tls_context_new(
 		context_free(context);
 		return NULL;
 	}
-	context->ctx = SSL_CTX_new(TLS_server_method());
+	context->ctx = tls_library_server();
 	if (!context->ctx || !SSL_CTX_set_ex_data(context->ctx, context_slot(), context)) {
 		err_set(err, -ENOMEM, "OpenSSL cannot make a context");
 		SSL_CTX_free(context->ctx);
@@ -274,7 +277,7 @@ SSL *tls_new(struct tls_context *context, int fd)
 {
 	SSL *tls = SSL_new(context->ctx);
 
-	if (tls && SSL_set_fd(tls, fd) == 1) {
+	if (tls && tls_socket_set(tls, fd)) {
 		SSL_set_accept_state(tls);
 		return tls;
 	}
@@ -284,7 +287,7 @@ SSL *tls_new(struct tls_context *context, int fd)
 
 int tls_accept(SSL *tls)
 {
-	int rc = SSL_do_handshake(tls);
+	int rc = tls_socket_shake(tls);
 	int why = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(tls, rc);
 
 	ERR_clear_error();
@@ -302,7 +305,7 @@ int tls_accept(SSL *tls)
 
 bool tls_pending(SSL *tls)
 {
-	return tls && SSL_has_pending(tls);
+	return tls && (SSL_has_pending(tls) || tls_record_is_ahead(tls));
 }
 
 void tls_say_goodbye(SSL *tls)

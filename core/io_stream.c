@@ -11,6 +11,8 @@
 
 #include <tailplane/io.h>
 
+#include "tls_socket.h"
+
 #define TLS_RECORD_MAX 16384
 
 static ssize_t take_early(struct io_stream *stream, void *buf, size_t len)
@@ -48,17 +50,34 @@ static ssize_t tls_error(struct io_stream *stream, int rc)
 	}
 }
 
+/* As much as was read already: no short answer while more of it is hidden. */
+static ssize_t tls_read(struct io_stream *stream, uint8_t *buf, size_t len)
+{
+	size_t total = 0;
+	int n;
+
+	do {
+		n = SSL_read(stream->tls, buf + total, len > INT_MAX ? INT_MAX : (int)len);
+		if (n <= 0)
+			break;
+		total += (size_t)n;
+		len -= (size_t)n;
+	} while (len && (SSL_pending(stream->tls) || tls_record_is_ahead(stream->tls)));
+	if (!total)
+		return tls_error(stream, n);
+	if (n <= 0)
+		ERR_clear_error(); /* it will be said again */
+	return (ssize_t)total;
+}
+
 ssize_t io_stream_read(struct io_stream *stream, void *buf, size_t len)
 {
 	ssize_t n;
-	int rc;
 
 	if (stream->early)
 		return take_early(stream, buf, len);
-	if (stream->tls) {
-		rc = SSL_read(stream->tls, buf, len > INT_MAX ? INT_MAX : (int)len);
-		return rc > 0 ? rc : tls_error(stream, rc);
-	}
+	if (stream->tls)
+		return tls_read(stream, buf, len);
 	do
 		n = read(stream->fd, buf, len);
 	while (n < 0 && errno == EINTR);

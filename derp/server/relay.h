@@ -116,6 +116,7 @@ struct conn {
 	bool paused : 1;     /* nothing is read until it is up */
 	bool sent_away : 1;  /* to another process, where it turns up in a moment */
 	bool leaving : 1;    /* and nothing is written to it any more */
+	bool part_new : 1;   /* records, perhaps, that nobody has looked at */
 
 	/* in */
 	uint8_t *in;   /* the start of a frame, from earlier reads */

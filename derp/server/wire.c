@@ -129,12 +129,24 @@ void wire_fini(struct derp_loop *loop)
 	free(loop->gather);
 }
 
+/* What the front door read ahead is for whoever opens the records. */
+static bool take_ahead(struct conn *conn)
+{
+	const uint8_t *bytes = NULL;
+	size_t len = tls_ahead(conn->stream->tls, &bytes);
+
+	conn->part_new = len > 0;
+	return part_keep(conn, bytes, len);
+}
+
 bool wire_attach(struct conn *conn)
 {
 	BIO *bio;
 
 	if (!conn->stream->tls)
 		return true;
+	if (!take_ahead(conn))
+		return false;
 	conn->tls = true;
 	conn->records = tls_records_take(conn->stream->tls);
 	if (conn->records) {
@@ -143,8 +155,10 @@ bool wire_attach(struct conn *conn)
 		return true;
 	}
 	bio = BIO_new(method);
-	if (!bio)
+	if (!bio) {
+		part_free(conn);
 		return false;
+	}
 	BIO_set_data(bio, conn);
 	SSL_set_bio(conn->stream->tls, bio, bio);
 	return true;
@@ -386,21 +400,31 @@ static ssize_t receive(struct conn *conn, uint8_t *to, size_t len)
 	return n < 0 ? -errno : n;
 }
 
+/* Behind what is kept, which then is in the loop's buffer, too; how much is in it. 0: the end. */
+static ssize_t receive_behind(struct conn *conn, size_t len)
+{
+	struct derp_loop *loop = conn->loop;
+	size_t before = conn->part_len;
+	ssize_t n;
+
+	if (before)
+		memcpy(loop->cipher, conn->part, before);
+	n = receive(conn, loop->cipher + before, (len < READ_MAX ? len : READ_MAX) - before);
+	if (n <= 0 && !conn->part_new)
+		return n;
+	conn->part_new = false;
+	return (ssize_t)before + (n > 0 ? n : 0);
+}
+
 static ssize_t records_read(struct conn *conn, uint8_t *to, size_t len)
 {
 	struct derp_loop *loop = conn->loop;
-	size_t before = conn->part_len, have;
-	ssize_t n;
+	ssize_t n = receive_behind(conn, len);
+	size_t have;
 
-	if (len > READ_MAX)
-		len = READ_MAX;
-	if (before)
-		memcpy(loop->cipher, conn->part, before);
-	n = receive(conn, loop->cipher + before, len - before);
 	if (n <= 0)
 		return n;
-	have = before + (size_t)n;
-	len = have;
+	have = len = (size_t)n;
 	n = tls_records_open(conn->records, loop->cipher, &len, to);
 	if (n < 0)
 		return n;
@@ -438,14 +462,14 @@ static ssize_t open_records(struct conn *conn, uint8_t *to, size_t len)
 static ssize_t tls_read(struct conn *conn, uint8_t *to, size_t len)
 {
 	struct derp_loop *loop = conn->loop;
-	ssize_t n =
-		receive(conn, loop->cipher, len - TLS_MORE < READ_MAX ? len - TLS_MORE : READ_MAX);
+	ssize_t n = receive_behind(conn, len - TLS_MORE);
 	int rc;
 
 	if (n == -EAGAIN && !SSL_has_pending(conn->stream->tls))
 		return n;
 	if (n <= 0 && n != -EAGAIN)
 		return n;
+	part_free(conn); /* OpenSSL keeps what is not whole */
 	loop->cipher_at = 0;
 	loop->cipher_len = n > 0 ? (size_t)n : 0;
 	loop->sealed_len = 0;
@@ -497,5 +521,6 @@ ssize_t wire_read(struct conn *conn, uint8_t *to, size_t len)
 
 bool wire_pending(const struct conn *conn)
 {
-	return conn->stream->early || (conn->stream->tls && SSL_pending(conn->stream->tls));
+	return conn->stream->early || conn->part_new ||
+	       (conn->stream->tls && SSL_pending(conn->stream->tls));
 }

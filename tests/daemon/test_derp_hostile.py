@@ -259,14 +259,17 @@ def finish_handshake(s, tls, incoming, outgoing):
             incoming.write(s.recv(1 << 16))
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("late", [0, 10])
-def test_a_client_that_says_all_at_once(secure, late):
+def test_a_client_that_says_all_at_once(secure, late, version):
     """The end of TLS's handshake, the request, and frames behind it, in one segment, but for the last few bytes."""
     with connect_tls(secure) as other:
         relay = other.relay
     key, token = new_key(), os.urandom(8)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context(secure.certificate).wrap_bio(incoming, outgoing, server_hostname="relay.test")
+    ctx = context(secure.certificate)
+    ctx.maximum_version = version
+    tls = ctx.wrap_bio(incoming, outgoing, server_hostname="relay.test")
     with dial(secure) as s:
         finish_handshake(s, tls, incoming, outgoing)
         for part in (REQUEST[:-2] + b"Derp-Fast-Start: 1\r\n\r\n", client_info(relay, key), frame(PING, token)):

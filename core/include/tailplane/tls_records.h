@@ -41,6 +41,9 @@ struct tls_keys {
 
 /* Of connections of this context the keys are remembered until they are taken over. */
 void tls_records_watch(SSL_CTX *ctx);
+/* What has come behind all that OpenSSL has taken; it goes with the connection, so who takes over
+ * copies it. How many bytes. */
+size_t tls_ahead(const SSL *tls, const uint8_t **bytes);
 /* The keys of a connection, which may be freed then. NULL: it has to stay with OpenSSL
  * (another version or suite, keys that changed since, a record that is half read, text that is
  * unread), or there is no memory. */

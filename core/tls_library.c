@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which X25519 servers' handshakes use. Runs on: any thread.
+ *
+ * Where two operations at once cost as much as one, those of a handshake are made by ours
+ * (tls_x25519.c), in a library context of its own: nothing else in the process sees it. It is
+ * tried first, against OpenSSL's own: what does not agree is not used.
+ */
+#include "tls_library.h"
+
+#include <openssl/err.h>
+#include <openssl/provider.h>
+#include <pthread.h>
+#include <string.h>
+
+#include <tailplane/log.h>
+
+#include "tls_trial.h"
+#include "tls_x25519.h"
+#include "x25519.h"
+
+#define OURS "?provider=" TLS_X25519_PROVIDER
+#define KEY_LEN 32
+
+static OSSL_LIB_CTX *library; /* NULL: OpenSSL's own */
+
+/* ---- is it right? ---- */
+
+static EVP_PKEY *public_key(OSSL_LIB_CTX *of, const char *properties, const EVP_PKEY *key)
+{
+	uint8_t bytes[KEY_LEN];
+	size_t len = sizeof(bytes);
+
+	if (EVP_PKEY_get_raw_public_key(key, bytes, &len) != 1)
+		return NULL;
+	return EVP_PKEY_new_raw_public_key_ex(of, "X25519", properties, bytes, len);
+}
+
+/* After the pattern of another, as a server makes it. */
+static EVP_PKEY *key_like(OSSL_LIB_CTX *of, EVP_PKEY *other)
+{
+	EVP_PKEY_CTX *making = EVP_PKEY_CTX_new_from_pkey(of, other, OURS);
+	EVP_PKEY *key = NULL;
+
+	if (making && EVP_PKEY_keygen_init(making) == 1)
+		EVP_PKEY_keygen(making, &key);
+	EVP_PKEY_CTX_free(making);
+	return key;
+}
+
+static bool derive(OSSL_LIB_CTX *of, const char *properties, EVP_PKEY *own, EVP_PKEY *other,
+	uint8_t out[static KEY_LEN])
+{
+	EVP_PKEY_CTX *exchange = EVP_PKEY_CTX_new_from_pkey(of, own, properties);
+	size_t len = KEY_LEN;
+	bool done = exchange && EVP_PKEY_derive_init(exchange) == 1 &&
+		    EVP_PKEY_derive_set_peer(exchange, other) == 1 &&
+		    EVP_PKEY_derive(exchange, out, &len) == 1 && len == KEY_LEN;
+
+	EVP_PKEY_CTX_free(exchange);
+	return done;
+}
+
+static bool is_ours(const EVP_PKEY *key)
+{
+	const OSSL_PROVIDER *provider = EVP_PKEY_get0_provider(key);
+
+	return provider && strcmp(OSSL_PROVIDER_get0_name(provider), TLS_X25519_PROVIDER) == 0;
+}
+
+/* Ours with OpenSSL's, and OpenSSL's with ours. */
+static bool agrees(OSSL_LIB_CTX *with_ours)
+{
+	EVP_PKEY *theirs = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
+	EVP_PKEY *pattern = theirs ? public_key(with_ours, OURS, theirs) : NULL;
+	EVP_PKEY *ours = pattern ? key_like(with_ours, pattern) : NULL;
+	EVP_PKEY *ours_there = ours ? public_key(NULL, NULL, ours) : NULL;
+	uint8_t here[KEY_LEN], there[KEY_LEN];
+	bool same = ours_there && is_ours(ours) && derive(with_ours, OURS, ours, pattern, here) &&
+		    derive(NULL, NULL, theirs, ours_there, there) &&
+		    memcmp(here, there, KEY_LEN) == 0;
+
+	EVP_PKEY_free(theirs);
+	EVP_PKEY_free(pattern);
+	EVP_PKEY_free(ours);
+	EVP_PKEY_free(ours_there);
+	return same;
+}
+
+static SSL_CTX *server_of(OSSL_LIB_CTX *of)
+{
+	return SSL_CTX_new_ex(of, of ? OURS : NULL, TLS_server_method());
+}
+
+static bool shakes_hands(OSSL_LIB_CTX *with_ours)
+{
+	SSL_CTX *server = server_of(with_ours), *client = SSL_CTX_new(TLS_client_method());
+	struct tls_trial trial = {0};
+	bool done = server && client && SSL_CTX_set1_groups_list(client, "X25519") == 1 &&
+		    tls_trial_certify(server) &&
+		    tls_trial_open(&trial, server, client, "TLS_AES_128_GCM_SHA256");
+
+	tls_trial_close(&trial);
+	SSL_CTX_free(server);
+	SSL_CTX_free(client);
+	return done;
+}
+
+/* ---- once ---- */
+
+OSSL_LIB_CTX *tls_library_with_x25519(void)
+{
+	OSSL_LIB_CTX *made = OSSL_LIB_CTX_new();
+
+	if (made &&
+		OSSL_PROVIDER_add_builtin(made, TLS_X25519_PROVIDER, tls_x25519_provider) == 1 &&
+		OSSL_PROVIDER_load(made, TLS_X25519_PROVIDER) &&
+		OSSL_PROVIDER_load(made, "default") && agrees(made) && shakes_hands(made))
+		return made;
+	ERR_clear_error();
+	OSSL_LIB_CTX_free(made);
+	return NULL;
+}
+
+static void choose(void)
+{
+	if (!x25519_pair_costs_one())
+		return;
+	library = tls_library_with_x25519();
+	if (!library)
+		log_warnx("%s does not take X25519 of ours: TLS handshakes use its own, and take "
+			  "longer",
+			OpenSSL_version(OPENSSL_VERSION_STRING));
+}
+
+SSL_CTX *tls_library_server(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, choose);
+	return server_of(library);
+}

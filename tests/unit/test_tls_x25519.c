@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* X25519 of ours inside OpenSSL: published vectors by way of EVP, and handshakes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <openssl/evp.h>
+#include <openssl/err.h>
+#include <openssl/provider.h>
+#include <openssl/ssl.h>
+
+#include "secret.h"
+#include "tls_library.h"
+#include "tls_trial.h"
+#include "vectors.h"
+#include "x25519.h"
+
+#define OURS "?provider=tailplane"
+
+/* ---- what the provider calls ---- */
+
+static const uint8_t *next_key; /* that is generated; NULL: a random one */
+static unsigned pairs, publics, shareds;
+
+void __real_x25519_generate(struct private_key *key);
+void __wrap_x25519_generate(struct private_key *key);
+void __real_x25519_public(struct public_key *public, const struct private_key *private);
+void __wrap_x25519_public(struct public_key *public, const struct private_key *private);
+bool __real_x25519_shared(
+	uint8_t out[32], const struct private_key *private, const struct public_key *public);
+bool __wrap_x25519_shared(
+	uint8_t out[32], const struct private_key *private, const struct public_key *public);
+bool __real_x25519_shared_pair(uint8_t out[2][32], const struct x25519_input in[2]);
+bool __wrap_x25519_shared_pair(uint8_t out[2][32], const struct x25519_input in[2]);
+bool __wrap_x25519_pair_costs_one(void);
+
+void __wrap_x25519_generate(struct private_key *key)
+{
+	if (next_key)
+		memcpy(key->bytes, next_key, 32);
+	else
+		__real_x25519_generate(key);
+}
+
+void __wrap_x25519_public(struct public_key *public, const struct private_key *private)
+{
+	publics++;
+	__real_x25519_public(public, private);
+}
+
+bool __wrap_x25519_shared(
+	uint8_t out[32], const struct private_key *private, const struct public_key *public)
+{
+	shareds++;
+	return __real_x25519_shared(out, private, public);
+}
+
+bool __wrap_x25519_shared_pair(uint8_t out[2][32], const struct x25519_input in[2])
+{
+	pairs++;
+	return __real_x25519_shared_pair(out, in);
+}
+
+/* On any machine. */
+bool __wrap_x25519_pair_costs_one(void)
+{
+	return true;
+}
+
+static OSSL_LIB_CTX *library;
+
+static int open_library(void **state)
+{
+	(void)state;
+	library = tls_library_with_x25519();
+	return library ? 0 : -1;
+}
+
+static int close_library(void **state)
+{
+	(void)state;
+	OSSL_LIB_CTX_free(library);
+	return 0;
+}
+
+/* ---- vectors ---- */
+
+static bool derive(EVP_PKEY *own, EVP_PKEY *other, uint8_t out[32])
+{
+	EVP_PKEY_CTX *exchange = EVP_PKEY_CTX_new_from_pkey(library, own, OURS);
+	size_t len = 32;
+	bool good;
+
+	assert_int_equal(EVP_PKEY_derive_init(exchange), 1);
+	assert_int_equal(EVP_PKEY_derive_set_peer(exchange, other), 1);
+	good = EVP_PKEY_derive(exchange, out, &len) == 1;
+	EVP_PKEY_CTX_free(exchange);
+	ERR_clear_error();
+	return good;
+}
+
+/* A new key after the pattern of another, as a server makes it. */
+static EVP_PKEY *key_like(EVP_PKEY *other)
+{
+	EVP_PKEY_CTX *making = EVP_PKEY_CTX_new_from_pkey(library, other, OURS);
+	EVP_PKEY *key = NULL;
+
+	assert_int_equal(EVP_PKEY_keygen_init(making), 1);
+	assert_int_equal(EVP_PKEY_keygen(making, &key), 1);
+	EVP_PKEY_CTX_free(making);
+	return key;
+}
+
+static void expect_public(EVP_PKEY *key, const struct private_key *private)
+{
+	struct public_key expected, public;
+	size_t len = 32;
+
+	__real_x25519_public(&expected, private);
+	assert_int_equal(EVP_PKEY_get_raw_public_key(key, public.bytes, &len), 1);
+	assert_memory_equal(&public, &expected, 32);
+}
+
+/* Both ways to a secret: a key that was read, and one that was made for this other key. */
+static void both_ways(
+	const struct private_key *private, const uint8_t public[32], const uint8_t expected[32])
+{
+	EVP_PKEY *other = EVP_PKEY_new_raw_public_key_ex(library, "X25519", OURS, public, 32);
+	EVP_PKEY *read =
+		EVP_PKEY_new_raw_private_key_ex(library, "X25519", OURS, private->bytes, 32);
+	bool good = !secret_is_zero(expected, 32);
+	EVP_PKEY *made;
+	uint8_t out[32];
+
+	next_key = private->bytes;
+	made = key_like(other);
+	next_key = NULL;
+	expect_public(made, private);
+	expect_public(read, private);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(derive(i ? made : read, other, out), good);
+		if (good)
+			assert_memory_equal(out, expected, 32);
+	}
+	EVP_PKEY_free(other);
+	EVP_PKEY_free(read);
+	EVP_PKEY_free(made);
+}
+
+static void wycheproof(void **state)
+{
+	json_t *file = wycheproof_load("x25519_test.json");
+	const json_t *group, *vector;
+	size_t i, j, n = 0, refused = 0;
+
+	(void)state;
+	json_array_foreach (json_object_get(file, "testGroups"), i, group) {
+		json_array_foreach (json_object_get(group, "tests"), j, vector) {
+			struct private_key private;
+			uint8_t public[32], expected[32];
+
+			vector_bytes(vector, "private", private.bytes, 32);
+			vector_bytes(vector, "public", public, 32);
+			vector_bytes(vector, "shared", expected, 32);
+			both_ways(&private, public, expected);
+			n++;
+			refused += secret_is_zero(expected, 32);
+		}
+	}
+	assert_true(n >= 500 && refused >= 30);
+	json_decref(file);
+}
+
+/* The secret that waits in a key is only for the key that it was made for. */
+static void another_key_than_the_pattern(void **state)
+{
+	EVP_PKEY *pattern = EVP_PKEY_Q_keygen(library, OURS, "X25519");
+	EVP_PKEY *another = EVP_PKEY_Q_keygen(library, OURS, "X25519"), *made = key_like(pattern);
+	uint8_t here[32], there[32], before[32];
+
+	(void)state;
+	assert_true(derive(made, pattern, before));
+	assert_true(derive(made, another, here));
+	assert_true(derive(another, made, there));
+	assert_memory_equal(here, there, 32);
+	assert_memory_not_equal(here, before, 32);
+	EVP_PKEY_free(pattern);
+	EVP_PKEY_free(another);
+	EVP_PKEY_free(made);
+}
+
+/* ---- handshakes ---- */
+
+static bool handshake(const char *group, int version)
+{
+	SSL_CTX *server = tls_library_server(), *client = SSL_CTX_new(TLS_client_method());
+	struct tls_trial trial;
+	bool done;
+
+	assert_true(tls_trial_certify(server));
+	assert_int_equal(SSL_CTX_set_max_proto_version(server, version), 1);
+	assert_int_equal(SSL_CTX_set1_groups_list(client, group), 1);
+	done = tls_trial_open(&trial, server, client, "TLS_AES_128_GCM_SHA256");
+	tls_trial_close(&trial);
+	SSL_CTX_free(server);
+	SSL_CTX_free(client);
+	return done;
+}
+
+static void handshakes(void **state)
+{
+	(void)state;
+	assert_true(handshake("X25519", TLS1_3_VERSION)); /* the library is chosen */
+	pairs = publics = shareds = 0;
+	assert_true(handshake("X25519", TLS1_3_VERSION));
+	assert_true(pairs == 1 && !publics && !shareds);
+	assert_true(handshake("X25519:P-256", TLS1_2_VERSION));
+	assert_true(pairs == 1 && publics == 1 && shareds == 1);
+	assert_true(handshake("P-256", TLS1_3_VERSION));
+	assert_true(handshake("P-256:X25519", TLS1_3_VERSION));
+	assert_true(pairs == 1 && publics == 1 && shareds == 1);
+}
+
+static void small_order_is_refused(void **state)
+{
+	static const uint8_t zero[32], one[32] = {1};
+
+	(void)state;
+	both_ways(&(struct private_key){{8}}, zero, zero);
+	both_ways(&(struct private_key){{8}}, one, zero);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(wycheproof),
+		cmocka_unit_test(another_key_than_the_pattern),
+		cmocka_unit_test(small_order_is_refused),
+		cmocka_unit_test(handshakes),
+	};
+
+	return cmocka_run_group_tests(tests, open_library, close_library);
+}

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <tailplane/tls_records.h>
-
 #include "tls_library.h"
 #include "tls_socket.h"
 
@@ -84,7 +82,6 @@ static void configure(SSL_CTX *ctx)
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_ciphersuites(ctx, SUITES);
-	tls_records_watch(ctx);
 	/* resumption by tickets alone: nothing is kept here */
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(ctx, 1);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which X25519 servers' handshakes use. Runs on: any thread.
+ * OpenSSL for servers' handshakes, with the provider of ours. Runs on: any thread.
  *
- * Where two operations at once cost as much as one, those of a handshake are made by ours
- * (tls_x25519.c), in a library context of its own: nothing else in the process sees it. It is
- * tried first, against OpenSSL's own: what does not agree is not used.
+ * It is in a library context of its own: nothing else in the process sees it. It is tried once,
+ * against OpenSSL's own: what does not agree is not used.
  */
 #include "tls_library.h"
 
@@ -14,15 +13,18 @@
 #include <string.h>
 
 #include <tailplane/log.h>
+#include <tailplane/tls_records.h>
 
+#include "tls_provider.h"
+#include "tls_records_check.h"
 #include "tls_trial.h"
 #include "tls_x25519.h"
 #include "x25519.h"
 
-#define OURS "?provider=" TLS_X25519_PROVIDER
+#define OURS "?provider=" TLS_PROVIDER
 #define KEY_LEN 32
 
-static OSSL_LIB_CTX *library; /* NULL: OpenSSL's own */
+static struct tls_library library; /* its context NULL: OpenSSL's own is used */
 
 /* ---- is it right? ---- */
 
@@ -33,7 +35,7 @@ static EVP_PKEY *public_key(OSSL_LIB_CTX *of, const char *properties, const EVP_
 
 	if (EVP_PKEY_get_raw_public_key(key, bytes, &len) != 1)
 		return NULL;
-	return EVP_PKEY_new_raw_public_key_ex(of, "X25519", properties, bytes, len);
+	return EVP_PKEY_new_raw_public_key_ex(of, TLS_X25519, properties, bytes, len);
 }
 
 /* After the pattern of another, as a server makes it. */
@@ -65,13 +67,13 @@ static bool is_ours(const EVP_PKEY *key)
 {
 	const OSSL_PROVIDER *provider = EVP_PKEY_get0_provider(key);
 
-	return provider && strcmp(OSSL_PROVIDER_get0_name(provider), TLS_X25519_PROVIDER) == 0;
+	return provider && strcmp(OSSL_PROVIDER_get0_name(provider), TLS_PROVIDER) == 0;
 }
 
 /* Ours with OpenSSL's, and OpenSSL's with ours. */
 static bool agrees(OSSL_LIB_CTX *with_ours)
 {
-	EVP_PKEY *theirs = EVP_PKEY_Q_keygen(NULL, NULL, "X25519");
+	EVP_PKEY *theirs = EVP_PKEY_Q_keygen(NULL, NULL, TLS_X25519);
 	EVP_PKEY *pattern = theirs ? public_key(with_ours, OURS, theirs) : NULL;
 	EVP_PKEY *ours = pattern ? key_like(with_ours, pattern) : NULL;
 	EVP_PKEY *ours_there = ours ? public_key(NULL, NULL, ours) : NULL;
@@ -92,15 +94,18 @@ static SSL_CTX *server_of(OSSL_LIB_CTX *of)
 	return SSL_CTX_new_ex(of, of ? OURS : NULL, TLS_server_method());
 }
 
-static bool shakes_hands(OSSL_LIB_CTX *with_ours)
+/* With either group, as the machine has it; and records of ours go on. */
+static bool shakes_hands(OSSL_LIB_CTX *with_ours, const char *group)
 {
 	SSL_CTX *server = server_of(with_ours), *client = SSL_CTX_new(TLS_client_method());
-	struct tls_trial trial = {0};
-	bool done = server && client && SSL_CTX_set1_groups_list(client, "X25519") == 1 &&
-		    tls_trial_certify(server) &&
-		    tls_trial_open(&trial, server, client, "TLS_AES_128_GCM_SHA256");
+	bool done = server && client && SSL_CTX_set1_groups_list(client, group) == 1 &&
+		    tls_trial_certify(server);
 
-	tls_trial_close(&trial);
+	if (done) {
+		tls_records_count(server);
+		tls_records_listen(client);
+		done = tls_records_go_on(server, client);
+	}
 	SSL_CTX_free(server);
 	SSL_CTX_free(client);
 	return done;
@@ -108,35 +113,50 @@ static bool shakes_hands(OSSL_LIB_CTX *with_ours)
 
 /* ---- once ---- */
 
-OSSL_LIB_CTX *tls_library_with_x25519(void)
+bool tls_library_open(struct tls_library *made)
 {
-	OSSL_LIB_CTX *made = OSSL_LIB_CTX_new();
+	*made = (struct tls_library){OSSL_LIB_CTX_new(), NULL, NULL};
+	if (made->ctx && OSSL_PROVIDER_add_builtin(made->ctx, TLS_PROVIDER, tls_provider) == 1) {
+		made->ours = OSSL_PROVIDER_load(made->ctx, TLS_PROVIDER);
+		made->rest = OSSL_PROVIDER_load(made->ctx, "default");
+	}
+	if (made->ours && made->rest && (!x25519_pair_costs_one() || agrees(made->ctx)) &&
+		shakes_hands(made->ctx, TLS_X25519) && shakes_hands(made->ctx, "P-256"))
+		return true;
+	tls_library_close(made);
+	return false;
+}
 
-	if (made &&
-		OSSL_PROVIDER_add_builtin(made, TLS_X25519_PROVIDER, tls_x25519_provider) == 1 &&
-		OSSL_PROVIDER_load(made, TLS_X25519_PROVIDER) &&
-		OSSL_PROVIDER_load(made, "default") && agrees(made) && shakes_hands(made))
-		return made;
+void tls_library_close(struct tls_library *made)
+{
+	if (made->ours)
+		OSSL_PROVIDER_unload(made->ours);
+	if (made->rest)
+		OSSL_PROVIDER_unload(made->rest);
+	OSSL_LIB_CTX_free(made->ctx);
+	made->ctx = NULL;
 	ERR_clear_error();
-	OSSL_LIB_CTX_free(made);
-	return NULL;
 }
 
 static void choose(void)
 {
-	if (!x25519_pair_costs_one())
-		return;
-	library = tls_library_with_x25519();
-	if (!library)
-		log_warnx("%s does not take X25519 of ours: TLS handshakes use its own, and take "
-			  "longer",
-			OpenSSL_version(OPENSSL_VERSION_STRING));
+	if (EVP_default_properties_is_fips_enabled(NULL))
+		return; /* who wants OpenSSL's module alone has that */
+	if (!tls_library_open(&library))
+		log_warnx("%s does not take our part of TLS handshakes: they take longer",
+			OpenSSL_version(OPENSSL_VERSION));
 }
 
 SSL_CTX *tls_library_server(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	SSL_CTX *ctx;
 
 	pthread_once(&once, choose);
-	return server_of(library);
+	ctx = server_of(library.ctx);
+	if (ctx && library.ctx)
+		tls_records_count(ctx);
+	else if (ctx)
+		tls_records_watch(ctx);
+	return ctx;
 }

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #pragma once
 
+#include <stdbool.h>
+
 #include <openssl/ssl.h>
 
-/* A server's context with X25519 of ours beside all that is OpenSSL's own, where that is a gain and
- * was found to be right; see tls_library.c. NULL: no memory. Any thread. */
+/* A server's context that is watched (tailplane/tls_records.h), with our part of the handshake if
+ * that was found to be right; see tls_library.c. NULL: no memory. Any thread. */
 SSL_CTX *tls_library_server(void);
 
-/* For tests: ours, whether or not it is a gain on this machine. NULL: it is not right. */
-OSSL_LIB_CTX *tls_library_with_x25519(void);
+/* OpenSSL with the provider of ours. False: it is not right. */
+struct tls_library {
+	OSSL_LIB_CTX *ctx;
+	OSSL_PROVIDER *ours, *rest;
+};
+bool tls_library_open(struct tls_library *made);
+void tls_library_close(struct tls_library *made);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * X25519 as an OpenSSL provider. Runs on: any thread.
+ * X25519 for OpenSSL. Runs on: any thread.
  *
  * A server's handshake needs two operations: the public key of an ephemeral key that it makes, and
  * the secret shared with the client's. OpenSSL makes its key after the pattern of the client's, so
@@ -24,10 +24,6 @@
 
 #define KEY_LEN 32
 #define BITS 253
-#define SECURITY_BITS 128
-#define ALGORITHM "X25519"
-#define GROUP "x25519"
-#define GROUP_ID 29 /* RFC 8446, 4.2.7 */
 
 struct key {
 	struct private_key private;
@@ -163,7 +159,7 @@ static int key_get_params(void *data, OSSL_PARAM params[])
 	const struct key *key = data;
 
 	return put_number(params, OSSL_PKEY_PARAM_BITS, BITS) &&
-	       put_number(params, OSSL_PKEY_PARAM_SECURITY_BITS, SECURITY_BITS) &&
+	       put_number(params, OSSL_PKEY_PARAM_SECURITY_BITS, TLS_X25519_SECURITY_BITS) &&
 	       put_number(params, OSSL_PKEY_PARAM_MAX_SIZE, KEY_LEN) &&
 	       put_bytes(params, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, key->public.bytes,
 		       key->has_public) &&
@@ -218,7 +214,7 @@ static const OSSL_PARAM *key_settable(void *provider)
 
 static const char *key_operation(int operation)
 {
-	return operation == OSSL_OP_KEYEXCH ? ALGORITHM : NULL;
+	return operation == OSSL_OP_KEYEXCH ? TLS_X25519 : NULL;
 }
 
 /* ---- new keys ---- */
@@ -237,7 +233,8 @@ static int making_set_params(void *data, const OSSL_PARAM params[])
 	(void)data;
 	if (!group)
 		return 1;
-	return OSSL_PARAM_get_utf8_string_ptr(group, &name) && name && strcasecmp(name, GROUP) == 0;
+	return OSSL_PARAM_get_utf8_string_ptr(group, &name) && name &&
+	       strcasecmp(name, TLS_X25519) == 0;
 }
 
 static const OSSL_PARAM *making_settable(void *data, void *provider)
@@ -312,10 +309,12 @@ static void *making_done(void *data, OSSL_CALLBACK *progress, void *arg)
 	return key;
 }
 
-/* ---- the exchange; OpenSSL keeps the keys as long as it ---- */
+/* ---- the exchange; OpenSSL keeps the own key as long as it, but not the other ---- */
 
 struct exchange {
-	struct key *own, *other;
+	const struct key *own;
+	bool has_other;
+	struct public_key other;
 };
 
 static void *exchange_new(void *provider)
@@ -335,41 +334,44 @@ static int exchange_init(void *data, void *own, const OSSL_PARAM params[])
 
 	(void)params;
 	exchange->own = own;
-	exchange->other = NULL;
+	exchange->has_other = false;
 	return exchange->own && exchange->own->has_private;
 }
 
-static int exchange_set_peer(void *data, void *other)
+static int exchange_set_peer(void *data, void *key)
 {
 	struct exchange *exchange = data;
+	const struct key *other = key;
 
-	exchange->other = other;
-	return exchange->other && exchange->other->has_public;
+	exchange->has_other = other && other->has_public;
+	if (exchange->has_other)
+		exchange->other = other->public;
+	return exchange->has_other;
 }
 
 static int exchange_derive(void *data, unsigned char *out, size_t *len, size_t room)
 {
 	const struct exchange *exchange = data;
-	const struct key *own = exchange->own, *other = exchange->other;
+	const struct key *own = exchange->own;
 
 	*len = KEY_LEN;
-	if (!own || !other)
+	if (!own || !exchange->has_other)
 		return 0;
 	if (!out)
 		return 1;
 	if (room < KEY_LEN)
 		return 0;
-	if (!own->has_shared || !secret_equal(&own->other, &other->public, KEY_LEN))
-		return x25519_shared(out, &own->private, &other->public);
+	if (!own->has_shared || !secret_equal(&own->other, &exchange->other, KEY_LEN))
+		return x25519_shared(out, &own->private, &exchange->other);
 	memcpy(out, own->shared, KEY_LEN);
 	return 1;
 }
 
-/* ---- the provider ---- */
+/* ---- as OpenSSL calls it ---- */
 
 #define FN(function) ((void (*)(void))(function))
 
-static const OSSL_DISPATCH key_functions[] = {
+const OSSL_DISPATCH tls_x25519_key[] = {
 	{OSSL_FUNC_KEYMGMT_NEW, FN(key_new)},
 	{OSSL_FUNC_KEYMGMT_FREE, FN(key_free)},
 	{OSSL_FUNC_KEYMGMT_DUP, FN(key_dup)},
@@ -393,7 +395,7 @@ static const OSSL_DISPATCH key_functions[] = {
 	{0, NULL},
 };
 
-static const OSSL_DISPATCH exchange_functions[] = {
+const OSSL_DISPATCH tls_x25519_exchange[] = {
 	{OSSL_FUNC_KEYEXCH_NEWCTX, FN(exchange_new)},
 	{OSSL_FUNC_KEYEXCH_FREECTX, FN(exchange_free)},
 	{OSSL_FUNC_KEYEXCH_INIT, FN(exchange_init)},
@@ -401,70 +403,3 @@ static const OSSL_DISPATCH exchange_functions[] = {
 	{OSSL_FUNC_KEYEXCH_DERIVE, FN(exchange_derive)},
 	{0, NULL},
 };
-
-#define NAMES ALGORITHM ":1.3.101.110"
-#define PROPERTIES "provider=" TLS_X25519_PROVIDER
-
-static const OSSL_ALGORITHM key_algorithms[] = {
-	{NAMES, PROPERTIES, key_functions, NULL}, {NULL, NULL, NULL, NULL}};
-static const OSSL_ALGORITHM exchange_algorithms[] = {
-	{NAMES, PROPERTIES, exchange_functions, NULL}, {NULL, NULL, NULL, NULL}};
-
-static const OSSL_ALGORITHM *query(void *provider, int operation, int *no_cache)
-{
-	(void)provider;
-	*no_cache = 0;
-	switch (operation) {
-	case OSSL_OP_KEYMGMT:
-		return key_algorithms;
-	case OSSL_OP_KEYEXCH:
-		return exchange_algorithms;
-	default:
-		return NULL;
-	}
-}
-
-/* OpenSSL takes a group only of the provider whose keys it would use for it. */
-static int capabilities(void *provider, const char *capability, OSSL_CALLBACK *take, void *arg)
-{
-	static char name[] = GROUP, algorithm[] = ALGORITHM;
-	static unsigned id = GROUP_ID, bits = SECURITY_BITS;
-	static int min_tls = 0x0301, no_limit = 0, min_dtls = 0xfeff;
-	static const OSSL_PARAM group[] = {
-		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_NAME, name, sizeof(name)),
-		OSSL_PARAM_utf8_string(
-			OSSL_CAPABILITY_TLS_GROUP_NAME_INTERNAL, algorithm, sizeof(algorithm)),
-		OSSL_PARAM_utf8_string(OSSL_CAPABILITY_TLS_GROUP_ALG, algorithm, sizeof(algorithm)),
-		OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_ID, &id),
-		OSSL_PARAM_uint(OSSL_CAPABILITY_TLS_GROUP_SECURITY_BITS, &bits),
-		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_TLS, &min_tls),
-		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_TLS, &no_limit),
-		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MIN_DTLS, &min_dtls),
-		OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_DTLS, &no_limit),
-		OSSL_PARAM_END,
-	};
-
-	(void)provider;
-	return strcasecmp(capability, "TLS-GROUP") != 0 || take(group, arg);
-}
-
-static void teardown(void *provider)
-{
-	(void)provider;
-}
-
-static const OSSL_DISPATCH functions[] = {
-	{OSSL_FUNC_PROVIDER_TEARDOWN, FN(teardown)},
-	{OSSL_FUNC_PROVIDER_QUERY_OPERATION, FN(query)},
-	{OSSL_FUNC_PROVIDER_GET_CAPABILITIES, FN(capabilities)},
-	{0, NULL},
-};
-
-int tls_x25519_provider(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
-	const OSSL_DISPATCH **out, void **provider)
-{
-	(void)in;
-	*out = functions;
-	*provider = (void *)handle;
-	return 1;
-}

@@ -3,8 +3,8 @@
 
 #include <openssl/core.h>
 
-/* X25519 for OpenSSL 3, by core/crypto: a provider of key management and key exchange, named
- * TLS_X25519_PROVIDER, and of the TLS group of that name; nothing else is in it. */
-#define TLS_X25519_PROVIDER "tailplane"
+#define TLS_X25519 "X25519"
+#define TLS_X25519_SECURITY_BITS 128
 
-OSSL_provider_init_fn tls_x25519_provider;
+/* X25519 of a provider: key management, and key exchange with such keys. */
+extern const OSSL_DISPATCH tls_x25519_key[], tls_x25519_exchange[];

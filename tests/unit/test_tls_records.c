@@ -18,6 +18,7 @@
 
 #include "self_signed.h"
 #include "tls_gcm.h"
+#include "tls_records_check.h"
 
 #define PIECES 400
 
@@ -395,6 +396,38 @@ static void test_order_is_kept(void **state)
 	}
 }
 
+/* OpenSSL that tells less, or something else, is found out. */
+
+static void silent_message(
+	int written, int version, int content, const void *bytes, size_t len, SSL *tls, void *arg)
+{
+}
+
+static void silent_secret(const SSL *tls, const char *line)
+{
+}
+
+static void test_another_openssl(void **state)
+{
+	for (unsigned missing = 0; missing < 4; missing++) {
+		SSL_CTX *server = SSL_CTX_new(TLS_server_method());
+		SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+
+		self_sign(server);
+		tls_records_listen(server);
+		tls_records_listen(client);
+		if (missing == 1)
+			SSL_CTX_set_msg_callback(server, silent_message);
+		if (missing == 2)
+			SSL_CTX_set_msg_callback(client, silent_message);
+		if (missing == 3)
+			SSL_CTX_set_keylog_callback(server, silent_secret);
+		assert_int_equal(tls_records_go_on(server, client), missing == 0);
+		SSL_CTX_free(server);
+		SSL_CTX_free(client);
+	}
+}
+
 static void test_what_stays_with_openssl(void **state)
 {
 	char half[3];
@@ -507,6 +540,7 @@ int main(void)
 		cmocka_unit_test(test_bad_lengths),
 		cmocka_unit_test(test_bad_contents),
 		cmocka_unit_test(test_order_is_kept),
+		cmocka_unit_test(test_another_openssl),
 		cmocka_unit_test(test_what_stays_with_openssl),
 		cmocka_unit_test(test_published_trace),
 		cmocka_unit_test(test_keys_do_not_wear_out),

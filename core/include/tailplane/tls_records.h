@@ -39,7 +39,8 @@ struct tls_keys {
 	uint64_t n_in, n_out;    /* records that went under them */
 };
 
-/* Of connections of this context the keys are remembered until they are taken over. */
+/* Of connections of this context the keys are remembered until they are taken over; unless this
+ * OpenSSL was found not to tell what is needed, and then they cannot be. */
 void tls_records_watch(SSL_CTX *ctx);
 /* What has come behind all that OpenSSL has taken; it goes with the connection, so who takes over
  * copies it. How many bytes. */

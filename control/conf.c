@@ -173,6 +173,13 @@ static const struct setting logtail[] = {
 		.help = "Clients may send their logs to the maker of the client."},
 	{0},
 };
+static const struct setting preauth_keys[] = {
+	{"revoked_retention", SETTING_DURATION, 0, IN(preauth_keys, revoked_retention),
+		.def = "168h", .max = 3650ll * 86400 * SECOND,
+		.help = "How long after `tailplane preauthkeys expire` a key is listed before it "
+			"is deleted; 0s: for ever. Nodes that came with it stay."},
+	{0},
+};
 static const struct setting tuning[] = {
 	{"register_cache_expiration", SETTING_DURATION, 0, IN(tuning, register_cache_expiration),
 		.def = "15m", .min = 10 * SECOND, .max = 86400 * SECOND,
@@ -196,6 +203,7 @@ const struct setting control_settings[] = {
 	GROUP(derp, derp, "Relays."),
 	GROUP(dns, dns, "Names."),
 	GROUP(node, node, "What holds for each node."),
+	GROUP(preauth_keys, preauth_keys, "Keys that nodes join with."),
 	GROUP(taildrop, taildrop, "Files between nodes."),
 	GROUP(auto_update, auto_update, "Updates of clients."),
 	GROUP(logtail, logtail, "Logs of clients."),

@@ -61,6 +61,9 @@ struct control_conf {
 		} routes;
 	} node;
 	struct {
+		uint64_t revoked_retention;
+	} preauth_keys;
+	struct {
 		bool enabled;
 	} taildrop, auto_update, logtail;
 	struct {

@@ -53,6 +53,7 @@ static struct tailnet_conf tailnet_settings(const struct control_conf *conf)
 		.allocation = (enum allocation)conf->prefixes.allocation,
 		.node_expiry = conf->node.expiry,
 		.ephemeral_timeout = conf->node.ephemeral.inactivity_timeout,
+		.revoked_retention = conf->preauth_keys.revoked_retention,
 		.offline_grace = OFFLINE_GRACE_NS,
 		.settle = SETTLE_NS,
 		.route_grace = ROUTE_GRACE_NS,

@@ -77,3 +77,5 @@ void row_submit(struct row_change *change);
 struct row_change *row_change_new(struct tailnet *t, const struct record_type *type,
 	enum change_kind kind, tailnet_done_fn done, void *arg);
 void rows_run_deferred(struct tailnet *t);
+/* keys.c: revoked ones leave when they were kept long enough. */
+void preauths_sweep(struct tailnet *t);

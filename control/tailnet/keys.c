@@ -8,6 +8,8 @@
 
 /* Of 64 tags more than anybody has; each is a selector of the policy. */
 #define TAGS_MAX 64
+/* Keys that wait to leave are looked at this often at least. */
+#define SWEEP_NS (3600 * 1000000000ull)
 
 bool preauth_is_valid(
 	const struct tailnet *t, const struct preauth *key, bool again, const char **why)
@@ -105,6 +107,15 @@ static int preauth_there(struct row_change *change, struct err *err)
 	return err_set(err, -ENOENT, "there is no pre-auth key %lld", (long long)id);
 }
 
+/* What is revoked next is swept no later than it should. */
+static void sweep_by(struct tailnet *t, uint64_t at)
+{
+	if (!t->conf.revoked_retention || (t->sweep_at && t->sweep_at <= at))
+		return;
+	t->sweep_at = at;
+	tailnet_wake(t);
+}
+
 static void preauth_expired(struct row_change *change)
 {
 	const struct preauth_data *d = change->record;
@@ -114,6 +125,7 @@ static void preauth_expired(struct row_change *change)
 		return;
 	key->d.revoked = d->revoked;
 	key->d.expiry = d->expiry;
+	sweep_by(change->t, tailnet_clock(change->t) + change->t->conf.revoked_retention);
 }
 
 static uint64_t field_bit(const struct record_type *type, const char *name)
@@ -167,6 +179,38 @@ void preauth_remove(struct tailnet *t, int64_t id, tailnet_done_fn done, void *a
 	change->check = preauth_there;
 	change->apply = preauth_gone;
 	row_submit(change);
+}
+
+/* When it leaves, as Unix ns; 0: never. */
+static int64_t preauth_leaves(const struct tailnet *t, const struct preauth *key)
+{
+	return key->d.revoked ? key->d.revoked + (int64_t)t->conf.revoked_retention : 0;
+}
+
+void preauths_sweep(struct tailnet *t)
+{
+	uint64_t now = tailnet_clock(t);
+	int64_t wall = tailnet_wall(t);
+	struct preauth **keys;
+	size_t n;
+
+	if (!t->sweep_at || t->sweep_at > now)
+		return;
+	t->sweep_at = 0;
+	if (!t->conf.revoked_retention)
+		return;
+	keys = preauths_list(t, &n);
+	for (size_t i = 0; i < n; i++) {
+		int64_t at = preauth_leaves(t, keys[i]);
+
+		if (at && at <= wall)
+			preauth_remove(t, keys[i]->d.id, NULL, NULL);
+		if (at) /* a removal that fails is tried again; and the wall's clock may be set */
+			sweep_by(t, at <= wall || (uint64_t)(at - wall) > SWEEP_NS
+					    ? now + SWEEP_NS
+					    : now + (uint64_t)(at - wall));
+	}
+	free(keys);
 }
 
 /* ---- API keys ------------------------------------------------------------------------------ */

@@ -106,6 +106,7 @@ int tailnet_open(struct tailnet *t, const struct tailnet_conf *conf, struct err 
 	rc = schema_declare(conf->files, err);
 	if (!rc)
 		rc = load(t, err);
+	t->sweep_at = 1;
 	if (rc)
 		tailnet_close(t);
 	return rc;
@@ -114,6 +115,8 @@ int tailnet_open(struct tailnet *t, const struct tailnet_conf *conf, struct err 
 void tailnet_configure(struct tailnet *t, const struct tailnet_conf *conf)
 {
 	t->conf = *conf;
+	t->sweep_at = 1;
+	tailnet_wake(t);
 }
 
 static void free_all(struct tailnet *t)
@@ -187,16 +190,20 @@ void tailnet_wake(struct tailnet *t)
 		t->conf.wake(t->conf.wake_arg);
 }
 
+/* Of two times of which 0 is none. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
 uint64_t tailnet_due(const struct tailnet *t)
 {
-	struct due *first = due_first(&t->due);
-	uint64_t pending = pending_due(t);
+	const struct due *first = due_first(&t->due);
+	uint64_t due = sooner(pending_due(t), t->sweep_at);
 
 	if (t->deferred || t->rows_deferred)
 		return 1;
-	if (!first)
-		return pending;
-	return pending && pending < first->at ? pending : first->at;
+	return sooner(due, first ? first->at : 0);
 }
 
 void tailnet_run(struct tailnet *t)
@@ -205,6 +212,7 @@ void tailnet_run(struct tailnet *t)
 	change_run_deferred(t);
 	presence_run(t);
 	pending_expire(t);
+	preauths_sweep(t);
 }
 
 void tailnet_listen(struct tailnet *t, struct tailnet_listener *listener)

@@ -191,7 +191,8 @@ struct tailnet_conf {
 	uint64_t route_grace;    /* ns, from a router's last stream to failover */
 	uint64_t pending_expiry; /* ns */
 	size_t pending_max;
-	bool device_approval; /* new nodes wait for `nodes approve` */
+	uint64_t revoked_retention; /* ns, from a key's revocation to its removal; 0: it stays */
+	bool device_approval;       /* new nodes wait for `nodes approve` */
 	/* Of the state directory, that a backup must hold too; NULL-terminated, they stay. */
 	const char *const *files;
 	/* NULL: the system's clocks */
@@ -222,6 +223,7 @@ struct tailnet {
 	struct index route_sets;  /* see routes.c */
 	struct lanes lanes;
 	struct due_heap due;
+	uint64_t sweep_at; /* ns, monotonic: revoked keys are looked through; 0: not */
 	struct counter node_ids, user_ids, preauth_ids, apikey_ids, v4_offsets, v6_offsets;
 	struct change *deferred, **deferred_tail; /* over, completion to come */
 	struct row_change *rows_deferred, **rows_deferred_tail;

@@ -96,6 +96,34 @@ static void test_bad_keys(void **state)
 	assert_int_equal(world_tailnet.n_nodes, 0);
 }
 
+/* A revoked key is listed for a while; one that has merely expired stays. */
+static void test_revoked_keys_leave(void **state)
+{
+	struct preauth_wish wish = {
+		.user = world_user("alice"), .expiry = world_wall() + (int64_t)HOUR};
+	int64_t expired = world_preauth(&wish).id, first = world_preauth(&wish).id,
+		second = world_preauth(&wish).id;
+	struct tailnet_conf conf = world_tailnet_conf();
+	struct world_outcome gone = {0};
+
+	(void)state;
+	conf.revoked_retention = 10 * HOUR;
+	tailnet_configure(&world_tailnet, &conf);
+	preauth_expire(&world_tailnet, first, world_note, &gone);
+	world_pass(5 * HOUR);
+	preauth_expire(&world_tailnet, second, world_note, &gone);
+	world_pass(5 * HOUR - HOUR / 60);
+	assert_non_null(preauth_by_id(&world_tailnet, first));
+	world_pass(HOUR / 30);
+	assert_null(preauth_by_id(&world_tailnet, first));
+	assert_non_null(preauth_by_id(&world_tailnet, second));
+	world_again(&conf);
+	assert_null(preauth_by_id(&world_tailnet, first));
+	world_pass(5 * HOUR);
+	assert_null(preauth_by_id(&world_tailnet, second));
+	assert_non_null(preauth_by_id(&world_tailnet, expired));
+}
+
 /* Ten at once with a key for one. */
 static void test_spent_once(void **state)
 {
@@ -683,6 +711,7 @@ int main(void)
 			test_removal_of_a_user_who_gets_a_node, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_upgrades, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_bad_keys, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_revoked_keys_leave, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_spent_once, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_person, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_rejected_and_late, world_start, world_stop),

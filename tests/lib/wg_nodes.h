@@ -167,27 +167,26 @@ static inline struct rte_mbuf *inner4(uint16_t len)
 	return m;
 }
 
-/* Seals one packet; what would go to the port. */
-static inline struct rte_mbuf *seal(struct rte_mbuf *m)
+/* One packet through a node; NULL: it does not go on. */
+static inline struct rte_mbuf *through(const char *node, struct rte_mbuf *m)
 {
 	unsigned before = w.graph.n_kept;
 
-	plain_run(&w.graph, "wg_output", &m, 1);
+	plain_run(&w.graph, node, &m, 1);
 	if (w.graph.n_kept == before)
 		return NULL;
 	w.graph.n_kept = before;
 	return m;
 }
 
+static inline struct rte_mbuf *seal(struct rte_mbuf *m)
+{
+	return through("wg_output", m);
+}
+
 static inline struct rte_mbuf *open_one(struct rte_mbuf *m)
 {
-	unsigned before = w.graph.n_kept;
-
-	plain_run(&w.graph, "wg_input", &m, 1);
-	if (w.graph.n_kept == before)
-		return NULL;
-	w.graph.n_kept = before;
-	return m;
+	return through("wg_input", m);
 }
 
 static inline struct rte_mbuf *copy_of(struct rte_mbuf *m)

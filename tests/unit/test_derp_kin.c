@@ -164,6 +164,69 @@ static void test_who_is_newer(void **state)
 	}
 }
 
+/* Other nodes see the clients of both processes, and reach them at whichever they are connected to.
+ */
+static void test_the_region(void **state)
+{
+	struct symmetric_key key = {.bytes = {3}};
+	struct client kin, node, there;
+	struct derp_present present;
+
+	(void)state;
+	world_conf.has_mesh_key = true;
+	world_conf.mesh_key = key;
+	world_configure();
+	client_key(&there);
+	client_key(&node);
+	client_join(&node, 1, &key);
+	send_frame(&node, DERP_WATCH_CONNS, NULL, 0);
+	expect_key(&node, DERP_PEER_PRESENT, &node);
+	kin_open(&kin, false);
+	expect_key(&kin, DERP_PEER_PRESENT, &node);
+	say_present(&kin, &there.key);
+	expect_frame(&node, DERP_PEER_PRESENT, DERP_PEER_PRESENT_LEN);
+	assert_true(derp_peer_present_get(&present, world_payload, DERP_PEER_PRESENT_LEN));
+	assert_memory_equal(present.key, there.key.bytes, DERP_KEY_LEN);
+	assert_int_equal(present.flags, DERP_PRESENT_NOT_IDEAL);
+	assert_int_equal(present.port, 77);
+	send_forward(&node, &node.key, &there.key, "through");
+	expect_forward(&kin, &node, &there, "through");
+	say_gone(&kin, &there.key, DERP_GONE_DISCONNECTED);
+	expect_gone(&node, &there.key, DERP_GONE_DISCONNECTED);
+	client_close(&node);
+	expect_key(&kin, DERP_PEER_GONE, &node);
+	client_close(&kin);
+}
+
+/* A process takes over while the one before has not ended: the three are one node. */
+static void test_three(void **state)
+{
+	struct client older, newer, first, last;
+
+	(void)state;
+	client_key(&first);
+	client_key(&last);
+	kin_open(&older, false);
+	kin_open(&newer, true);
+	say_present(&older, &first.key);
+	expect_key(&newer, DERP_PEER_PRESENT, &first);
+	say_present(&newer, &last.key);
+	expect_key(&older, DERP_PEER_PRESENT, &last);
+	kin_settle(&older);
+	send_forward(&older, &first.key, &last.key, "on");
+	expect_forward(&newer, &first, &last, "on");
+	send_forward(&newer, &last.key, &first.key, "back");
+	expect_forward(&older, &last, &first, "back");
+	/* the first comes to the last process: no longer at the oldest, says the oldest */
+	say_present(&newer, &first.key);
+	expect_key(&older, DERP_PEER_PRESENT, &first);
+	say_gone(&older, &first.key, DERP_GONE_DISCONNECTED);
+	expect_key(&newer, DERP_PEER_GONE, &first);
+	kin_settle(&newer);
+	client_close(&older);
+	client_close(&newer);
+}
+
 /* ---- on the way ---- */
 
 #define CROWD 200 /* of loop 1, each of which is sent away before who is to stay there */
@@ -347,6 +410,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_clients_stay_clients, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_no_way_back, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_who_is_newer, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_the_region, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_three, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_packets_wait, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_back_there, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_still_heard, move_begin, world_end),

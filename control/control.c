@@ -176,10 +176,23 @@ static void records_unwatch(void)
 
 /* ---- the server's address ------------------------------------------------------------------ */
 
+/* Where clients on other machines find this one; in a URL IPv6 stands in brackets. */
+static void own_host(char host[static NET_ADDR_STRLEN + 2])
+{
+	char text[NET_ADDR_STRLEN] = "127.0.0.1";
+	struct net_addr addr = {.family = AF_INET};
+
+	if (net_default_address(&addr, AF_INET) || net_default_address(&addr, AF_INET6))
+		net_addr_format(&addr, text);
+	else
+		log_warnx("control: no route to the internet, so clients are told 127.0.0.1: set "
+			  "control.server_url");
+	snprintf(host, NET_ADDR_STRLEN + 2, addr.family == AF_INET6 ? "[%s]" : "%s", text);
+}
+
 static int server_url_make(const struct control_conf *conf, struct err *err)
 {
-	char host[NET_ADDR_STRLEN] = "127.0.0.1", *url;
-	struct net_addr addr;
+	char host[NET_ADDR_STRLEN + 2], *url;
 	uint16_t port;
 	bool tls;
 	int n;
@@ -195,11 +208,7 @@ static int server_url_make(const struct control_conf *conf, struct err *err)
 		return err_set(err, -EINVAL,
 			"the control server needs core.http.listen_addr, as in [\"0.0.0.0:8080\"], "
 			"or control.server_url");
-	if (net_default_address(&addr, AF_INET))
-		net_addr_format(&addr, host);
-	else
-		log_warnx("control: no route to the internet, so clients are told 127.0.0.1: set "
-			  "control.server_url");
+	own_host(host);
 	n = port == (tls ? 443 : 80) ? asprintf(&url, "http%s://%s", tls ? "s" : "", host)
 				     : asprintf(&url, "http%s://%s:%u", tls ? "s" : "", host, port);
 	control.server_url = n < 0 ? NULL : url;

@@ -48,6 +48,20 @@ def gateway_address(gw):
     return json.dumps(status).split('"pool4": "')[1].split("/")[0]
 
 
+def test_without_ipv4(net):
+    """A machine that has only IPv6 tells clients an address that they can use."""
+    gw, cl = net.machine("gateway"), net.machine("client")
+    net.link(gw, cl, ["2001:db8:7::1/64"], ["2001:db8:7::2/64"])
+    gw.run("ip", "-6", "route", "add", "default", "via", "2001:db8:7::2")
+    gw.run("mount", "-t", "tmpfs", "tmpfs", "/var/lib")
+    program = start(gw)
+    url = "http://[2001:db8:7::1]:8080"
+    wait_until(lambda: f"tailscale up --login-server {url} --auth-key hskey-auth-" in program.log(), "the line for clients")
+    assert "legacyPublicKey" in cl.run("curl", "-sS", "-g", f"{url}/key?v=113").stdout
+    wait_until(lambda: json.loads(gw.run(CLI, "-o", "json", "derp", "map").stdout)["Regions"], "its relay is in the map")
+    assert "2001:db8:7::1" in gw.run(CLI, "-o", "json", "derp", "map").stdout
+
+
 def test_privileges_are_dropped(place):
     """Each thread is the user tailplane's, with the capabilities of its plugins and no others."""
     gw, _, _ = place

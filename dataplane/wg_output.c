@@ -46,52 +46,51 @@ struct target {
 };
 
 /* A margin of more than what all workers can take at once: the counter never passes it. */
-static bool key_usable(const struct worker *w, const struct send_key *key)
+static inline bool key_usable(const struct worker *w, const struct send_key *key)
 {
 	return key && w->now < key->expires &&
 	       atomic_load_explicit(&key->counter, memory_order_relaxed) <
 		       REJECT_AFTER_MESSAGES - WORKER_MAX * NODE_BURST_MAX;
 }
 
-static void ask_handshake(struct worker *w, struct peer_slot *slot, uint32_t peer)
+/* Tells control of what it has not been told since it cleared the flag. */
+static __rte_noinline void tell(
+	struct worker *w, struct peer_slot *slot, uint32_t peer, uint32_t flag, uint32_t type)
 {
-	struct worker_event event = {.type = EVENT_WANT_HANDSHAKE, .peer = peer};
+	struct worker_event event = {.type = type, .peer = peer};
 
-	/* Partner: control clears the flag when the handshake is done or given up. */
-	if (atomic_fetch_or(&slot->flags, PEER_WANTED) & PEER_WANTED)
+	/* Partner: control clears the flag when what it stands for is over. */
+	if (atomic_fetch_or(&slot->flags, flag) & flag)
 		return;
 	event.generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
 	if (!worker_event(w, &event))
-		atomic_fetch_and(&slot->flags, ~(uint32_t)PEER_WANTED);
+		atomic_fetch_and(&slot->flags, ~flag);
 }
 
-static void rekey_when_due(
+static inline void rekey_when_due(
 	struct worker *w, struct peer_slot *slot, uint32_t peer, struct send_key *key)
 {
 	uint64_t counter = atomic_load_explicit(&key->counter, memory_order_relaxed);
 
 	if ((w->now >= key->rekey_at || counter >= REKEY_AFTER_MESSAGES) &&
 		!atomic_exchange_explicit(&key->rekey_asked, true, memory_order_relaxed))
-		ask_handshake(w, slot, peer);
+		tell(w, slot, peer, PEER_WANTED, EVENT_WANT_HANDSHAKE);
 }
 
-static void sent(struct worker *w, struct peer_slot *slot, uint32_t peer, bool data)
+/* The first data since something authentic came: from here on control waits for an answer. */
+static __rte_noinline void data_begins(struct worker *w, struct peer_slot *slot, uint32_t peer)
 {
-	struct worker_event event = {.type = EVENT_ACTIVE, .peer = peer};
+	atomic_store_explicit(&slot->data_sent_since, w->now, memory_order_relaxed);
+	if (!(atomic_load_explicit(&slot->flags, memory_order_relaxed) & PEER_ACTIVE))
+		tell(w, slot, peer, PEER_ACTIVE, EVENT_ACTIVE);
+}
 
-	atomic_store_explicit(&peers.traffic[w->id][peer].last_sent, w->now, memory_order_relaxed);
+static inline void sent(struct worker *w, struct peer_slot *slot, uint32_t peer, bool data)
+{
 	if (atomic_load_explicit(&slot->data_received_since, memory_order_relaxed))
 		atomic_store_explicit(&slot->data_received_since, 0, memory_order_relaxed);
-	if (!data || atomic_load_explicit(&slot->data_sent_since, memory_order_relaxed))
-		return;
-	atomic_store_explicit(&slot->data_sent_since, w->now, memory_order_relaxed);
-	if (atomic_load_explicit(&slot->flags, memory_order_relaxed) & PEER_ACTIVE)
-		return;
-	if (atomic_fetch_or(&slot->flags, PEER_ACTIVE) & PEER_ACTIVE)
-		return;
-	event.generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
-	if (!worker_event(w, &event))
-		atomic_fetch_and(&slot->flags, ~(uint32_t)PEER_ACTIVE);
+	if (data && !atomic_load_explicit(&slot->data_sent_since, memory_order_relaxed))
+		data_begins(w, slot, peer);
 }
 
 static uint16_t stage(struct worker *w, struct rte_mbuf *m)
@@ -101,8 +100,15 @@ static uint16_t stage(struct worker *w, struct rte_mbuf *m)
 	return worker_punt(w, PUNT_STAGED, m) ? VERDICT_TAKEN : VERDICT_DROP(DROP_STAGED_FULL);
 }
 
+static __rte_noinline void stage_all(
+	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++)
+		verdicts[i] = stage(w, pkts[i]);
+}
+
 /* To a multiple of 16, but never beyond the tunnel's MTU: what a full packet would be. */
-static uint32_t padding_of(uint32_t len, uint32_t mtu)
+static inline uint32_t padding_of(uint32_t len, uint32_t mtu)
 {
 	uint32_t last = mtu && len > mtu ? len % mtu : len;
 	uint32_t padded = RTE_ALIGN_CEIL(last, 16u);
@@ -111,7 +117,7 @@ static uint32_t padding_of(uint32_t len, uint32_t mtu)
 }
 
 /* Appends padding and room for the tag, prepends room for the header. */
-static bool room_make(struct rte_mbuf *m, uint32_t mtu)
+static inline bool room_make(struct rte_mbuf *m, uint32_t mtu)
 {
 	uint32_t more = padding_of(m->data_len, mtu) + AEAD_TAG_LEN;
 
@@ -126,36 +132,69 @@ static bool room_make(struct rte_mbuf *m, uint32_t mtu)
 	return true;
 }
 
-/* Where the FIB sends what goes by this path: asked once per change of the FIB, not per packet. */
-static uint32_t path_hop(const struct worker *w, struct peer_path *path)
+static __rte_noinline uint32_t hop_ask(
+	const struct fib *fib, struct peer_path *path, uint32_t generation)
 {
-	const struct fib *fib = w->table->fib;
-	/* pairs with the release store in fib.c: what is looked up is at least as new */
-	uint32_t generation = atomic_load_explicit(&fib->generation, memory_order_acquire), hop;
-	uint64_t known = atomic_load_explicit(&path->hop, memory_order_relaxed);
+	uint32_t hop = path->path.family == AF_INET ? fib_lookup4(fib, path->path.remote)
+						    : fib_lookup6(fib, path->path.remote);
 
-	if ((uint32_t)known && known >> 32 == generation)
-		return (uint32_t)known - 1;
-	hop = path->path.family == AF_INET ? fib_lookup4(fib, path->path.remote)
-					   : fib_lookup6(fib, path->path.remote);
 	atomic_store_explicit(
 		&path->hop, (uint64_t)generation << 32 | (hop + 1), memory_order_relaxed);
 	return hop;
 }
 
-/* What the packets of a run share: they go to one peer. */
+/* Where the FIB sends what goes by this path: asked once per change of the FIB, not per packet.
+ * `generation` was read before: what is looked up is at least as new. */
+static inline uint32_t path_hop(const struct fib *fib, struct peer_path *path, uint32_t generation)
+{
+	uint64_t known = atomic_load_explicit(&path->hop, memory_order_relaxed);
+
+	if ((uint32_t)known && known >> 32 == generation)
+		return (uint32_t)known - 1;
+	return hop_ask(fib, path, generation);
+}
+
+/* What the packets of a run share: they go to one peer. What its tunnel says stays for the next
+ * run, which mostly goes by the same. */
 struct run {
+	uint32_t tunnel_index; /* TUNNEL_NONE: of none yet */
 	const struct dp_tunnel *tunnel;
+	const struct fib *fib; /* to be asked for the next hop; NULL: it is not known */
+	uint32_t generation;   /* the FIB's, when the burst began */
+	uint16_t verdict;
+	uint16_t listen_port, mtu; /* the tunnel's */
+	uint8_t routed;            /* PACKET_ROUTED, when next_hop is known */
 	struct send_key *key;
 	const struct packet_path *path;
 	uint64_t counter;  /* of the next packet */
 	uint32_t next_hop; /* FIB_NONE: not known */
-	uint16_t verdict;
-	uint8_t routed; /* PACKET_ROUTED, when next_hop is known */
 };
 
+static uint32_t fib_generation(const struct worker *w)
+{
+	const struct fib *fib = w->table->fib;
+
+	/* pairs with the release store in fib.c */
+	return fib ? atomic_load_explicit(&fib->generation, memory_order_acquire) : 0;
+}
+
+static __rte_noinline void tunnel_enter(const struct worker *w, struct run *run, uint32_t index)
+{
+	const struct dp_tunnel *t = tunnel_get(w->table, index);
+
+	run->tunnel_index = index;
+	run->tunnel = t;
+	if (!t)
+		return;
+	run->verdict = t->ports_underlay ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
+	run->fib = t->ports_underlay ? w->table->fib : NULL;
+	run->routed = run->fib ? PACKET_ROUTED : 0;
+	run->listen_port = t->listen_port;
+	run->mtu = t->mtu;
+}
+
 /* The first of n counters. Nobody but workers takes any: one that is alone saves the locked add. */
-static uint64_t counter_take(const struct worker *w, struct send_key *key, uint64_t n)
+static inline uint64_t counter_take(const struct worker *w, struct send_key *key, uint64_t n)
 {
 	uint64_t counter;
 
@@ -166,28 +205,24 @@ static uint64_t counter_take(const struct worker *w, struct send_key *key, uint6
 	return counter;
 }
 
-/* False: packets to this peer cannot leave, and `verdict` says why. */
-static bool run_begin(struct worker *w, const struct target *target, struct run *run)
+/* 0, or why packets to this peer cannot leave. */
+static inline uint16_t run_begin(
+	const struct worker *w, const struct target *target, struct run *run, uint16_t n)
 {
-	const struct dp_tunnel *t = tunnel_get(w->table, target->key->tunnel);
-
-	run->tunnel = t;
+	if (target->key->tunnel != run->tunnel_index)
+		tunnel_enter(w, run, target->key->tunnel);
+	if (!run->tunnel)
+		return VERDICT_DROP(DROP_NO_PEER);
+	if (!target->path)
+		return VERDICT_DROP(DROP_NO_ENDPOINT);
 	run->key = target->key;
-	run->verdict = VERDICT_DROP(t ? DROP_NO_ENDPOINT : DROP_NO_PEER);
-	if (!t || !target->path)
-		return false;
-	run->verdict = t->ports_underlay ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
 	run->path = &target->path->path;
-	run->routed = 0;
-	run->next_hop = FIB_NONE;
-	if (t->ports_underlay && w->table->fib) {
-		run->routed = PACKET_ROUTED;
-		run->next_hop = path_hop(w, target->path);
-	}
-	return true;
+	run->next_hop = run->fib ? path_hop(run->fib, target->path, run->generation) : FIB_NONE;
+	run->counter = counter_take(w, run->key, n);
+	return 0;
 }
 
-static void datagram_fill(struct rte_mbuf *m, const struct run *run, uint8_t tos)
+static inline void datagram_fill(struct rte_mbuf *m, const struct run *run, uint8_t tos)
 {
 	struct packet *p = packet_of(m);
 
@@ -197,27 +232,29 @@ static void datagram_fill(struct rte_mbuf *m, const struct run *run, uint8_t tos
 	p->next_hop = run->next_hop;
 	p->path = *run->path;
 	p->path.tos = tos;
-	p->path.local_port = run->tunnel->listen_port;
+	p->path.local_port = run->listen_port;
 }
 
-static void message_fill(struct transport *t, struct rte_mbuf *m, const struct run *run)
+static inline void message_fill(
+	struct transport *t, uint16_t k, struct rte_mbuf *m, const struct run *run)
 {
 	struct message_data *message = rte_pktmbuf_mtod(m, struct message_data *);
 
 	message->type = le32_make(MESSAGE_DATA);
 	message->receiver_index = le32_make(run->key->remote_index);
 	message->counter = le64_make(run->counter);
-	t->messages[t->n] = (uint8_t *)message;
-	t->sends[t->n] = run->key;
-	t->lens[t->n++] = m->data_len;
+	t->messages[k] = (uint8_t *)message;
+	t->sends[k] = run->key;
+	t->lens[k] = m->data_len;
 }
 
-/* A run of packets to one peer. Its counters are taken in one go; one that a packet without room
+/* A run of packets to one peer. Its counters were taken in one go; one that a packet without room
  * leaves unused is only skipped. Returns how many bytes leave. */
-static uint32_t run_prepare(struct transport *t, struct run *run, struct rte_mbuf **pkts,
+static inline uint32_t run_prepare(struct transport *t, struct run *run, struct rte_mbuf **pkts,
 	uint16_t *verdicts, uint16_t n, bool *data)
 {
 	uint32_t bytes = 0;
+	uint16_t k = t->n;
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
@@ -225,45 +262,46 @@ static uint32_t run_prepare(struct transport *t, struct run *run, struct rte_mbu
 		uint8_t tos = has_data ? ecn_of(rte_pktmbuf_mtod(m, uint8_t *)) : 0;
 
 		verdicts[i] = VERDICT_DROP(DROP_NO_ROOM);
-		if (!room_make(m, run->tunnel->mtu))
+		if (!room_make(m, run->mtu))
 			continue;
 		verdicts[i] = run->verdict;
 		*data |= has_data;
 		bytes += m->data_len;
 		datagram_fill(m, run, tos);
-		message_fill(t, m, run);
+		message_fill(t, k++, m, run);
 		run->counter++;
 	}
+	t->n = k;
 	return bytes;
 }
 
-static void run_admit(struct worker *w, struct transport *t, const struct target *target,
-	struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+static __rte_always_inline void run_admit(struct worker *w, struct transport *t, struct run *run,
+	const struct target *target, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
 	uint32_t peer = packet_of(pkts[0])->peer, bytes, before = t->n;
 	struct peer_slot *slot = &peers.slots[peer];
 	struct peer_traffic *traffic = &peers.traffic[w->id][peer];
 	bool data = false;
-	struct run run;
+	uint16_t fault;
 
 	if (!key_usable(w, target->key)) {
-		for (uint16_t i = 0; i < n; i++)
-			verdicts[i] = stage(w, pkts[i]);
+		stage_all(w, pkts, verdicts, n);
 		return;
 	}
-	if (!run_begin(w, target, &run)) {
+	fault = run_begin(w, target, run, n);
+	if (fault) {
 		for (uint16_t i = 0; i < n; i++)
-			verdicts[i] = run.verdict;
+			verdicts[i] = fault;
 		return;
 	}
-	run.counter = counter_take(w, run.key, n);
-	bytes = run_prepare(t, &run, pkts, verdicts, n, &data);
+	bytes = run_prepare(t, run, pkts, verdicts, n, &data);
 	if (t->n == before)
 		return;
 	traffic->tx_packets += t->n - before;
 	traffic->tx_bytes += bytes;
+	atomic_store_explicit(&traffic->last_sent, w->now, memory_order_relaxed);
 	sent(w, slot, peer, data);
-	rekey_when_due(w, slot, peer, run.key);
+	rekey_when_due(w, slot, peer, run->key);
 }
 
 /* Asks for what the peers' slots lead to: a burst to many peers waits for it once. */
@@ -284,6 +322,7 @@ static void targets_find(struct rte_mbuf **pkts, struct target *targets, uint16_
 static void burst_prepare(struct worker *w, struct transport *t, struct rte_mbuf **pkts,
 	uint16_t *verdicts, uint16_t n)
 {
+	struct run run = {.tunnel_index = TUNNEL_NONE, .generation = fib_generation(w)};
 	struct target targets[NODE_BURST_MAX];
 
 	t->n = 0;
@@ -294,19 +333,12 @@ static void burst_prepare(struct worker *w, struct transport *t, struct rte_mbuf
 
 		for (end = i + 1; end < n && packet_of(pkts[end])->peer == peer; end++)
 			;
-		run_admit(w, t, &targets[i], pkts + i, verdicts + i, (uint16_t)(end - i));
+		run_admit(w, t, &run, &targets[i], pkts + i, verdicts + i, (uint16_t)(end - i));
 	}
 }
 
 /* ---- work that others may do ------------------------------------------------------------------
  */
-
-static uint32_t fib_generation(const struct worker *w)
-{
-	const struct fib *fib = w->table->fib;
-
-	return fib ? atomic_load_explicit(&fib->generation, memory_order_acquire) : 0;
-}
 
 static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {

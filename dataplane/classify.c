@@ -280,7 +280,8 @@ static bool source_possible(const struct ip_info *ip)
 static bool is_local(const struct worker *w, uint32_t next_hop)
 {
 	const struct fib *fib = w->table->fib;
-	const struct fib_next_hop *hop = fib ? fib_next_hop(fib, next_hop) : NULL;
+	const struct fib_next_hop *hop =
+		fib && fib_peer(next_hop) == PEER_NONE ? fib_next_hop(fib, next_hop) : NULL;
 
 	return hop && hop->type == FIB_LOCAL;
 }

@@ -142,7 +142,7 @@ int tunnel_interface_open(struct tunnel *t, const struct tunnel_conf *conf, stru
  */
 struct port *tunnel_interface_restore(struct tunnel *t, const struct tunnel_conf *conf);
 /* The kernel's (TUN) or our (Ethernet) route to a peer's prefix; kept while any peer has it. */
-void tunnel_route_add(struct tunnel *t, const struct net_prefix *prefix);
+void tunnel_route_add(struct tunnel *t, const struct net_prefix *prefix, uint32_t peer);
 void tunnel_route_remove(struct tunnel *t, const struct net_prefix *prefix);
 void tunnel_key_text(const struct tunnel *t, char text[static 45]);
 

@@ -24,6 +24,7 @@ struct rib_route {
 	struct rib_route *next; /* the one that would follow if this one went */
 	uint8_t origin;
 	uint32_t hop;
+	uint32_t peer;  /* of a tunnel's allowed IP; PEER_NONE: the next hop says all */
 	uint32_t count; /* addresses of one network share its route */
 };
 
@@ -44,6 +45,7 @@ struct fib_control {
 	struct hop_use *hops;
 	uint32_t hop_buckets[HOP_BUCKETS];
 	uint32_t hops_free;
+	uint32_t n_peers; /* length of peer_hops */
 	void (*retire)(void *object, void (*free_fn)(void *));
 };
 
@@ -113,6 +115,31 @@ static void hop_put(struct fib *fib, uint32_t index)
 		return; /* one index of thousands is lost, nothing else */
 	*r = (struct hop_retired){.control = c, .index = index};
 	fib_retire(fib, r, hop_reuse);
+}
+
+/* Where `peer` has its next hop; PEER_NONE when there is no memory to note it. */
+static uint32_t peer_hop_set(struct fib *fib, uint32_t peer, uint32_t hop)
+{
+	_Atomic uint16_t *old = atomic_load_explicit(&fib->peer_hops, memory_order_relaxed);
+	uint32_t n = fib->control->n_peers ? fib->control->n_peers : 64;
+	_Atomic uint16_t *hops = old;
+
+	if (peer >= fib->control->n_peers) {
+		while (n <= peer)
+			n *= 2;
+		hops = calloc(n, sizeof(*hops));
+		if (!hops)
+			return PEER_NONE;
+		for (uint32_t i = 0; i < fib->control->n_peers; i++)
+			atomic_init(&hops[i], atomic_load_explicit(&old[i], memory_order_relaxed));
+		/* pairs with the acquire load in fib_hop */
+		atomic_store_explicit(&fib->peer_hops, hops, memory_order_release);
+		fib->control->n_peers = n;
+		if (old)
+			fib_retire(fib, (void *)old, free);
+	}
+	atomic_store_explicit(&hops[peer], (uint16_t)hop, memory_order_relaxed);
+	return peer;
 }
 
 /* ---- RIB ----------------------------------------------------------------------------------- */
@@ -194,11 +221,21 @@ static void generation_next(struct fib *fib)
 	atomic_store_explicit(&fib->generation, ++last, memory_order_release);
 }
 
-/* Workers follow the best route of the prefix. */
+static uint32_t route_answer(const struct rib_route *r)
+{
+	return r->peer == PEER_NONE ? r->hop : FIB_PEERS + r->peer;
+}
+
+/* Workers follow the best route of the prefix. Where memory to tell them of the peer is lacking,
+ * they are told of its tunnel, whose table they then ask. */
 static int rib_publish(struct fib *fib, struct rib_prefix *p)
 {
-	int rc = allowedips_insert(&fib->routes, &p->prefix, p->routes->hop, NULL);
+	int rc = allowedips_insert(&fib->routes, &p->prefix, route_answer(p->routes), NULL);
 
+	if (rc < 0 && p->routes->peer != PEER_NONE) {
+		p->routes->peer = PEER_NONE;
+		rc = allowedips_insert(&fib->routes, &p->prefix, p->routes->hop, NULL);
+	}
 	generation_next(fib);
 	return rc;
 }
@@ -237,7 +274,7 @@ static void rib_prefix_settle(struct fib *fib, struct rib_prefix *p, uint32_t sh
 }
 
 static int route_new(struct fib *fib, struct rib_prefix *p, enum fib_origin origin,
-	const struct fib_next_hop *hop)
+	const struct fib_next_hop *hop, uint32_t peer)
 {
 	struct rib_route *r = calloc(1, sizeof(*r));
 	int rc;
@@ -251,6 +288,7 @@ static int route_new(struct fib *fib, struct rib_prefix *p, enum fib_origin orig
 		free(r);
 		return -ENOSPC;
 	}
+	r->peer = peer == PEER_NONE ? PEER_NONE : peer_hop_set(fib, peer, r->hop);
 	routes_insert(fib, p, r);
 	rc = rib_publish(fib, p);
 	if (rc < 0) {
@@ -261,8 +299,23 @@ static int route_new(struct fib *fib, struct rib_prefix *p, enum fib_origin orig
 	return rc;
 }
 
-int fib_route_add(struct fib *fib, const struct net_prefix *prefix, enum fib_origin origin,
-	const struct fib_next_hop *hop, struct err *err)
+/* It is there: addresses are counted, and what is a peer's may become another's. */
+static int route_again(struct fib *fib, struct rib_prefix *p, struct rib_route *r, uint32_t peer)
+{
+	if (r->origin == FIB_FROM_ADDRESS) {
+		r->count++;
+		return 0;
+	}
+	if (peer == PEER_NONE)
+		return -EEXIST;
+	if (peer == r->peer)
+		return 0;
+	r->peer = peer_hop_set(fib, peer, r->hop);
+	return r == p->routes ? rib_publish(fib, p) : 0;
+}
+
+static int route_add(struct fib *fib, const struct net_prefix *prefix, enum fib_origin origin,
+	const struct fib_next_hop *hop, uint32_t peer, struct err *err)
 {
 	struct net_prefix masked = net_prefix_masked(prefix);
 	struct rib_prefix *p = rib_prefix_get(fib->control, &masked);
@@ -273,26 +326,28 @@ int fib_route_add(struct fib *fib, const struct net_prefix *prefix, enum fib_ori
 	if (!p)
 		return err_set(err, -ENOMEM, "out of memory");
 	r = *route_find(fib, p, origin, hop);
-	if (r && origin != FIB_FROM_ADDRESS)
-		return err_set(err, -EEXIST, "the route to %s is there already",
-			net_prefix_format(&masked, text));
-	if (r) {
-		r->count++;
-		return 0;
-	}
-	rc = route_new(fib, p, origin, hop);
+	rc = r ? route_again(fib, p, r, peer) : route_new(fib, p, origin, hop, peer);
 	if (rc == 0)
 		return 0;
+	if (rc == -EEXIST)
+		return err_set(err, rc, "the route to %s is there already",
+			net_prefix_format(&masked, text));
 	if (!p->routes)
 		rib_prefix_settle(fib, p, FIB_NONE);
 	return err_set(err, rc, "no route to %s: %s", net_prefix_format(&masked, text),
 		rc == -ENOSPC ? "too many different next hops" : strerror(-rc));
 }
 
+int fib_route_add(struct fib *fib, const struct net_prefix *prefix, enum fib_origin origin,
+	const struct fib_next_hop *hop, struct err *err)
+{
+	return route_add(fib, prefix, origin, hop, PEER_NONE, err);
+}
+
 static void route_unlink(struct fib *fib, struct rib_prefix *p, struct rib_route **at)
 {
 	struct rib_route *r = *at;
-	uint32_t shown = p->routes->hop;
+	uint32_t shown = route_answer(p->routes);
 
 	*at = r->next;
 	rib_prefix_settle(fib, p, shown);
@@ -337,11 +392,11 @@ static struct fib_next_hop tunnel_hop(uint32_t tunnel, uint16_t mtu)
 }
 
 int fib_tunnel_route_add(struct fib *fib, const struct net_prefix *prefix, uint32_t tunnel,
-	uint16_t mtu, struct err *err)
+	uint32_t peer, uint16_t mtu, struct err *err)
 {
 	struct fib_next_hop hop = tunnel_hop(tunnel, mtu);
 
-	return fib_route_add(fib, prefix, FIB_FROM_TUNNEL, &hop, err);
+	return route_add(fib, prefix, FIB_FROM_TUNNEL, &hop, peer, err);
 }
 
 int fib_tunnel_route_remove(
@@ -452,6 +507,7 @@ void fib_free(void *object)
 	free(c->hops);
 	free(c);
 	free(atomic_load_explicit(&fib->sources, memory_order_relaxed));
+	free((void *)atomic_load_explicit(&fib->peer_hops, memory_order_relaxed));
 	free(fib->next_hops);
 	free(fib);
 }

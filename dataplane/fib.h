@@ -25,6 +25,7 @@
 
 #define FIB_NONE UINT32_MAX
 #define FIB_NEXT_HOPS_MAX 8192
+#define FIB_PEERS FIB_NEXT_HOPS_MAX /* answers from here on: see struct fib */
 
 enum fib_type {
 	FIB_LOCAL,       /* an address of ours: of a port (and VLAN), or of a tunnel */
@@ -55,9 +56,16 @@ struct fib_next_hop {
 
 struct fib_sources;
 
+/*
+ * An answer is the number of a next hop; or FIB_PEERS and the index of a peer, where an allowed IP
+ * of a tunnel matches best: then no longer one of that tunnel matches, so that its table would say
+ * the same peer and need not be asked.
+ */
 struct fib {
-	struct allowedips routes;       /* value: index of a next hop */
+	struct allowedips routes;       /* value: an answer */
 	struct fib_next_hop *next_hops; /* FIB_NEXT_HOPS_MAX, never moves */
+	/* by peer: the next hop that is its tunnel; grows before an answer names the peer */
+	_Atomic(_Atomic uint16_t *) peer_hops;
 	/* counts changes: stored (release) after each, so that who has read it before a look-up
 	 * knows how long the answer holds */
 	_Atomic uint32_t generation;
@@ -67,7 +75,7 @@ struct fib {
 
 /* ---- workers --------------------------------------------------------------------------------- */
 
-/* Addresses in network order; the index of a next hop, FIB_NONE: no route. */
+/* Addresses in network order; an answer, FIB_NONE: no route. */
 static inline uint32_t fib_lookup4(const struct fib *fib, const uint8_t addr[static 4])
 {
 	uint32_t be;
@@ -87,17 +95,38 @@ static inline const struct allowedips *fib_routes_of(const struct fib *fib)
 	return fib ? &fib->routes : NULL;
 }
 
-static inline const struct fib_next_hop *fib_next_hop(const struct fib *fib, uint32_t index)
+/* PEER_NONE: the answer names none. */
+static inline uint32_t fib_peer(uint32_t answer)
 {
-	return index < FIB_NEXT_HOPS_MAX ? &fib->next_hops[index] : NULL;
+	return answer >= FIB_PEERS && answer != FIB_NONE ? answer - FIB_PEERS : PEER_NONE;
+}
+
+/* The number of the answer's next hop; FIB_NONE stays what it is. */
+static inline uint32_t fib_hop(const struct fib *fib, uint32_t answer)
+{
+	uint32_t peer = fib_peer(answer);
+
+	if (peer == PEER_NONE)
+		return answer;
+	/* pairs with the release store in peer_hop_set */
+	return atomic_load_explicit(
+		&atomic_load_explicit(&fib->peer_hops, memory_order_acquire)[peer],
+		memory_order_relaxed);
+}
+
+static inline const struct fib_next_hop *fib_next_hop(const struct fib *fib, uint32_t answer)
+{
+	uint32_t hop = fib_hop(fib, answer);
+
+	return hop < FIB_NEXT_HOPS_MAX ? &fib->next_hops[hop] : NULL;
 }
 
 /* Our address on a port and VLAN, or inside a tunnel (port PORT_NONE), to speak from. For IPv6 a
  * global one before a link-local one. False: none of that family. */
 bool fib_source(const struct fib *fib, uint16_t port, uint16_t vlan, uint32_t tunnel, int family,
 	uint8_t out[static 16]);
-/* Our address on the side that next hop `index` leads to. */
-bool fib_source_for(const struct fib *fib, uint32_t index, int family, uint8_t out[static 16]);
+/* Our address on the side that an answer leads to. */
+bool fib_source_for(const struct fib *fib, uint32_t answer, int family, uint8_t out[static 16]);
 
 /* ---- control loop ---------------------------------------------------------------------------- */
 
@@ -123,9 +152,10 @@ int fib_address_add(struct fib *fib, const struct net_prefix *address, uint16_t 
 int fib_address_remove(struct fib *fib, const struct net_prefix *address, uint16_t port,
 	uint16_t vlan, uint32_t tunnel, uint16_t mtu);
 
-/* Allowed IPs of a tunnel whose outer packets leave by Ethernet ports. */
+/* Allowed IPs of a tunnel whose outer packets leave by Ethernet ports, and whose they are. One that
+ * is there moves to this peer. A peer has one tunnel, and its index is less than 1 << 20. */
 int fib_tunnel_route_add(struct fib *fib, const struct net_prefix *prefix, uint32_t tunnel,
-	uint16_t mtu, struct err *err);
+	uint32_t peer, uint16_t mtu, struct err *err);
 int fib_tunnel_route_remove(
 	struct fib *fib, const struct net_prefix *prefix, uint32_t tunnel, uint16_t mtu);
 /* Takes out all that leads to a port (tunnel TUNNEL_NONE) or tunnel (port PORT_NONE). */

@@ -71,9 +71,9 @@ bool fib_source(const struct fib *fib, uint16_t port, uint16_t vlan, uint32_t tu
 	return found != NULL;
 }
 
-bool fib_source_for(const struct fib *fib, uint32_t index, int family, uint8_t out[static 16])
+bool fib_source_for(const struct fib *fib, uint32_t answer, int family, uint8_t out[static 16])
 {
-	const struct fib_next_hop *hop = fib_next_hop(fib, index);
+	const struct fib_next_hop *hop = fib_next_hop(fib, answer);
 
 	return hop && fib_source(fib, hop->port, hop->vlan, hop->tunnel, family, out);
 }

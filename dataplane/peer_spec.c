@@ -87,7 +87,7 @@ static void allowed_ips_apply(struct peer *p, const struct peer_spec *spec, json
 		}
 		if (from != ALLOWEDIPS_NONE)
 			taken_note(taken, &spec->allowed_ips[i], from);
-		tunnel_route_add(t, &spec->allowed_ips[i]);
+		tunnel_route_add(t, &spec->allowed_ips[i], p->index);
 	}
 }
 
@@ -100,7 +100,7 @@ void peer_claim(struct peer *p)
 
 		if (allowedips_get(table, prefix) == ALLOWEDIPS_NONE &&
 			!allowedips_insert(table, prefix, p->index, NULL))
-			tunnel_route_add(p->tunnel, prefix);
+			tunnel_route_add(p->tunnel, prefix, p->index);
 	}
 }
 

@@ -9,7 +9,8 @@
  * forwards itself.
  *
  * A burst asks its tables together, so that it waits for memory once and not once a packet: first
- * the FIB, then the allowed IPs of the tunnel that most of it goes into.
+ * the FIB, then the allowed IPs of the tunnel that most of it goes into, where the FIB's answer was
+ * not the peer itself.
  */
 #include <netinet/in.h>
 #include <netinet/ip.h>
@@ -52,7 +53,7 @@ static const struct drop_reason route_drops[] = {
 /* What the tables say, by place in the burst. */
 struct answers {
 	uint32_t hop[NODE_BURST_MAX];  /* of the FIB, where it was asked */
-	uint32_t peer[NODE_BURST_MAX]; /* of the allowed IPs, likewise */
+	uint32_t peer[NODE_BURST_MAX]; /* of the allowed IPs, likewise, or of the FIB */
 };
 
 static bool is_v4(const uint8_t *ip)
@@ -299,8 +300,8 @@ struct seen {
 	bool any;
 	uint8_t flags;
 	uint16_t in_port;
-	uint32_t tunnel, next_hop;
-	uint16_t at; /* in the burst */
+	uint32_t tunnel, next_hop; /* the latter as a number of a next hop */
+	uint16_t at;               /* in the burst */
 };
 
 static bool by_the_fib(enum origin origin, const struct dp_tunnel *from)
@@ -320,6 +321,15 @@ static void peer_question(
 	lookup_add(&b->peers, i, destination(ip), is_v4(ip));
 }
 
+/* Of a packet that goes into `t`: the FIB may have said it. */
+static inline void peer_find(
+	struct burst *b, const struct rte_mbuf *m, const struct dp_tunnel *t, uint16_t i)
+{
+	b->answers.peer[i] = fib_peer(b->answers.hop[i]);
+	if (b->answers.peer[i] == PEER_NONE)
+		peer_question(b, m, t, i);
+}
+
 static void peer_ask(const struct worker *w, struct burst *b, struct rte_mbuf *m, uint16_t i)
 {
 	const struct dp_tunnel *t =
@@ -329,38 +339,41 @@ static void peer_ask(const struct worker *w, struct burst *b, struct rte_mbuf *m
 		return;
 	if (by_the_fib(b->origins[i], b->from[i]))
 		b->into[i] = t;
-	peer_question(b, m, t, i);
+	peer_find(b, m, t, i);
 }
 
-static bool is_seen(const struct seen *seen, const struct packet *p)
+static inline bool is_seen(const struct fib *fib, const struct seen *seen, const struct packet *p)
 {
-	return seen->any && p->flags == seen->flags && p->next_hop == seen->next_hop &&
-	       p->in_port == seen->in_port && p->tunnel == seen->tunnel;
+	return seen->any && p->flags == seen->flags && p->in_port == seen->in_port &&
+	       p->tunnel == seen->tunnel && fib_hop(fib, p->next_hop) == seen->next_hop;
 }
 
-static void seen_note(struct seen *seen, const struct packet *p, uint16_t i)
+static void seen_note(const struct fib *fib, struct seen *seen, const struct packet *p, uint16_t i)
 {
 	*seen = (struct seen){.any = true,
 		.flags = p->flags,
 		.in_port = p->in_port,
 		.tunnel = p->tunnel,
-		.next_hop = p->next_hop,
+		.next_hop = fib_hop(fib, p->next_hop),
 		.at = i};
 }
 
-static void as_seen(struct burst *b, struct rte_mbuf *m, uint16_t i, uint16_t at)
+static inline void as_seen(struct burst *b, struct rte_mbuf *m, uint16_t i, uint16_t at)
 {
+	struct packet *p = packet_of(m);
+
 	b->origins[i] = b->origins[at];
 	b->from[i] = b->from[at];
 	b->into[i] = b->into[at];
-	b->answers.hop[i] = b->answers.hop[at];
-	packet_of(m)->flags &= (uint8_t)~PACKET_ROUTED;
+	b->answers.hop[i] = p->next_hop;
+	p->flags &= (uint8_t)~PACKET_ROUTED;
 	if (b->into[i])
-		peer_question(b, m, b->into[i], i);
+		peer_find(b, m, b->into[i], i);
 }
 
 /* True: the FIB is to be asked. */
-static bool hop_begin(struct burst *b, struct rte_mbuf *m, struct seen *seen, uint16_t i)
+static bool hop_begin(
+	const struct fib *fib, struct burst *b, struct rte_mbuf *m, struct seen *seen, uint16_t i)
 {
 	struct packet *p = packet_of(m);
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
@@ -369,7 +382,7 @@ static bool hop_begin(struct burst *b, struct rte_mbuf *m, struct seen *seen, ui
 	if (!by_the_fib(b->origins[i], b->from[i]))
 		return false;
 	if (p->flags & PACKET_ROUTED) {
-		seen_note(seen, p, i);
+		seen_note(fib, seen, p, i);
 		b->answers.hop[i] = p->next_hop;
 		p->flags &= (uint8_t)~PACKET_ROUTED;
 		return false;
@@ -403,13 +416,13 @@ static void questions_gather(
 
 	for (uint16_t i = 0; i < n; i++) {
 		b->answers.peer[i] = PEER_NONE;
-		if (is_ip(pkts[i]) && is_seen(&seen, packet_of(pkts[i]))) {
+		if (is_ip(pkts[i]) && is_seen(w->table->fib, &seen, packet_of(pkts[i]))) {
 			as_seen(b, pkts[i], i, seen.at);
 			continue;
 		}
 		b->from[i] = b->into[i] = NULL;
 		b->origins[i] = origin_of(w, pkts[i], &b->from[i]);
-		if (hop_begin(b, pkts[i], &seen, i))
+		if (hop_begin(w->table->fib, b, pkts[i], &seen, i))
 			later[n_later++] = i;
 		else
 			peer_ask(w, b, pkts[i], i);

@@ -35,7 +35,7 @@ static int kernel_route_add(struct tunnel *t, const struct net_prefix *masked, s
 			   : netlink_default_add(t->interface, masked->addr.family, t->fwmark, err);
 }
 
-void tunnel_route_add(struct tunnel *t, const struct net_prefix *prefix)
+void tunnel_route_add(struct tunnel *t, const struct net_prefix *prefix, uint32_t peer)
 {
 	struct net_prefix masked = net_prefix_masked(prefix);
 	char text[NET_PREFIX_STRLEN];
@@ -43,7 +43,7 @@ void tunnel_route_add(struct tunnel *t, const struct net_prefix *prefix)
 	int rc = 0;
 
 	if (t->dp->ports_underlay)
-		rc = fib_tunnel_route_add(ether_fib(), &masked, t->index, t->dp->mtu, &err);
+		rc = fib_tunnel_route_add(ether_fib(), &masked, t->index, peer, t->dp->mtu, &err);
 	if (!rc || rc == -EEXIST)
 		rc = kernel_route_add(t, &masked, &err);
 	if (rc && rc != -EEXIST)

@@ -135,12 +135,7 @@ static inline uint32_t walk(
 	return best;
 }
 
-/* pair with the release stores in hosts.c */
-static inline const struct hosts4 *hosts_of4(const struct allowedips *table)
-{
-	return atomic_load_explicit(&table->hosts.v4, memory_order_acquire);
-}
-
+/* pairs with the release store in hosts.c */
 static inline const struct hosts6 *hosts_of6(const struct allowedips *table)
 {
 	return atomic_load_explicit(&table->hosts.v6, memory_order_acquire);
@@ -148,7 +143,7 @@ static inline const struct hosts6 *hosts_of6(const struct allowedips *table)
 
 uint32_t allowedips_lookup4(const struct allowedips *table, uint32_t addr_be)
 {
-	const struct hosts4 *hosts = hosts_of4(table);
+	const struct hosts4 *hosts = allowedips_hosts4(table);
 	uint32_t value = hosts ? hosts_find4(hosts, addr_be) : HOSTS_NONE;
 
 	return value != HOSTS_NONE ? value : walk(&table->root4, bits_load4(addr_be), false);
@@ -215,7 +210,7 @@ static inline void walk_all(const _Atomic(struct allowedips_node *) *root,
 static void lookup_chunk4(
 	const struct allowedips *table, const uint32_t *addrs_be, uint32_t *out, unsigned n)
 {
-	const struct hosts4 *hosts = hosts_of4(table);
+	const struct hosts4 *hosts = allowedips_hosts4(table);
 	struct wanted wanted[CHUNK];
 	unsigned n_wanted = 0;
 

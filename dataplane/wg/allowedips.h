@@ -20,7 +20,7 @@
 
 #define ALLOWEDIPS_NONE UINT32_MAX
 /* Values are indices into tables of at most so many entries. */
-#define ALLOWEDIPS_VALUE_MAX ((1U << 20) - 1)
+#define ALLOWEDIPS_VALUE_MAX ((1U << 21) - 1)
 
 struct allowedips_node;
 
@@ -61,22 +61,20 @@ void allowedips_each(const struct allowedips *table, uint32_t value,
 /* Readers. Addresses in network order; ALLOWEDIPS_NONE when no prefix matches. */
 uint32_t allowedips_lookup4(const struct allowedips *table, uint32_t addr_be);
 uint32_t allowedips_lookup6(const struct allowedips *table, const uint8_t addr[static 16]);
-/* The same for n addresses at once; their walks are interleaved to hide the latency of memory. Who
- * has told of each address before, by the next two, does not wait for the short-cut either. */
+/* The same for n addresses at once; their walks are interleaved to hide the latency of memory. */
 void allowedips_lookup_burst4(
 	const struct allowedips *table, const uint32_t *addrs_be, uint32_t *out, unsigned n);
 void allowedips_lookup_burst6(
 	const struct allowedips *table, const uint8_t *const *addrs_be, uint32_t *out, unsigned n);
 
-static inline void allowedips_prefetch4(const struct allowedips *table, uint32_t addr_be)
+/* The single addresses, NULL: there are none. lookup.h asks for their places ahead. */
+static inline const struct hosts4 *allowedips_hosts4(const struct allowedips *table)
 {
 	/* pairs with the release store in hosts.c */
-	const struct hosts4 *hosts = atomic_load_explicit(&table->hosts.v4, memory_order_acquire);
-
-	if (hosts)
-		__builtin_prefetch(&hosts->slots[hosts_place4(hosts, addr_be)]);
+	return atomic_load_explicit(&table->hosts.v4, memory_order_acquire);
 }
 
+/* Asks for what a look-up needs first. */
 static inline void allowedips_prefetch6(
 	const struct allowedips *table, const uint8_t addr[static 16])
 {

@@ -12,6 +12,7 @@
  */
 #include <endian.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define HOSTS_NONE UINT32_MAX /* values are less than HOSTS_NONE - 2 */
@@ -64,6 +65,13 @@ static inline uint32_t hosts_place6(const struct hosts6 *h, const uint64_t addr[
 {
 	return (uint32_t)((addr[0] * 0xd1342543de82ef95u ^ addr[1]) * 0x9e3779b97f4a7c15u >>
 			  h->shift);
+}
+
+/* Whether a place of the table has the value of this address. */
+static inline bool hosts_holds4(uint64_t slot, uint32_t addr_be)
+{
+	/* neither empty nor HOSTS_GONE */
+	return slot >> 32 == addr_be && (uint32_t)slot + 1 > 1;
 }
 
 static inline uint32_t hosts_find4(const struct hosts4 *h, uint32_t addr_be)

@@ -313,14 +313,59 @@ static void a_better_origin_hides_another(void **state)
 
 	(void)state;
 	assert_int_equal(fib_route_add(fib, &p, FIB_FROM_KERNEL, &kernel, NULL), 0);
-	assert_int_equal(fib_tunnel_route_add(fib, &p, 3, 1420, NULL), 0);
+	assert_int_equal(fib_tunnel_route_add(fib, &p, 3, 7, 1420, NULL), 0);
 	assert_int_equal(type_at(fib, "192.0.2.1"), FIB_TUNNEL);
-	assert_int_equal(fib_tunnel_route_add(fib, &p, 4, 1420, NULL), 0);
+	assert_int_equal(fib_tunnel_route_add(fib, &p, 4, 8, 1420, NULL), 0);
 	assert_int_equal(fib_next_hop(fib, fib_lookup4(fib, p.addr.bytes))->tunnel, 4);
 	fib_flush(fib, PORT_NONE, 4);
 	assert_int_equal(fib_next_hop(fib, fib_lookup4(fib, p.addr.bytes))->tunnel, 3);
 	assert_int_equal(fib_tunnel_route_remove(fib, &p, 3, 1420), 0);
 	assert_int_equal(type_at(fib, "192.0.2.1"), FIB_PORT);
+	fib_free(fib);
+}
+
+static uint32_t peer_at(const struct fib *fib, const char *text)
+{
+	struct net_prefix p = prefix_of(text);
+
+	return fib_peer(fib_lookup4(fib, p.addr.bytes));
+}
+
+static void allowed_ips_name_their_peer(void **state)
+{
+	struct fib *fib = fib_new(retire_later, NULL);
+	struct net_prefix net = prefix_of("10.9.0.0/24"), host = prefix_of("10.9.0.7/32");
+	struct fib_next_hop drop = {
+		.type = FIB_BLACKHOLE, .port = PORT_NONE, .tunnel = TUNNEL_NONE};
+
+	(void)state;
+	assert_int_equal(fib_tunnel_route_add(fib, &net, 3, 5, 1420, NULL), 0);
+	assert_int_equal(fib_tunnel_route_add(fib, &host, 3, (1 << 20) - 1, 1420, NULL), 0);
+	assert_int_equal(peer_at(fib, "10.9.0.6"), 5);
+	assert_int_equal(peer_at(fib, "10.9.0.7"), (1 << 20) - 1);
+	assert_int_equal(type_at(fib, "10.9.0.7"), FIB_TUNNEL);
+	assert_int_equal(peer_at(fib, "10.9.1.7"), PEER_NONE);
+	/* the same again, and taken by another peer */
+	assert_int_equal(fib_tunnel_route_add(fib, &host, 3, (1 << 20) - 1, 1420, NULL), 0);
+	assert_int_equal(fib_tunnel_route_add(fib, &host, 3, 0, 1420, NULL), 0);
+	assert_int_equal(peer_at(fib, "10.9.0.7"), 0);
+	/* while it is hidden, too */
+	assert_int_equal(fib_route_add(fib, &net, FIB_FROM_STATIC, &drop, NULL), 0);
+	assert_int_equal(peer_at(fib, "10.9.0.6"), PEER_NONE);
+	assert_int_equal(fib_tunnel_route_add(fib, &net, 3, 6, 1420, NULL), 0);
+	assert_int_equal(type_at(fib, "10.9.0.6"), FIB_BLACKHOLE);
+	assert_int_equal(fib_route_remove(fib, &net, FIB_FROM_STATIC, &drop), 0);
+	assert_int_equal(peer_at(fib, "10.9.0.6"), 6);
+	/* a peer's place is another's, of another tunnel */
+	assert_int_equal(fib_tunnel_route_remove(fib, &host, 3, 1420), 0);
+	assert_int_equal(fib_tunnel_route_add(fib, &host, 4, 0, 1420, NULL), 0);
+	assert_int_equal(peer_at(fib, "10.9.0.7"), 0);
+	assert_int_equal(fib_next_hop(fib, fib_lookup4(fib, host.addr.bytes))->tunnel, 4);
+	assert_int_equal(fib_tunnel_route_remove(fib, &host, 4, 1420), 0);
+	assert_int_equal(peer_at(fib, "10.9.0.7"), 6);
+	assert_int_equal(fib_tunnel_route_remove(fib, &net, 3, 1420), 0);
+	assert_int_equal(type_at(fib, "10.9.0.7"), -1);
+	grace_period();
 	fib_free(fib);
 }
 
@@ -364,6 +409,7 @@ int main(void)
 		cmocka_unit_test(many_routes_share_few_next_hops),
 		cmocka_unit_test(addresses_bring_their_routes),
 		cmocka_unit_test(a_better_origin_hides_another),
+		cmocka_unit_test(allowed_ips_name_their_peer),
 		cmocka_unit_test(sources),
 	};
 

@@ -139,7 +139,8 @@ static void peer_add(unsigned t, const char *net, unsigned n, const char *len, u
 	snprintf(text, sizeof(text), "%s%x%s", net, n, len);
 	prefix = prefix_of(text);
 	if (allowedips_insert(&allowed[t], &prefix, peer, NULL) ||
-		fib_tunnel_route_add(table.fib, &prefix, t ? OTHER_TUNNEL : TUNNEL, 1420, NULL))
+		fib_tunnel_route_add(
+			table.fib, &prefix, t ? OTHER_TUNNEL : TUNNEL, peer, 1420, NULL))
 		errx(1, "%s does not go in", text);
 }
 

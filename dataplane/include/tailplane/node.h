@@ -107,7 +107,7 @@ struct packet {
 	uint16_t in_port, out_port; /* indices of ports */
 	uint16_t vlan;              /* of the Ethernet port it came in by or leaves by; 0: none */
 	uint32_t tunnel, peer;      /* index; PEER_NONE */
-	uint32_t next_hop;          /* index into the FIB's next hops */
+	uint32_t next_hop;          /* the FIB's answer */
 	struct packet_path path;
 	/* the other line */
 	uint16_t l2_len;      /* of the Ethernet and VLAN headers, while the packet begins there */

@@ -154,16 +154,19 @@ static inline uint32_t path_hop(const struct fib *fib, struct peer_path *path, u
 	return hop_ask(fib, path, generation);
 }
 
-/* What the packets of a run share: they go to one peer. What its tunnel says stays for the next
- * run, which mostly goes by the same. */
-struct run {
-	uint32_t tunnel_index; /* TUNNEL_NONE: of none yet */
+/* What the runs of a burst share, as long as they go into one tunnel. */
+struct way {
+	uint32_t index; /* of the tunnel; TUNNEL_NONE: none yet */
 	const struct dp_tunnel *tunnel;
 	const struct fib *fib; /* to be asked for the next hop; NULL: it is not known */
 	uint32_t generation;   /* the FIB's, when the burst began */
 	uint16_t verdict;
 	uint16_t listen_port, mtu; /* the tunnel's */
-	uint8_t routed;            /* PACKET_ROUTED, when next_hop is known */
+	uint8_t routed;            /* PACKET_ROUTED, when next hops are known */
+};
+
+/* What the packets of a run share: they go to one peer. */
+struct run {
 	struct send_key *key;
 	const struct packet_path *path;
 	uint64_t counter;  /* of the next packet */
@@ -178,19 +181,19 @@ static uint32_t fib_generation(const struct worker *w)
 	return fib ? atomic_load_explicit(&fib->generation, memory_order_acquire) : 0;
 }
 
-static __rte_noinline void tunnel_enter(const struct worker *w, struct run *run, uint32_t index)
+static __rte_noinline void way_change(const struct worker *w, struct way *way, uint32_t index)
 {
 	const struct dp_tunnel *t = tunnel_get(w->table, index);
 
-	run->tunnel_index = index;
-	run->tunnel = t;
+	way->index = index;
+	way->tunnel = t;
 	if (!t)
 		return;
-	run->verdict = t->ports_underlay ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
-	run->fib = t->ports_underlay ? w->table->fib : NULL;
-	run->routed = run->fib ? PACKET_ROUTED : 0;
-	run->listen_port = t->listen_port;
-	run->mtu = t->mtu;
+	way->verdict = t->ports_underlay ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
+	way->fib = t->ports_underlay ? w->table->fib : NULL;
+	way->routed = way->fib ? PACKET_ROUTED : 0;
+	way->listen_port = t->listen_port;
+	way->mtu = t->mtu;
 }
 
 /* The first of n counters. Nobody but workers takes any: one that is alone saves the locked add. */
@@ -205,40 +208,24 @@ static inline uint64_t counter_take(const struct worker *w, struct send_key *key
 	return counter;
 }
 
-/* 0, or why packets to this peer cannot leave. */
-static inline uint16_t run_begin(
-	const struct worker *w, const struct target *target, struct run *run, uint16_t n)
-{
-	if (target->key->tunnel != run->tunnel_index)
-		tunnel_enter(w, run, target->key->tunnel);
-	if (!run->tunnel)
-		return VERDICT_DROP(DROP_NO_PEER);
-	if (!target->path)
-		return VERDICT_DROP(DROP_NO_ENDPOINT);
-	run->key = target->key;
-	run->path = &target->path->path;
-	run->next_hop = run->fib ? path_hop(run->fib, target->path, run->generation) : FIB_NONE;
-	run->counter = counter_take(w, run->key, n);
-	return 0;
-}
-
-static inline void datagram_fill(struct rte_mbuf *m, const struct run *run, uint8_t tos)
+static inline void datagram_fill(
+	struct rte_mbuf *m, const struct way *way, const struct run *run, uint8_t tos)
 {
 	struct packet *p = packet_of(m);
 
 	p->kind = PACKET_DATAGRAM;
-	p->flags = (uint8_t)((p->flags & ~PACKET_ROUTED) | run->routed);
+	p->flags = (uint8_t)((p->flags & ~PACKET_ROUTED) | way->routed);
 	p->out_port = run->path->port;
 	p->next_hop = run->next_hop;
 	p->path = *run->path;
 	p->path.tos = tos;
-	p->path.local_port = run->listen_port;
+	p->path.local_port = way->listen_port;
 }
 
-static inline void message_fill(
-	struct transport *t, uint16_t k, struct rte_mbuf *m, const struct run *run)
+static inline void message_fill(struct transport *t, struct rte_mbuf *m, const struct run *run)
 {
 	struct message_data *message = rte_pktmbuf_mtod(m, struct message_data *);
+	uint16_t k = t->n++;
 
 	message->type = le32_make(MESSAGE_DATA);
 	message->receiver_index = le32_make(run->key->remote_index);
@@ -248,60 +235,100 @@ static inline void message_fill(
 	t->lens[k] = m->data_len;
 }
 
-/* A run of packets to one peer. Its counters were taken in one go; one that a packet without room
- * leaves unused is only skipped. Returns how many bytes leave. */
-static inline uint32_t run_prepare(struct transport *t, struct run *run, struct rte_mbuf **pkts,
-	uint16_t *verdicts, uint16_t n, bool *data)
+/* False: it has no room for what is to be added. */
+static __rte_always_inline bool packet_prepare(
+	struct transport *t, const struct way *way, const struct run *run, struct rte_mbuf *m)
 {
-	uint32_t bytes = 0;
-	uint16_t k = t->n;
+	uint8_t tos = m->data_len ? ecn_of(rte_pktmbuf_mtod(m, uint8_t *)) : 0;
 
-	for (uint16_t i = 0; i < n; i++) {
-		struct rte_mbuf *m = pkts[i];
-		bool has_data = m->data_len > 0;
-		uint8_t tos = has_data ? ecn_of(rte_pktmbuf_mtod(m, uint8_t *)) : 0;
-
-		verdicts[i] = VERDICT_DROP(DROP_NO_ROOM);
-		if (!room_make(m, run->mtu))
-			continue;
-		verdicts[i] = run->verdict;
-		*data |= has_data;
-		bytes += m->data_len;
-		datagram_fill(m, run, tos);
-		message_fill(t, k++, m, run);
-		run->counter++;
-	}
-	t->n = k;
-	return bytes;
+	if (!room_make(m, way->mtu))
+		return false;
+	datagram_fill(m, way, run, tos);
+	message_fill(t, m, run);
+	return true;
 }
 
-static __rte_always_inline void run_admit(struct worker *w, struct transport *t, struct run *run,
-	const struct target *target, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+/* What left to a peer. */
+static __rte_always_inline void run_note(struct worker *w, uint32_t peer, struct send_key *key,
+	uint16_t n, uint32_t bytes, bool data)
 {
-	uint32_t peer = packet_of(pkts[0])->peer, bytes, before = t->n;
-	struct peer_slot *slot = &peers.slots[peer];
 	struct peer_traffic *traffic = &peers.traffic[w->id][peer];
-	bool data = false;
-	uint16_t fault;
+	struct peer_slot *slot = &peers.slots[peer];
 
-	if (!key_usable(w, target->key)) {
-		stage_all(w, pkts, verdicts, n);
-		return;
-	}
-	fault = run_begin(w, target, run, n);
-	if (fault) {
-		for (uint16_t i = 0; i < n; i++)
-			verdicts[i] = fault;
-		return;
-	}
-	bytes = run_prepare(t, run, pkts, verdicts, n, &data);
-	if (t->n == before)
-		return;
-	traffic->tx_packets += t->n - before;
+	traffic->tx_packets += n;
 	traffic->tx_bytes += bytes;
 	atomic_store_explicit(&traffic->last_sent, w->now, memory_order_relaxed);
 	sent(w, slot, peer, data);
-	rekey_when_due(w, slot, peer, run->key);
+	rekey_when_due(w, slot, peer, key);
+}
+
+/* A run of packets to one peer. Its counters were taken in one go; one that a packet without room
+ * leaves unused is only skipped. */
+static __rte_noinline void run_prepare(struct worker *w, struct transport *t, const struct way *way,
+	struct run run, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	uint32_t peer = packet_of(pkts[0])->peer, bytes = 0;
+	uint16_t before = t->n;
+	bool data = false;
+
+	for (uint16_t i = 0; i < n; i++) {
+		bool has_data = pkts[i]->data_len > 0;
+
+		verdicts[i] = VERDICT_DROP(DROP_NO_ROOM);
+		if (!packet_prepare(t, way, &run, pkts[i]))
+			continue;
+		verdicts[i] = way->verdict;
+		data |= has_data;
+		bytes += pkts[i]->data_len;
+		run.counter++;
+	}
+	if (t->n != before)
+		run_note(w, peer, run.key, t->n - before, bytes, data);
+}
+
+/* The same for a run of one: with many peers that is what most are. */
+static __rte_always_inline uint16_t one_prepare(struct worker *w, struct transport *t,
+	const struct way *way, const struct run *run, struct rte_mbuf *m)
+{
+	uint32_t peer = packet_of(m)->peer;
+	bool data = m->data_len > 0;
+
+	if (!packet_prepare(t, way, run, m))
+		return VERDICT_DROP(DROP_NO_ROOM);
+	run_note(w, peer, run->key, 1, m->data_len, data);
+	return way->verdict;
+}
+
+static __rte_noinline void run_refuse(uint16_t drop, uint16_t *verdicts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++)
+		verdicts[i] = drop;
+}
+
+static __rte_always_inline void run_admit(struct worker *w, struct transport *t, struct way *way,
+	const struct target *target, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	struct run run = {.key = target->key, .next_hop = FIB_NONE};
+
+	if (!key_usable(w, run.key)) {
+		stage_all(w, pkts, verdicts, n);
+		return;
+	}
+	if (run.key->tunnel != way->index)
+		way_change(w, way, run.key->tunnel);
+	if (!way->tunnel || !target->path) {
+		run_refuse(
+			VERDICT_DROP(way->tunnel ? DROP_NO_ENDPOINT : DROP_NO_PEER), verdicts, n);
+		return;
+	}
+	run.path = &target->path->path;
+	if (way->fib)
+		run.next_hop = path_hop(way->fib, target->path, way->generation);
+	run.counter = counter_take(w, run.key, n);
+	if (n == 1)
+		verdicts[0] = one_prepare(w, t, way, &run, pkts[0]);
+	else
+		run_prepare(w, t, way, run, pkts, verdicts, n);
 }
 
 /* Asks for what the peers' slots lead to: a burst to many peers waits for it once. */
@@ -322,7 +349,7 @@ static void targets_find(struct rte_mbuf **pkts, struct target *targets, uint16_
 static void burst_prepare(struct worker *w, struct transport *t, struct rte_mbuf **pkts,
 	uint16_t *verdicts, uint16_t n)
 {
-	struct run run = {.tunnel_index = TUNNEL_NONE, .generation = fib_generation(w)};
+	struct way way = {.index = TUNNEL_NONE, .generation = fib_generation(w)};
 	struct target targets[NODE_BURST_MAX];
 
 	t->n = 0;
@@ -333,7 +360,7 @@ static void burst_prepare(struct worker *w, struct transport *t, struct rte_mbuf
 
 		for (end = i + 1; end < n && packet_of(pkts[end])->peer == peer; end++)
 			;
-		run_admit(w, t, &run, &targets[i], pkts + i, verdicts + i, (uint16_t)(end - i));
+		run_admit(w, t, &way, &targets[i], pkts + i, verdicts + i, (uint16_t)(end - i));
 	}
 }
 

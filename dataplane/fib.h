@@ -104,21 +104,19 @@ static inline uint32_t fib_peer(uint32_t answer)
 /* The number of the answer's next hop; FIB_NONE stays what it is. */
 static inline uint32_t fib_hop(const struct fib *fib, uint32_t answer)
 {
-	uint32_t peer = fib_peer(answer);
-
-	if (peer == PEER_NONE)
+	if (fib_peer(answer) == PEER_NONE)
 		return answer;
 	/* pairs with the release store in peer_hop_set */
 	return atomic_load_explicit(
-		&atomic_load_explicit(&fib->peer_hops, memory_order_acquire)[peer],
+		&atomic_load_explicit(&fib->peer_hops, memory_order_acquire)[fib_peer(answer)],
 		memory_order_relaxed);
 }
 
 static inline const struct fib_next_hop *fib_next_hop(const struct fib *fib, uint32_t answer)
 {
-	uint32_t hop = fib_hop(fib, answer);
-
-	return hop < FIB_NEXT_HOPS_MAX ? &fib->next_hops[hop] : NULL;
+	if (answer < FIB_NEXT_HOPS_MAX)
+		return &fib->next_hops[answer];
+	return answer == FIB_NONE ? NULL : &fib->next_hops[fib_hop(fib, answer)];
 }
 
 /* Our address on a port and VLAN, or inside a tunnel (port PORT_NONE), to speak from. For IPv6 a

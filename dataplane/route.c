@@ -342,6 +342,21 @@ static void peer_ask(const struct worker *w, struct burst *b, struct rte_mbuf *m
 	peer_find(b, m, t, i);
 }
 
+/* Those whose answer of the FIB has just come: neighbours mostly have the same. */
+static void peers_ask(const struct worker *w, struct burst *b, struct rte_mbuf **pkts,
+	const uint16_t *which, uint16_t n)
+{
+	for (uint16_t k = 0; k < n; k++) {
+		uint16_t i = which[k], before = k ? which[k - 1] : i;
+
+		if (k && b->answers.hop[i] == b->answers.hop[before] && !b->into[before] &&
+			b->from[i] == b->from[before] && b->origins[i] == b->origins[before] &&
+			packet_of(pkts[i])->flags == packet_of(pkts[before])->flags)
+			continue;
+		peer_ask(w, b, pkts[i], i);
+	}
+}
+
 static inline bool is_seen(const struct fib *fib, const struct seen *seen, const struct packet *p)
 {
 	return seen->any && p->flags == seen->flags && p->in_port == seen->in_port &&
@@ -428,8 +443,7 @@ static void questions_gather(
 			peer_ask(w, b, pkts[i], i);
 	}
 	lookup_run(&b->fib, b->answers.hop);
-	for (uint16_t k = 0; k < n_later; k++)
-		peer_ask(w, b, pkts[later[k]], later[k]);
+	peers_ask(w, b, pkts, later, n_later);
 }
 
 static void route_process(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)

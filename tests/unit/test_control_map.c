@@ -116,6 +116,26 @@ static void test_keep_alive(void **state)
 	close_all();
 }
 
+/* Clients judge expiries by the server's clock, which each full map tells them anew. */
+static void test_clock(void **state)
+{
+	(void)state;
+	two_nodes();
+	for (unsigned i = 0; i < 2; i++) {
+		const char *text;
+		int64_t told;
+
+		world_pass(3600 * SECOND_NS);
+		close_stream(1);
+		open_stream(1);
+		text = json_string_value(json_object_get(streams[1]->last, "ControlTime"));
+		assert_non_null(text);
+		assert_true(time_text_parse(&told, text, strlen(text)));
+		assert_in_range(world_wall() - told, 0, SECOND_NS);
+	}
+	close_all();
+}
+
 /* Online as long as there is a stream, and ten seconds more; an old stream's end means nothing. */
 static void test_presence(void **state)
 {
@@ -477,6 +497,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_quiet, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_said, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_keep_alive, world_start, world_stop),
+		cmocka_unit_test_setup_teardown(test_clock, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_presence, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_removed, world_start, world_stop),
 		cmocka_unit_test_setup_teardown(test_hostile_hostinfo, world_start, world_stop),

@@ -106,8 +106,10 @@ static json_t *without_hostinfo(struct map_request *out, const char *body, size_
 	if (len > JSON_IN_MAX || !json_in_span(body, len, "Hostinfo", &at, &span))
 		return NULL;
 	rest = malloc(len - span + 2);
-	out->hostinfo_text = strndup(body + at, span);
-	if (rest && out->hostinfo_text && strlen(out->hostinfo_text) == span) {
+	out->hostinfo_text = malloc(span + 1);
+	if (rest && out->hostinfo_text && !memchr(body + at, 0, span)) {
+		memcpy(out->hostinfo_text, body + at, span);
+		out->hostinfo_text[span] = 0;
 		memcpy(rest, body, at);
 		memcpy(rest + at, "{}", 2);
 		memcpy(rest + at + 2, body + at + span, len - at - span);

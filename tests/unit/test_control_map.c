@@ -8,6 +8,7 @@
 #include "control_streams.h"
 #include "policy.h"
 #include "record.h"
+#include "times.h"
 
 /* Each of two knows the other, was told once, and nothing is said when nothing is new. */
 static void test_quiet(void **state)

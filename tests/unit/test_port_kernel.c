@@ -354,7 +354,7 @@ static void memif_sockets(void **state)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	char device[128];
+	char device[sizeof(MEMIF_SERVER) + sizeof(at.sun_path)];
 	struct port *port;
 
 	(void)state;

@@ -68,7 +68,7 @@ def describe():
         "kernel": platform.release(),
         "compiler": command("cc", "--version").split("\n", 1)[0],
         "commit": command("git", "rev-parse", "--short=12", "HEAD"),
-        "changed": bool(command("git", "status", "--porcelain", "--untracked-files=no")),
+        "changed": bool(command("git", "status", "--porcelain", "--untracked-files=no", "--", ":!perf/results")),
         "date": datetime.date.today().isoformat(),
         "load_before": round(os.getloadavg()[0], 2),
     }

@@ -2,6 +2,7 @@
 """The tree keeps its own style."""
 
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -84,6 +85,18 @@ def test_headers_compile_alone():
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         bad = [b for b in pool.map(compile_alone, files(r"\.h$")) if b]
     assert not bad, "\n".join(bad)
+
+
+def test_fuzzers_compiler_knows_what_is_asked_of_the_processor():
+    """libFuzzer is clang's, and its names of features are not gcc's; nothing else builds with it."""
+    if platform.machine() != "x86_64":
+        pytest.skip("these files are for x86-64")
+    asking = [p for p in files(r"\.c$") if "__builtin_cpu_" in text_of(p)]
+    assert asking
+    for path in asking:
+        run = subprocess.run(["clang-14", "-std=gnu11", "-D_GNU_SOURCE", "-fsyntax-only", f"-I{(ROOT / path).parent}",
+                              *include_flags(), ROOT / path], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
 
 
 def scripts():

@@ -63,8 +63,8 @@ void doctor_stop(void);
 void doctor_task_done(struct doctor *d, unsigned tasks);
 void doctor_token(char token[DOCTOR_TOKEN + 1]);
 /* Somebody asked for the page of looks. True: it was this examination's. */
-bool doctor_visited(
-	struct doctor *d, const char *token, const struct net_endpoint *from, bool secure);
+bool doctor_visited(struct doctor *d, const char token[static DOCTOR_TOKEN],
+	const struct net_endpoint *from, bool secure);
 
 /* looks.c */
 void doctor_look_name(struct doctor *d);

@@ -12,6 +12,7 @@
 
 #include "control.h"
 #include "json_out.h"
+#include "secret.h"
 
 #define LOOK_MS 8000
 #define LOOK_MAX 65536
@@ -125,7 +126,7 @@ static void self_done(void *arg, const struct fetch_answer *seen)
 	fill(self, seen);
 	self->answer =
 		seen->problem ? ANSWER_NONE
-		: seen->len > DOCTOR_TOKEN && !strncmp(seen->body, d->self_token, DOCTOR_TOKEN)
+		: seen->len > DOCTOR_TOKEN && secret_equal(seen->body, d->self_token, DOCTOR_TOKEN)
 			? ANSWER_OURS
 			: ANSWER_STRANGER;
 	if (seen->expires)
@@ -198,15 +199,15 @@ void doctor_ask_clients(struct doctor *d)
 	free(nodes);
 }
 
-bool doctor_visited(
-	struct doctor *d, const char *token, const struct net_endpoint *from, bool secure)
+bool doctor_visited(struct doctor *d, const char token[static DOCTOR_TOKEN],
+	const struct net_endpoint *from, bool secure)
 {
-	if (!strcmp(token, d->self_token)) {
+	if (secret_equal(token, d->self_token, DOCTOR_TOKEN)) {
 		d->facts.request_is_secure = secure;
 		return true;
 	}
 	for (size_t i = 0; i < DOCTOR_CLIENTS; i++) {
-		if (strcmp(token, d->client_tokens[i]))
+		if (!secret_equal(token, d->client_tokens[i], DOCTOR_TOKEN))
 			continue;
 		if (!d->facts.client.family || address_is_private(&d->facts.client))
 			d->facts.client = from->addr;

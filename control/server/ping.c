@@ -15,6 +15,7 @@
 
 #include "json_out.h"
 #include "routes.h"
+#include "secret.h"
 #include "server.h"
 
 #define TOKEN_LEN 32
@@ -130,7 +131,7 @@ bool ping_answer(struct server *server, const char *token, const struct rpc *rpc
 		return false;
 	for (size_t at = INDEX_FIRST;
 		(ping = index_next(&server->pings_by_token, index_hash(token, TOKEN_LEN), &at));)
-		if (!memcmp(ping->token, token, TOKEN_LEN))
+		if (secret_equal(ping->token, token, TOKEN_LEN))
 			break;
 	node = ping ? node_by_id(server->tailnet, ping->node) : NULL;
 	if (!node || memcmp(&node->d.machine, &rpc->machine, sizeof(rpc->machine)))

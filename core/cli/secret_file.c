@@ -120,7 +120,9 @@ static bool holds(const char *path, const char *text)
 {
 	struct err ignored = {0};
 	json_t *there = secret_file_read(path, &ignored);
-	bool same = there != NULL && strcmp(json_string_value(there), text) == 0;
+	size_t len = strlen(text);
+	bool same = there != NULL && json_string_length(there) == len &&
+		    secret_equal(json_string_value(there), text, len);
 
 	json_decref(there);
 	return same;

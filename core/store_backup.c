@@ -90,23 +90,6 @@ static char *suffixed(const char *path, const char *suffix)
 	return name;
 }
 
-static struct errand *errand_new(struct op_call *call, const char *suffix)
-{
-	struct errand *errand = calloc(1, sizeof(*errand));
-
-	if (!errand)
-		abort();
-	errand->copy = suffixed(store_path(), suffix);
-	errand->path = strdup(store_path());
-	errand->files.list = calloc(1, sizeof(*errand->files.list));
-	if (!errand->path || !errand->files.list)
-		abort();
-	errand->call = call;
-	errand->fd = op_take_fd(call);
-	op_on_close(call, forget, errand);
-	return errand;
-}
-
 /* What a restore wrote and did not come to use. */
 static void remove_written(const struct errand *errand)
 {
@@ -129,6 +112,43 @@ static void errand_free(struct errand *errand)
 	free(errand->path);
 	free(errand->copy);
 	free(errand);
+}
+
+static void errand_done(struct job *job)
+{
+	struct errand *errand = (struct errand *)job;
+
+	if (errand->call && errand->rc)
+		op_fail(errand->call, "%s", errand->err.msg);
+	else if (errand->call)
+		op_reply(errand->call, json_pack("{s:I, s:I}", "bytes", (json_int_t)errand->len,
+					       "files", (json_int_t)errand->files.n));
+	errand_free(errand);
+}
+
+/* NULL: answered already. */
+static struct errand *errand_new(struct op_call *call, const char *name)
+{
+	struct errand *errand;
+
+	if (!store_path()) {
+		op_fail(call, "no plugin that runs keeps tables, so there is nothing to back up "
+			      "or restore");
+		return NULL;
+	}
+	errand = calloc(1, sizeof(*errand));
+	if (!errand)
+		abort();
+	errand->job = (struct job){.done = errand_done, .name = name, .lane = 0xbac};
+	errand->copy = suffixed(store_path(), name);
+	errand->path = strdup(store_path());
+	errand->files.list = calloc(1, sizeof(*errand->files.list));
+	if (!errand->path || !errand->files.list)
+		abort();
+	errand->call = call;
+	errand->fd = op_take_fd(call);
+	op_on_close(call, forget, errand);
+	return errand;
 }
 
 /* All of `from`; either may be a pipe. */
@@ -219,38 +239,15 @@ static void backup_job(struct job *job)
 			err_set(&errand->err, rc, "cannot write the backup: %s", strerror(-rc));
 }
 
-static void backup_done(struct job *job)
-{
-	struct errand *errand = (struct errand *)job;
-
-	if (errand->call && errand->rc)
-		op_fail(errand->call, "%s", errand->err.msg);
-	else if (errand->call)
-		op_reply(errand->call, json_pack("{s:I, s:I}", "bytes", (json_int_t)errand->len,
-					       "files", (json_int_t)errand->files.n));
-	errand_free(errand);
-}
-
-static bool nothing_to_do(struct op_call *call)
-{
-	if (store_path())
-		return false;
-	op_fail(call,
-		"no plugin that runs keeps tables, so there is nothing to back up or restore");
-	return true;
-}
-
 void store_run_backup(struct op_call *call, const json_t *args)
 {
-	struct errand *errand;
+	struct errand *errand = errand_new(call, "backup");
 
 	(void)args;
-	if (nothing_to_do(call))
+	if (!errand)
 		return;
-	errand = errand_new(call, "backup");
 	store_each_schema(list_files, &errand->files);
-	errand->job = (struct job){
-		.run = backup_job, .done = backup_done, .name = "backup", .lane = 0xbac};
+	errand->job.run = backup_job;
 	job_submit(&errand->job);
 }
 
@@ -417,23 +414,17 @@ static void restore_done(struct job *job)
 
 	if (!errand->rc && errand->call)
 		restore(errand); /* one whose asker went away is not wanted any more */
-	if (errand->call && errand->rc)
-		op_fail(errand->call, "%s", errand->err.msg);
-	else if (errand->call)
-		op_reply(errand->call, json_pack("{s:I, s:I}", "bytes", (json_int_t)errand->len,
-					       "files", (json_int_t)errand->files.n));
-	errand_free(errand);
+	errand_done(job);
 }
 
 void store_run_restore(struct op_call *call, const json_t *args)
 {
-	struct errand *errand;
+	struct errand *errand = errand_new(call, "restore");
 
 	(void)args;
-	if (nothing_to_do(call))
+	if (!errand)
 		return;
-	errand = errand_new(call, "restore");
-	errand->job = (struct job){
-		.run = restore_job, .done = restore_done, .name = "restore", .lane = 0xbac};
+	errand->job.run = restore_job;
+	errand->job.done = restore_done;
 	job_submit(&errand->job);
 }

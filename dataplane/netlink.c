@@ -1,116 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the daemon changes in the kernel: links up, addresses, routes of allowed IPs. Control loop;
- * the kernel answers each request at once. Its own words for a refusal (extended acknowledgement)
- * go into the reason. Routes carry a protocol number of ours: what another made is never replaced.
+ * the kernel answers each request at once, and its own words for a refusal go into the reason.
+ * Routes carry a protocol number of ours: what another made is never replaced.
  */
 #include <errno.h>
-#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <string.h>
-#include <time.h>
-
-#include <libmnl/libmnl.h>
 
 #include "dataplane.h"
+#include "rtnl.h"
 
-#define OUR_PROTOCOL 84 /* who made it, as `ip route` shows: not one of the kernel's names */
 #define IP6_METRIC 1024 /* what the kernel gives a route that names none */
 
-struct request {
-	struct nlmsghdr *nlh;
-	char buf[512];
-	char words[160]; /* the kernel's, empty when it said none */
-	mnl_cb_t seen;
-	void *arg;
-};
-
-static void *request_init(struct request *r, uint16_t type, uint16_t flags, size_t header_size)
-{
-	memset(r, 0, sizeof(*r));
-	r->nlh = mnl_nlmsg_put_header(r->buf);
-	r->nlh->nlmsg_type = type;
-	r->nlh->nlmsg_flags = NLM_F_REQUEST | flags;
-	return mnl_nlmsg_put_extra_header(r->nlh, header_size);
-}
-
-static int words_read(const struct nlattr *attr, void *data)
-{
-	struct request *r = data;
-
-	if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG &&
-		mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0)
-		snprintf(r->words, sizeof(r->words), "%s", mnl_attr_get_str(attr));
-	return MNL_CB_OK;
-}
-
-static int error_read(const struct nlmsghdr *nlh, void *data)
-{
-	const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
-	size_t skip = sizeof(*e);
-
-	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*e)) {
-		errno = EBADMSG;
-		return MNL_CB_ERROR;
-	}
-	if (!(nlh->nlmsg_flags & NLM_F_CAPPED))
-		skip += e->msg.nlmsg_len - sizeof(struct nlmsghdr);
-	if (nlh->nlmsg_flags & NLM_F_ACK_TLVS && mnl_nlmsg_get_payload_len(nlh) > skip)
-		mnl_attr_parse(nlh, (unsigned)skip, words_read, data);
-	errno = -e->error;
-	return e->error ? MNL_CB_ERROR : MNL_CB_STOP;
-}
-
-static int message_read(const struct nlmsghdr *nlh, void *data)
-{
-	const struct request *r = data;
-
-	return r->seen ? r->seen(nlh, r->arg) : MNL_CB_OK;
-}
-
-static int answer_read(struct mnl_socket *nl, struct request *r)
-{
-	/* no longer than that, or libmnl leaves the end of a dump to us too */
-	mnl_cb_t control[NLMSG_ERROR + 1] = {[NLMSG_ERROR] = error_read};
-	char buf[32768];
-	ssize_t n;
-	int rc;
-
-	do {
-		n = mnl_socket_recvfrom(nl, buf, sizeof(buf));
-		rc = n < 0 ? -1
-			   : mnl_cb_run2(buf, (size_t)n, r->nlh->nlmsg_seq,
-				     mnl_socket_get_portid(nl), message_read, r, control,
-				     RTE_DIM(control));
-	} while (rc == MNL_CB_OK);
-	return rc < 0 ? -errno : 0;
-}
-
-/* Asks, and waits for the answer; `seen` gets each message of a dump. */
-static int request_send(struct request *r, mnl_cb_t seen, void *arg)
-{
-	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	int rc, one = 1;
-
-	if (!nl)
-		return -errno;
-	r->seen = seen;
-	r->arg = arg;
-	r->nlh->nlmsg_seq = (uint32_t)time(NULL);
-	if (!seen)
-		r->nlh->nlmsg_flags |= NLM_F_ACK;
-	mnl_socket_setsockopt(nl, NETLINK_EXT_ACK, &one, sizeof(one)); /* else: no words */
-	if (mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0 ||
-		mnl_socket_sendto(nl, r->nlh, r->nlh->nlmsg_len) < 0)
-		rc = -errno;
-	else
-		rc = answer_read(nl, r);
-	mnl_socket_close(nl);
-	return rc;
-}
-
-static int refused(const struct request *r, int rc, const char *what, const char *subject,
+static int refused(const struct rtnl_request *r, int rc, const char *what, const char *subject,
 	const char *ifname, struct err *err)
 {
 	if (rc == -EPERM)
@@ -128,19 +32,19 @@ static int interface_index(const char *ifname, unsigned *index, struct err *err)
 int netlink_link_up(const char *ifname, unsigned mtu, struct err *err)
 {
 	struct ifinfomsg *link;
-	struct request r;
+	struct rtnl_request r;
 	char words[32];
 	unsigned index;
 	int rc = interface_index(ifname, &index, err);
 
 	if (rc)
 		return rc;
-	link = request_init(&r, RTM_NEWLINK, 0, sizeof(*link));
+	link = rtnl_request_init(&r, RTM_NEWLINK, 0, sizeof(*link));
 	link->ifi_index = (int)index;
 	link->ifi_flags = IFF_UP;
 	link->ifi_change = IFF_UP;
 	mnl_attr_put_u32(r.nlh, IFLA_MTU, mtu);
-	rc = request_send(&r, NULL, NULL);
+	rc = rtnl_request_send(&r, NULL, NULL);
 	snprintf(words, sizeof(words), "up, MTU %u,", mtu);
 	return rc ? refused(&r, rc, "link", words, ifname, err) : 0;
 }
@@ -148,17 +52,17 @@ int netlink_link_up(const char *ifname, unsigned mtu, struct err *err)
 int netlink_link_queue(const char *ifname, unsigned segments, unsigned packets, struct err *err)
 {
 	struct ifinfomsg *link;
-	struct request r;
+	struct rtnl_request r;
 	unsigned index;
 	int rc = interface_index(ifname, &index, err);
 
 	if (rc)
 		return rc;
-	link = request_init(&r, RTM_NEWLINK, 0, sizeof(*link));
+	link = rtnl_request_init(&r, RTM_NEWLINK, 0, sizeof(*link));
 	link->ifi_index = (int)index;
 	mnl_attr_put_u32(r.nlh, IFLA_GSO_MAX_SEGS, segments);
 	mnl_attr_put_u32(r.nlh, IFLA_TXQLEN, packets);
-	rc = request_send(&r, NULL, NULL);
+	rc = rtnl_request_send(&r, NULL, NULL);
 	return rc ? refused(&r, rc, "link", "queue", ifname, err) : 0;
 }
 
@@ -170,7 +74,7 @@ static size_t address_size(const struct net_addr *addr)
 }
 
 static int address_request(bool add, const char *ifname, const struct net_prefix *address,
-	struct request *r, struct err *err)
+	struct rtnl_request *r, struct err *err)
 {
 	struct ifaddrmsg *ifa;
 	unsigned index;
@@ -178,7 +82,7 @@ static int address_request(bool add, const char *ifname, const struct net_prefix
 
 	if (rc)
 		return rc;
-	ifa = request_init(r, add ? RTM_NEWADDR : RTM_DELADDR,
+	ifa = rtnl_request_init(r, add ? RTM_NEWADDR : RTM_DELADDR,
 		add ? NLM_F_CREATE | NLM_F_REPLACE : 0, sizeof(*ifa));
 	ifa->ifa_family = (uint8_t)address->addr.family;
 	ifa->ifa_prefixlen = address->len;
@@ -188,13 +92,13 @@ static int address_request(bool add, const char *ifname, const struct net_prefix
 	ifa->ifa_flags = address->addr.family == AF_INET6 ? IFA_F_NODAD : 0;
 	mnl_attr_put(r->nlh, IFA_LOCAL, address_size(&address->addr), address->addr.bytes);
 	mnl_attr_put(r->nlh, IFA_ADDRESS, address_size(&address->addr), address->addr.bytes);
-	return request_send(r, NULL, NULL);
+	return rtnl_request_send(r, NULL, NULL);
 }
 
 int netlink_address_add(const char *ifname, const struct net_prefix *address, struct err *err)
 {
 	char text[NET_PREFIX_STRLEN];
-	struct request r = {0};
+	struct rtnl_request r = {0};
 	int rc = address_request(true, ifname, address, &r, err);
 
 	return rc ? refused(&r, rc, "address", net_prefix_format(address, text), ifname, err) : 0;
@@ -203,7 +107,7 @@ int netlink_address_add(const char *ifname, const struct net_prefix *address, st
 int netlink_address_remove(const char *ifname, const struct net_prefix *address, struct err *err)
 {
 	char text[NET_PREFIX_STRLEN];
-	struct request r = {0};
+	struct rtnl_request r = {0};
 	int rc = address_request(false, ifname, address, &r, err);
 
 	if (rc == -EADDRNOTAVAIL)
@@ -216,19 +120,20 @@ int netlink_address_remove(const char *ifname, const struct net_prefix *address,
 /* ---- routes --------------------------------------------------------------------------------- */
 
 static int route_request(bool add, uint16_t flags, unsigned index, const struct net_prefix *prefix,
-	struct request *r)
+	struct rtnl_request *r)
 {
-	struct rtmsg *rt = request_init(r, add ? RTM_NEWROUTE : RTM_DELROUTE, flags, sizeof(*rt));
+	struct rtmsg *rt =
+		rtnl_request_init(r, add ? RTM_NEWROUTE : RTM_DELROUTE, flags, sizeof(*rt));
 
 	rt->rtm_family = (uint8_t)prefix->addr.family;
 	rt->rtm_dst_len = prefix->len;
 	rt->rtm_table = RT_TABLE_MAIN;
-	rt->rtm_protocol = OUR_PROTOCOL;
+	rt->rtm_protocol = RTNL_PROTOCOL;
 	rt->rtm_scope = prefix->addr.family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
 	rt->rtm_type = RTN_UNICAST;
 	mnl_attr_put(r->nlh, RTA_DST, address_size(&prefix->addr), prefix->addr.bytes);
 	mnl_attr_put_u32(r->nlh, RTA_OIF, index);
-	return request_send(r, NULL, NULL);
+	return rtnl_request_send(r, NULL, NULL);
 }
 
 struct route_search {
@@ -289,18 +194,18 @@ static const char *protocol_name(uint8_t protocol)
 
 /* Another route for the prefix is there. Ours, or one that leads to the same interface, will do. */
 static int route_conflict(const char *ifname, unsigned index, const struct net_prefix *prefix,
-	struct request *r, struct err *err)
+	struct rtnl_request *r, struct err *err)
 {
 	struct route_search s = {.prefix = prefix};
 	char text[NET_PREFIX_STRLEN], other[IF_NAMESIZE] = "?";
-	struct rtmsg *rt = request_init(r, RTM_GETROUTE, NLM_F_DUMP, sizeof(*rt));
+	struct rtmsg *rt = rtnl_request_init(r, RTM_GETROUTE, NLM_F_DUMP, sizeof(*rt));
 	int rc;
 
 	rt->rtm_family = (uint8_t)prefix->addr.family;
-	rc = request_send(r, route_seen, &s);
+	rc = rtnl_request_send(r, route_seen, &s);
 	if (!rc && s.found && s.oif == index)
 		return 0;
-	if (!rc && (!s.found || s.protocol == OUR_PROTOCOL))
+	if (!rc && (!s.found || s.protocol == RTNL_PROTOCOL))
 		return route_request(true, NLM_F_CREATE | NLM_F_REPLACE, index, prefix, r);
 	if (!rc)
 		if_indextoname(s.oif, other);
@@ -314,7 +219,7 @@ int netlink_route_add(const char *ifname, const struct net_prefix *prefix, struc
 {
 	struct net_prefix masked = net_prefix_masked(prefix);
 	char text[NET_PREFIX_STRLEN];
-	struct request r = {0};
+	struct rtnl_request r = {0};
 	unsigned index;
 	int rc = interface_index(ifname, &index, err);
 
@@ -330,7 +235,7 @@ int netlink_route_remove(const char *ifname, const struct net_prefix *prefix, st
 {
 	struct net_prefix masked = net_prefix_masked(prefix);
 	char text[NET_PREFIX_STRLEN];
-	struct request r = {0};
+	struct rtnl_request r = {0};
 	unsigned index = if_nametoindex(ifname);
 	int rc;
 

@@ -62,34 +62,26 @@ static int link_seen(const struct nlmsghdr *nlh, void *arg)
 
 static int xdp_query(unsigned ifindex, struct xdp_state *state)
 {
-	char buf[256];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct ifinfomsg *ifm;
+	struct rtnl_request r;
+	struct ifinfomsg *ifm = rtnl_request_init(&r, RTM_GETLINK, 0, sizeof(*ifm));
 
 	memset(state, 0, sizeof(*state));
-	nlh->nlmsg_type = RTM_GETLINK;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
-	ifm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifm));
 	ifm->ifi_index = (int)ifindex;
-	return rtnl_talk(nlh, link_seen, state);
+	return rtnl_request_send(&r, link_seen, state);
 }
 
 static int xdp_detach(unsigned ifindex, const struct xdp_state *state)
 {
-	char buf[256];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct ifinfomsg *ifm;
+	struct rtnl_request r;
+	struct ifinfomsg *ifm = rtnl_request_init(&r, RTM_SETLINK, 0, sizeof(*ifm));
 	struct nlattr *nested;
 
-	nlh->nlmsg_type = RTM_SETLINK;
-	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-	ifm = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifm));
 	ifm->ifi_index = (int)ifindex;
-	nested = mnl_attr_nest_start(nlh, IFLA_XDP);
-	mnl_attr_put_u32(nlh, IFLA_XDP_FD, (uint32_t)-1);
-	mnl_attr_put_u32(nlh, IFLA_XDP_FLAGS, state->flags);
-	mnl_attr_nest_end(nlh, nested);
-	return rtnl_talk(nlh, NULL, NULL);
+	nested = mnl_attr_nest_start(r.nlh, IFLA_XDP);
+	mnl_attr_put_u32(r.nlh, IFLA_XDP_FD, (uint32_t)-1);
+	mnl_attr_put_u32(r.nlh, IFLA_XDP_FLAGS, state->flags);
+	mnl_attr_nest_end(r.nlh, nested);
+	return rtnl_request_send(&r, NULL, NULL);
 }
 
 static int program_name(uint32_t id, char name[static BPF_OBJ_NAME_LEN])

@@ -15,9 +15,9 @@ static struct pending *chosen(struct op_call *call, const json_t *args)
 
 	if (!id || !auth_id_valid(id)) {
 		op_fail(call,
-			"auth-id takes what the page of the registration shows: " AUTH_ID
+			"--%s takes what the page of the registration shows: " AUTH_ID
 			"..., not %s",
-			id ? id : "");
+			given ? "auth-id" : "key", id ? id : "");
 		return NULL;
 	}
 	pending = pending_by_id(ops_tailnet, id);

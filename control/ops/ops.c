@@ -15,6 +15,13 @@
 		.complete = "users list:name", .help = "The user's name." \
 	}
 
+/* A user that something belongs to. */
+#define ARG_USER(flag, help_)                                                           \
+	{                                                                               \
+		.name = "user", .letter = 'u', .type = SETTING_STRING, .flags = (flag), \
+		.complete = "users list:name", .help = help_                            \
+	}
+
 static const struct op_arg users_create_args[] = {
 	{.name = "name",
 		.type = SETTING_STRING,
@@ -70,11 +77,7 @@ static const struct op_column users_columns[] = {
 	}
 
 static const struct op_arg preauthkeys_create_args[] = {
-	{.name = "user",
-		.letter = 'u',
-		.type = SETTING_STRING,
-		.complete = "users list:name",
-		.help = "Whose the nodes are that come with it: name or number."},
+	ARG_USER(0, "Whose the nodes are that come with it: name or number."),
 	{.name = "reusable", .type = SETTING_BOOL, .help = "For more than one node."},
 	{.name = "ephemeral",
 		.type = SETTING_BOOL,
@@ -87,11 +90,7 @@ static const struct op_arg preauthkeys_create_args[] = {
 	{NULL},
 };
 static const struct op_arg preauthkeys_list_args[] = {
-	{.name = "user",
-		.letter = 'u',
-		.type = SETTING_STRING,
-		.complete = "users list:name",
-		.help = "Only this user's."},
+	ARG_USER(0, "Only this user's."),
 	{NULL},
 };
 static const struct op_arg key_args[] = {ARG_KEY_ID(OP_ARG_REQUIRED), {NULL}};
@@ -133,11 +132,7 @@ static const struct op_column apikey_columns[] = {
 /* ---- nodes ---- */
 
 static const struct op_arg nodes_list_args[] = {
-	{.name = "user",
-		.letter = 'u',
-		.type = SETTING_STRING,
-		.complete = "users list:name",
-		.help = "Only this user's."},
+	ARG_USER(0, "Only this user's."),
 	{.name = "waiting", .type = SETTING_BOOL, .help = "Only those that wait for approval."},
 	{NULL},
 };
@@ -243,12 +238,7 @@ static const struct op_column routes_columns[] = {
 
 static const struct op_arg auth_register_args[] = {
 	ARG_AUTH_ID,
-	{.name = "user",
-		.letter = 'u',
-		.type = SETTING_STRING,
-		.flags = OP_ARG_REQUIRED,
-		.complete = "users list:name",
-		.help = "Whose the node is: name or number."},
+	ARG_USER(OP_ARG_REQUIRED, "Whose the node is: name or number."),
 	{NULL},
 };
 static const struct op_arg auth_args[] = {ARG_AUTH_ID, {NULL}};
@@ -260,12 +250,7 @@ static const struct op_arg nodes_register_args[] = {
 		.flags = OP_ARG_REQUIRED,
 		.complete = "auth list:authId",
 		.help = "What the registration's page shows."},
-	{.name = "user",
-		.letter = 'u',
-		.type = SETTING_STRING,
-		.flags = OP_ARG_REQUIRED,
-		.complete = "users list:name",
-		.help = "Whose the node is: name or number."},
+	ARG_USER(OP_ARG_REQUIRED, "Whose the node is: name or number."),
 	{NULL},
 };
 static const struct op_column auth_columns[] = {
@@ -373,7 +358,8 @@ const struct op control_ops[] = {
 
 	{.name = "apikeys create",
 		.aliases = "- c|new",
-		.help = "Make a key for the HTTP API. It is shown this once.",
+		.help = "Make a key for an HTTP API, which is not there yet. It is shown this "
+			"once.",
 		.scope = OP_WRITE,
 		.args = apikeys_create_args,
 		.columns = apikey_new_columns,

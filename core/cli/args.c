@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "elsewhere.h"
 #include "manual_ops.h"
 #include "nearest.h"
 #include "secret_file.h"
@@ -185,7 +186,11 @@ static const struct op_arg *arg_named(const struct op *op, const char *name, siz
 static int unknown_option(struct parser *p, const char *word)
 {
 	struct nearest nearest = {.typed = word + strspn(word, "-")};
+	const char *instead = elsewhere_find("", word);
 
+	if (instead != NULL)
+		return err_set(p->err, -EINVAL, "'%s' takes no option '%s': %s", p->op->name, word,
+			instead);
 	for (const struct op_arg *arg = p->op->args; arg != NULL && arg->name != NULL; arg++)
 		if (!(arg->flags & OP_ARG_POSITIONAL))
 			nearest_offer(&nearest, arg->name);

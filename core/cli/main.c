@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "complete.h"
+#include "elsewhere.h"
 #include "help.h"
 #include "render.h"
 #include "secret.h"
@@ -162,6 +163,20 @@ static int count_words(char *const *words)
 	return n;
 }
 
+/* Is it a command of Headscale's that is none here? Then `err` has the way out. */
+static bool foreign(char *const *words, const struct match *match, struct err *err)
+{
+	const char *word = words[match->n_path];
+	const char *instead = word != NULL ? elsewhere_find(match->path, word) : NULL;
+
+	if (instead == NULL)
+		return false;
+	*err = (struct err){0};
+	err_set(err, -EINVAL, "there is no command '%s%s%s': %s", match->path,
+		match->n_path > 0 ? " " : "", word, instead);
+	return true;
+}
+
 static enum cli_exit run_words(struct cli *cli, char *const *words)
 {
 	int n = count_words(words);
@@ -183,6 +198,8 @@ static enum cli_exit run_words(struct cli *cli, char *const *words)
 		help_command(stdout, &cli->commands, match.path, &cli->screen);
 		return CLI_OK;
 	}
+	if (foreign(words, &match, &err))
+		return usage_error(NULL, &err);
 	if (cli->client.fd < 0 && match.n_path == 0) {
 		say(cli->unreachable.msg);
 		return CLI_UNREACHABLE;
@@ -222,8 +239,12 @@ static enum cli_exit run(struct cli *cli, int argc, char *const *argv)
 		return run_complete(cli, argc, argv);
 	while (rc == 1 && argv[i] != NULL && argv[i][0] == '-')
 		rc = options_take(&cli->options, argv, &i, &err);
-	if (rc == 0)
-		err_set(&err, -EINVAL, "unknown option '%s'", argv[i]);
+	if (rc == 0) {
+		const char *instead = elsewhere_find("", argv[i]);
+
+		err_set(&err, -EINVAL, "unknown option '%s'%s%s", argv[i],
+			instead != NULL ? ": " : "", instead != NULL ? instead : "");
+	}
 	if (rc <= 0)
 		return usage_error(NULL, &err);
 	if (cli->options.version) {

@@ -197,6 +197,22 @@ def test_usage_errors(tailplane):
         assert message in done.stderr and done.stdout == ""
 
 
+def test_headscales_words(tailplane):
+    """Who comes from there learns the way out, also while no daemon runs."""
+    for words, way_out in {
+        ("serve",): "'serve': the server is a program of its own: 'sudo systemctl start tailplaned'",
+        ("generate", "private-key"): "'tailplane keys new' makes one for WireGuard",
+        ("dumpConfig",): "'tailplaned -nv -c FILE' prints",
+        ("oauth", "create", "-s", "all"): "HTTP API, which is not there yet",
+        ("import", "headscale", "config.yaml"): "'import headscale': settings of the group control",
+        ("-c", "config.yaml", "users", "list"): "unknown option '-c': the daemon reads the configuration",
+        ("--config=config.yaml", "users", "list"): "and --socket names another one",
+        ("keys", "new", "-c", "config.yaml"): "'keys new' takes no option '-c': the daemon reads",
+    }.items():
+        done = tailplane(*words, expect=2)
+        assert way_out in done.stderr and done.stdout == ""
+
+
 def test_abbreviations(tailplane):
     assert tailplane("k", "pub", input=KEY).stdout.strip() == PUBLIC
 

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+/* What stands for `word` after the command words `path` ("" for none) where it is one that people
+ * bring along from Headscale; NULL: it is not. An option may have its value glued to it. */
+const char *elsewhere_find(const char *path, const char *word);

@@ -188,28 +188,56 @@ def test_events(nodes):
     assert event["id"] == "1" and event["what"] == ["name"]
 
 
-def test_events_of_registrations(nodes):
-    """Who waits for a person, under what id, and what became of it."""
+@pytest.fixture
+def rows(nodes):
+    """The rows of `events watch`, from a moment on at which it surely watches."""
     with nodes.control() as control:
         control.sock.sendall(b'{"op": "events watch"}\n')
         rows = (json.loads(line)["row"] for line in control.lines)
-        for _ in range(100):  # until it watches
-            waits = nodes.call("ask", name="three")
+        for _ in range(100):
+            waits = nodes.call("ask", name="watched")
             run(nodes, f"auth reject --auth-id {waits}")
             if _readable(control.sock):
                 break
-        first = next(rows)
-        while first["what"] != ["registration rejected"]:
-            first = next(rows)
-        waits = nodes.call("ask", name="four")
-        run(nodes, f"auth register --auth-id {waits} -u alice")
-        seen = []
-        while not seen or seen[-1]["what"] != ["registered"]:
-            seen.append(next(rows))
-    assert first["node"] == "three" and first["authId"].startswith("hskey-authreq-") and first["user"] == ""
+        while next(rows).get("authId") != waits:  # what it waited for
+            pass
+        yield rows
+
+
+def _until(rows, what, **of):
+    """All rows up to the first that says this of it."""
+    seen = []
+    while not seen or seen[-1]["what"] != what or any(seen[-1].get(k) != v for k, v in of.items()):
+        seen.append(next(rows))
+    return seen
+
+
+def test_events_of_registrations(nodes, rows):
+    """Who waits for a person, under what id, and what became of it."""
+    refused_id = nodes.call("ask", name="three")
+    run(nodes, f"auth reject --auth-id {refused_id}")
+    last = _until(rows, ["registration rejected"], authId=refused_id)[-1]
+    assert last["node"] == "three" and refused_id.startswith("hskey-authreq-") and last["user"] == ""
+    waits = nodes.call("ask", name="four")
+    run(nodes, f"auth register --auth-id {waits} -u alice")
+    seen = _until(rows, ["registered"], authId=waits)
     mine = [(row["what"], row["node"]) for row in seen if row.get("authId") == waits]
     assert mine == [(["waits for registration"], "four"), (["registered"], "four")]
     assert any("joined" in row["what"] and row["user"] == "alice" for row in seen)
+    # with as many as may wait at once, another one takes the place of the oldest
+    late = nodes.call("ask", name="late")
+    for n in range(16):
+        nodes.call("ask", name=f"crowd{n}")
+    assert _until(rows, ["registration ran out"])[-1]["authId"] == late
+
+
+def test_events_of_approval(nodes, rows):
+    run(nodes, "nodes approve -i 2 --revoke")
+    assert _until(rows, ["approval", "waits for approval"])[-1]["node"] == "two"
+    run(nodes, "nodes approve -i 2")
+    assert _until(rows, ["approval"])[-1]["node"] == "two"
+    run(nodes, "nodes delete -i 2")
+    assert _until(rows, ["removed"])[-1]["node"] == "two"
 
 
 def _readable(stream):

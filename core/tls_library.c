@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * OpenSSL for servers' handshakes, with the provider of ours. Runs on: any thread.
+ * Which X25519 servers' handshakes use. Runs on: any thread.
  *
- * It is in a library context of its own: nothing else in the process sees it. It is tried once,
- * against OpenSSL's own: what does not agree is not used.
+ * Where two operations at once cost as much as one, those of a handshake are made by ours
+ * (tls_x25519.c), in a library context of its own: nothing else in the process sees it. It is tried
+ * once, against OpenSSL's own: what does not agree is not used.
  */
 #include "tls_library.h"
 
@@ -16,7 +17,6 @@
 #include <tailplane/tls_records.h>
 
 #include "tls_provider.h"
-#include "tls_records_check.h"
 #include "tls_trial.h"
 #include "tls_x25519.h"
 #include "x25519.h"
@@ -94,18 +94,16 @@ static SSL_CTX *server_of(OSSL_LIB_CTX *of)
 	return SSL_CTX_new_ex(of, of ? OURS : NULL, TLS_server_method());
 }
 
-/* With either group, as the machine has it; and records of ours go on. */
+/* With our group, and with one that is none of ours. */
 static bool shakes_hands(OSSL_LIB_CTX *with_ours, const char *group)
 {
 	SSL_CTX *server = server_of(with_ours), *client = SSL_CTX_new(TLS_client_method());
+	struct tls_trial trial = {0};
 	bool done = server && client && SSL_CTX_set1_groups_list(client, group) == 1 &&
-		    tls_trial_certify(server);
+		    tls_trial_certify(server) &&
+		    tls_trial_open(&trial, server, client, "TLS_AES_128_GCM_SHA256");
 
-	if (done) {
-		tls_records_count(server);
-		tls_records_listen(client);
-		done = tls_records_go_on(server, client);
-	}
+	tls_trial_close(&trial);
 	SSL_CTX_free(server);
 	SSL_CTX_free(client);
 	return done;
@@ -120,8 +118,8 @@ bool tls_library_open(struct tls_library *made)
 		made->ours = OSSL_PROVIDER_load(made->ctx, TLS_PROVIDER);
 		made->rest = OSSL_PROVIDER_load(made->ctx, "default");
 	}
-	if (made->ours && made->rest && (!x25519_pair_costs_one() || agrees(made->ctx)) &&
-		shakes_hands(made->ctx, TLS_X25519) && shakes_hands(made->ctx, "P-256"))
+	if (made->ours && made->rest && agrees(made->ctx) && shakes_hands(made->ctx, TLS_X25519) &&
+		shakes_hands(made->ctx, "P-256"))
 		return true;
 	tls_library_close(made);
 	return false;
@@ -140,10 +138,11 @@ void tls_library_close(struct tls_library *made)
 
 static void choose(void)
 {
-	if (EVP_default_properties_is_fips_enabled(NULL))
+	if (!x25519_pair_costs_one() || EVP_default_properties_is_fips_enabled(NULL))
 		return; /* who wants OpenSSL's module alone has that */
 	if (!tls_library_open(&library))
-		log_warnx("%s does not take our part of TLS handshakes: they take longer",
+		log_warnx("%s does not take X25519 of ours: TLS handshakes use its own, and take "
+			  "longer",
 			OpenSSL_version(OPENSSL_VERSION));
 }
 
@@ -154,9 +153,7 @@ SSL_CTX *tls_library_server(void)
 
 	pthread_once(&once, choose);
 	ctx = server_of(library.ctx);
-	if (ctx && library.ctx)
-		tls_records_count(ctx);
-	else if (ctx)
+	if (ctx)
 		tls_records_watch(ctx);
 	return ctx;
 }

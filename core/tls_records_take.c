@@ -3,9 +3,9 @@
  * From a connection of OpenSSL's to its keys. Runs on: the connection's thread; contexts on the
  * control loop.
  *
- * OpenSSL tells traffic secrets to a log of keys, or derives them by our key schedule, and each
- * record's header to who watches messages; of how many records went under a key it tells nothing,
- * so they are counted (and that this is right is tried: tls_records_check.c).
+ * OpenSSL tells traffic secrets to a log of keys (nobody writes one), and each record's header to
+ * who watches messages; of how many records went under a key it tells nothing, so they are counted
+ * (and that this is right is tried: tls_records_check.c).
  */
 #include <tailplane/tls_records.h>
 
@@ -104,44 +104,13 @@ static void on_message(
 	side->n += side->known;
 }
 
-void tls_records_count(SSL_CTX *ctx)
+void tls_records_listen(SSL_CTX *ctx)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, make_slot);
-	SSL_CTX_set_msg_callback(ctx, on_message);
-}
-
-void tls_records_listen(SSL_CTX *ctx)
-{
-	tls_records_count(ctx);
 	SSL_CTX_set_keylog_callback(ctx, on_secret);
-}
-
-static _Thread_local SSL *followed;
-
-void tls_records_follow(SSL *tls)
-{
-	followed = tls;
-}
-
-void tls_records_secret(
-	const uint8_t *label, size_t label_len, const uint8_t *secret, size_t secret_len)
-{
-	static const char of_client[] = "c ap traffic", of_server[] = "s ap traffic";
-	struct watched *watched;
-	struct side *side;
-
-	if (!followed || slot < 0 || label_len != strlen(of_client) ||
-		secret_len != sizeof(side->secret) ||
-		memcmp(label + 1, of_client + 1, label_len - 1) != 0)
-		return;
-	watched = watched_get(followed);
-	if (!watched || (label[0] != of_client[0] && label[0] != of_server[0]))
-		return;
-	side = label[0] == of_client[0] ? &watched->client : &watched->server;
-	memcpy(side->secret, secret, secret_len);
-	side->known = true;
+	SSL_CTX_set_msg_callback(ctx, on_message);
 }
 
 static bool suite_of(const SSL *tls, enum tls_suite *suite)

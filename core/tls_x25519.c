@@ -93,21 +93,21 @@ static bool get_bytes(const OSSL_PARAM *param, uint8_t to[static KEY_LEN])
 
 static int key_import(void *data, int selection, const OSSL_PARAM params[])
 {
-	const OSSL_PARAM *public = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
-	const OSSL_PARAM *private = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PRIV_KEY);
+	const OSSL_PARAM *pub = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PUB_KEY);
+	const OSSL_PARAM *priv = OSSL_PARAM_locate_const(params, OSSL_PKEY_PARAM_PRIV_KEY);
 	struct key *key = data;
 
 	if (!(selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY))
-	private = NULL;
-	if (!(selection & OSSL_KEYMGMT_SELECT_KEYPAIR) || (!public && !private))
+		priv = NULL;
+	if (!(selection & OSSL_KEYMGMT_SELECT_KEYPAIR) || (!pub && !priv))
 		return 0;
 	key->has_shared = false;
-	if (private && !get_bytes(private, key->private.bytes))
+	if (priv && !get_bytes(priv, key->private.bytes))
 		return 0;
-	key->has_private = private != NULL;
-	if (public && !get_bytes(public, key->public.bytes))
+	key->has_private = priv != NULL;
+	if (pub && !get_bytes(pub, key->public.bytes))
 		return 0;
-	if (!public)
+	if (!pub)
 		x25519_public(&key->public, &key->private);
 	key->has_public = true;
 	return 1;

@@ -89,6 +89,13 @@ static inline uint32_t fib_lookup6(const struct fib *fib, const uint8_t addr[sta
 	return allowedips_lookup6(&fib->routes, addr);
 }
 
+/* To be read before a look-up; 0: there is no FIB. */
+static inline uint32_t fib_generation(const struct fib *fib)
+{
+	/* pairs with the release store in fib.c */
+	return fib ? atomic_load_explicit(&fib->generation, memory_order_acquire) : 0;
+}
+
 /* For bursts (lookup.h); NULL: there is no FIB. */
 static inline const struct allowedips *fib_routes_of(const struct fib *fib)
 {

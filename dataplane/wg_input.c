@@ -14,17 +14,16 @@
  * the next one reads, for the whole burst.
  */
 #include <netinet/in.h>
-#include <netinet/ip.h>
 #include <netinet/ip6.h>
 
 #include "aead.h"
 #include "bytes.h"
 #include "capture.h"
 #include "ecn.h"
-#include "lookup.h"
+#include "fib.h"
 #include "messages.h"
 #include "nodes.h"
-#include "tunnel.h"
+#include "peer.h"
 #include "work.h"
 #include "workers.h"
 
@@ -84,11 +83,10 @@ static uint16_t hand_over(uint16_t owner, struct rte_mbuf *m)
 	return VERDICT_TAKEN;
 }
 
-/* Verdict of a packet that is not to be opened here, or VERDICT_OPEN. */
+/* Verdict of packets of a receiver index that are not to be opened here, or VERDICT_OPEN. */
 #define VERDICT_OPEN 0x7fff
 
-static uint16_t admit(
-	struct worker *w, struct rte_mbuf *m, struct keypair *found, struct keypair **out)
+static uint16_t admit(struct worker *w, struct rte_mbuf *m, struct keypair *found)
 {
 	const struct message_data *message = rte_pktmbuf_mtod(m, const struct message_data *);
 	uint16_t owner;
@@ -99,10 +97,7 @@ static uint16_t admit(
 		return VERDICT_DROP(DROP_EXPIRED);
 	if (counter_of(message) >= REJECT_AFTER_MESSAGES)
 		return VERDICT_DROP(DROP_COUNTER);
-	if (!owns(w, found, &owner))
-		return hand_over(owner, m);
-	*out = found;
-	return VERDICT_OPEN;
+	return owns(w, found, &owner) ? VERDICT_OPEN : hand_over(owner, m);
 }
 
 /* Far end and our address; not the mark, and not what only the host port needs. */
@@ -156,16 +151,28 @@ static void keypair_confirmed(struct worker *w, struct keypair *kp)
 		atomic_store_explicit(&kp->confirmed, true, memory_order_relaxed);
 }
 
-/* An authentic, new packet: the facts that timers, roaming and rekeying live on. */
-static void authentic(struct worker *w, struct keypair *kp, struct packet *p, bool data)
+/* Authentic, new packets under one key. */
+struct arrived {
+	unsigned packets;
+	uint32_t bytes;
+	bool data, keepalives;
+	struct rte_mbuf *last;
+};
+
+/* The facts that timers, roaming and rekeying live on. */
+static void authentic(struct worker *w, struct keypair *kp, const struct arrived *arrived)
 {
+	const struct packet_path *path = &packet_of(arrived->last)->path;
+	struct peer_traffic *traffic = &peers.traffic[w->id][kp->peer];
 	struct peer_slot *slot = &peers.slots[kp->peer];
 
-	atomic_store_explicit(
-		&peers.traffic[w->id][kp->peer].last_received, w->now, memory_order_relaxed);
+	traffic->rx_packets += arrived->packets;
+	traffic->rx_bytes += arrived->bytes;
+	atomic_store_explicit(&traffic->last_received, w->now, memory_order_relaxed);
 	if (atomic_load_explicit(&slot->data_sent_since, memory_order_relaxed))
 		atomic_store_explicit(&slot->data_sent_since, 0, memory_order_relaxed);
-	if (data && !atomic_load_explicit(&slot->data_received_since, memory_order_relaxed)) {
+	if (arrived->data &&
+		!atomic_load_explicit(&slot->data_received_since, memory_order_relaxed)) {
 		atomic_store_explicit(&slot->data_received_since, w->now, memory_order_relaxed);
 		event_once(w, slot, PEER_ACTIVE, EVENT_ACTIVE, kp, NULL);
 	}
@@ -174,91 +181,104 @@ static void authentic(struct worker *w, struct keypair *kp, struct packet *p, bo
 	else if (keypair_age(kp, w->now) > REKEY_ON_RECEIVE &&
 		 !atomic_exchange_explicit(&kp->send->rekey_asked, true, memory_order_relaxed))
 		event_once(w, slot, PEER_WANTED, EVENT_WANT_HANDSHAKE, kp, NULL);
-	if (!path_known(slot, &p->path))
-		event_once(w, slot, PEER_ROAMED, EVENT_ROAMED, kp, &p->path);
+	if (!path_known(slot, path))
+		event_once(w, slot, PEER_ROAMED, EVENT_ROAMED, kp, path);
 }
 
-/* Length of the IP packet at the start of `m`, 0 when there is none. */
-static uint32_t inner_length(const struct rte_mbuf *m)
-{
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	uint32_t len = 0;
-
-	if (m->data_len >= sizeof(struct ip) && ip[0] >> 4 == 4)
-		len = (uint32_t)ip[2] << 8 | ip[3];
-	else if (m->data_len >= sizeof(struct ip6_hdr) && ip[0] >> 4 == 6)
-		len = ((uint32_t)ip[4] << 8 | ip[5]) + sizeof(struct ip6_hdr);
-	if (ip[0] >> 4 == 4 && len && (len < (ip[0] & 15u) * 4 || (ip[0] & 15) < 5))
-		return 0;
-	return len <= m->data_len ? len : 0;
-}
-
-/* What the inner source is looked up for: the packet as it goes on. */
-static uint16_t inner_begin(struct rte_mbuf *m)
-{
-	uint32_t len;
-
-	rte_pktmbuf_adj(m, sizeof(struct message_data));
-	rte_pktmbuf_trim(m, AEAD_TAG_LEN);
-	len = inner_length(m);
-	if (!len)
-		return VERDICT_DROP(DROP_INNER);
-	rte_pktmbuf_trim(m, m->data_len - len);
-	return VERDICT_OPEN;
-}
-
+/* A packet as it goes on. What is in it was looked at before; here only a mark may be written. */
 static uint16_t inner_verdict(
-	struct worker *w, struct rte_mbuf *m, const struct keypair *kp, uint32_t from)
+	struct worker *w, const struct work_item *item, uint16_t k, const struct keypair *kp)
 {
+	const struct inner *inner = &item->inner;
+	struct rte_mbuf *m = item->pkts[k];
 	struct packet *p = packet_of(m);
 
-	if (from != kp->peer)
+	if (!inner->lens[k])
+		return VERDICT_DROP(DROP_INNER);
+	if (inner->from[k] != kp->peer)
 		return VERDICT_DROP(DROP_SOURCE);
+	m->data_off += sizeof(struct message_data);
+	m->data_len = inner->lens[k];
+	m->pkt_len = inner->lens[k];
 	if (!ecn_decapsulate(rte_pktmbuf_mtod(m, uint8_t *), p->path.tos))
 		return VERDICT_DROP(DROP_ECN);
 	p->kind = PACKET_IP;
 	p->flags = PACKET_FROM_TUNNEL;
+	if (inner->next_hop[k] != FIB_NONE)
+		p->flags |= PACKET_ROUTED;
+	p->next_hop = inner->next_hop[k];
 	p->tunnel = kp->tunnel;
 	p->peer = kp->peer;
 	capture_burst(w, CAPTURE_INNER_IN, &m, 1);
 	return WG_INPUT_ROUTE;
 }
 
-/* Verdict, or VERDICT_OPEN when only the inner source is still to be checked. */
-static uint16_t opened_verdict(struct worker *w, struct rte_mbuf *m, struct keypair *kp, bool ok)
+static bool is_keepalive(const struct work_item *item, uint16_t k)
 {
-	const struct message_data *message = rte_pktmbuf_mtod(m, const struct message_data *);
-	struct peer_traffic *traffic = &peers.traffic[w->id][kp->peer];
-	bool data = m->data_len > sizeof(*message) + AEAD_TAG_LEN;
+	return item->transport.lens[k] == sizeof(struct message_data) + AEAD_TAG_LEN;
+}
 
-	if (!ok)
+static uint16_t packet_verdict(struct worker *w, const struct work_item *item, uint16_t k,
+	struct keypair *kp, struct arrived *arrived)
+{
+	if (!(item->ok >> k & 1))
 		return VERDICT_DROP(DROP_AUTH);
-	if (!replay_check_and_set(&kp->replay, counter_of(message)))
+	if (!replay_check_and_set(&kp->replay, item->counters[k]))
 		return VERDICT_DROP(DROP_REPLAY);
-	traffic->rx_packets++;
-	traffic->rx_bytes += m->data_len;
-	authentic(w, kp, packet_of(m), data);
-	if (!data) {
-		rte_pktmbuf_free(m);
+	arrived->packets++;
+	arrived->bytes += item->transport.lens[k];
+	arrived->last = item->pkts[k];
+	if (is_keepalive(item, k)) {
+		arrived->keepalives = true;
 		return VERDICT_TAKEN;
 	}
-	return inner_begin(m);
+	arrived->data = true;
+	return inner_verdict(w, item, k, kp);
+}
+
+/* The packets of one key, from `first` to before `end`. */
+static void run_finish(struct worker *w, const struct work_item *item, uint16_t first, uint16_t end,
+	uint16_t *verdicts)
+{
+	struct keypair *kp = item->transport.keypairs[first];
+	struct arrived arrived = {.packets = 0};
+
+	for (uint16_t k = first; k < end; k++)
+		verdicts[k] = packet_verdict(w, item, k, kp, &arrived);
+	if (arrived.packets)
+		authentic(w, kp, &arrived);
+	for (uint16_t k = first; arrived.keepalives && k < end; k++)
+		if (verdicts[k] == VERDICT_TAKEN)
+			rte_pktmbuf_free(item->pkts[k]);
 }
 
 /* ---- a burst --------------------------------------------------------------------------------- */
+
+/* Whether packet `k` of a burst is under the key of the one before it: mostly it is. */
+static bool same_key(const struct transport *t, uint16_t k)
+{
+	return k > 0 && t->keypairs[k] == t->keypairs[k - 1];
+}
+
+static uint32_t index_of(struct rte_mbuf *m)
+{
+	return le32_get(rte_pktmbuf_mtod(m, const struct message_data *)->receiver_index);
+}
 
 static void keypairs_find(struct rte_mbuf **pkts, struct keypair **found, uint16_t n)
 {
 	uint32_t places[NODE_BURST_MAX];
 
 	for (uint16_t i = 0; i < n; i++) {
-		const struct message_data *message =
-			rte_pktmbuf_mtod(pkts[i], const struct message_data *);
-
-		places[i] = le32_get(message->receiver_index) & peers.index_mask;
-		rte_prefetch0(&peers.indices[places[i]]);
+		places[i] = index_of(pkts[i]) & peers.index_mask;
+		if (!i || places[i] != places[i - 1])
+			rte_prefetch0(&peers.indices[places[i]]);
 	}
 	for (uint16_t i = 0; i < n; i++) {
+		if (i && places[i] == places[i - 1]) {
+			found[i] = found[i - 1];
+			continue;
+		}
 		/* pairs with the release store in keypair_publish */
 		found[i] = atomic_load_explicit(
 			&peers.indices[places[i]].keypair, memory_order_acquire);
@@ -269,82 +289,61 @@ static void keypairs_find(struct rte_mbuf **pkts, struct keypair **found, uint16
 
 /* What the peers' packets are going to change or be compared with, once they are open: it comes
  * while they are opened. */
-static void slots_prefetch(
-	unsigned worker, const struct transport *opening, struct rte_mbuf *const *pkts)
+static void slots_prefetch(unsigned worker, const struct work_item *item)
 {
-	for (uint16_t k = 0; k < opening->n; k++) {
-		struct keypair *kp = opening->keypairs[k];
-		const struct message_data *message =
-			rte_pktmbuf_mtod(pkts[k], const struct message_data *);
+	const struct transport *t = &item->transport;
 
+	for (uint16_t k = 0; k < t->n; k++) {
+		struct keypair *kp = t->keypairs[k];
+
+		if (same_key(t, k))
+			continue;
 		rte_prefetch0(&peers.slots[kp->peer]);
 		__builtin_prefetch(&peers.traffic[worker][kp->peer], 1);
-		__builtin_prefetch(replay_word(&kp->replay, counter_of(message)), 1);
+		__builtin_prefetch(replay_word(&kp->replay, item->counters[k]), 1);
 	}
 	/* IPv4 paths are compared with what the slot itself has of them */
-	for (uint16_t k = 0; k < opening->n; k++)
-		if (packet_of(pkts[k])->path.family != AF_INET)
-			rte_prefetch0(
-				atomic_load_explicit(&peers.slots[opening->keypairs[k]->peer].path,
-					memory_order_relaxed));
+	for (uint16_t k = 0; k < t->n; k++)
+		if (!same_key(t, k) && packet_of(item->pkts[k])->path.family != AF_INET)
+			rte_prefetch0(atomic_load_explicit(
+				&peers.slots[t->keypairs[k]->peer].path, memory_order_relaxed));
 }
 
-/* `opened` gets the packets that are to be opened, `places` where they are in the burst. */
-static void opening_fill(struct worker *w, struct transport *opening, struct rte_mbuf **opened,
-	uint16_t *places, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+/* `item` gets the packets that are to be opened, `places` where they are in the burst. */
+static void opening_fill(struct worker *w, struct work_item *item, uint16_t *places,
+	struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
+	struct transport *t = &item->transport;
 	struct keypair *found[NODE_BURST_MAX];
 	uint16_t k = 0;
 
+	item->generation = fib_generation(w->table->fib);
 	keypairs_find(pkts, found, n);
 	for (uint16_t i = 0; i < n; i++) {
-		verdicts[i] = admit(w, pkts[i], found[i], &opening->keypairs[k]);
+		verdicts[i] = admit(w, pkts[i], found[i]);
 		if (verdicts[i] != VERDICT_OPEN)
 			continue;
-		opening->messages[k] = rte_pktmbuf_mtod(pkts[i], uint8_t *);
-		opening->lens[k] = pkts[i]->data_len;
-		opened[k] = pkts[i];
+		t->keypairs[k] = found[i];
+		t->messages[k] = rte_pktmbuf_mtod(pkts[i], uint8_t *);
+		t->lens[k] = pkts[i]->data_len;
+		item->counters[k] = counter_of((const struct message_data *)t->messages[k]);
+		item->pkts[k] = pkts[i];
 		places[k++] = i;
 	}
-	opening->n = k;
+	t->n = k;
+	t->table = w->table;
 }
 
-/* The peers that the inner sources belong to, for those packets that are to be asked for. */
-static void sources_find(struct worker *w, const struct transport *opening, struct rte_mbuf **pkts,
-	const uint16_t *verdicts, uint32_t *from)
+/* Verdicts by place in the item. */
+static void opening_finish(struct worker *w, const struct work_item *item, uint16_t *verdicts)
 {
-	struct lookups lookups;
+	uint16_t n = item->transport.n;
 
-	lookups_init(&lookups, NULL);
-	for (uint16_t k = 0; k < opening->n; k++) {
-		const struct dp_tunnel *t = tunnel_get(w->table, opening->keypairs[k]->tunnel);
-		const uint8_t *ip = rte_pktmbuf_mtod(pkts[k], const uint8_t *);
-		bool v4 = ip[0] >> 4 == 4;
-
-		from[k] = PEER_NONE;
-		if (verdicts[k] != VERDICT_OPEN || !t)
-			continue;
-		if (t->allowed_ips != lookups.table) {
-			lookup_run(&lookups, from);
-			lookups_init(&lookups, t->allowed_ips);
-		}
-		lookup_add(&lookups, k, ip + (v4 ? 12 : 8), v4);
+	for (uint16_t k = 0, end; k < n; k = end) {
+		for (end = k + 1; end < n && same_key(&item->transport, end); end++)
+			;
+		run_finish(w, item, k, end, verdicts);
 	}
-	lookup_run(&lookups, from);
-}
-
-/* pkts and verdicts by place in the opening. */
-static void opening_finish(struct worker *w, const struct transport *opening, uint64_t ok,
-	struct rte_mbuf **pkts, uint16_t *verdicts)
-{
-	uint32_t from[NODE_BURST_MAX];
-
-	for (uint16_t k = 0; k < opening->n; k++, ok >>= 1)
-		verdicts[k] = opened_verdict(w, pkts[k], opening->keypairs[k], ok & 1);
-	sources_find(w, opening, pkts, verdicts, from);
-	for (uint16_t k = 0; k < opening->n; k++)
-		if (verdicts[k] == VERDICT_OPEN)
-			verdicts[k] = inner_verdict(w, pkts[k], opening->keypairs[k], from[k]);
 }
 
 /* ---- work that others may do ------------------------------------------------------------------
@@ -360,7 +359,7 @@ static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, 
 			verdicts[i] = VERDICT_DROP(DROP_WORK_FULL);
 		return;
 	}
-	opening_fill(w, &item->transport, item->pkts, places, pkts, verdicts, n);
+	opening_fill(w, item, places, pkts, verdicts, n);
 	for (uint16_t k = 0; k < item->transport.n; k++)
 		verdicts[places[k]] = VERDICT_TAKEN;
 	if (!item->transport.n)
@@ -374,18 +373,36 @@ static void wg_input_process(
 	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
 	uint16_t places[NODE_BURST_MAX], opened_verdicts[NODE_BURST_MAX];
-	struct rte_mbuf *opened[NODE_BURST_MAX];
-	struct transport opening;
+	struct work_item item;
 
 	if (work_wants(w->opening, n)) {
 		offer(w, pkts, verdicts, n);
 		return;
 	}
-	opening_fill(w, &opening, opened, places, pkts, verdicts, n);
-	slots_prefetch(w->id, &opening, opened);
-	opening_finish(w, &opening, transport_open(&opening), opened, opened_verdicts);
-	for (uint16_t k = 0; k < opening.n; k++)
+	opening_fill(w, &item, places, pkts, verdicts, n);
+	slots_prefetch(w->id, &item);
+	item.ok = transport_open(&item.transport, &item.inner);
+	opening_finish(w, &item, opened_verdicts);
+	for (uint16_t k = 0; k < item.transport.n; k++)
 		verdicts[places[k]] = opened_verdicts[k];
+}
+
+/* What a helper has written is in its caches: asked for while it is not needed yet. */
+static void inners_prefetch(const struct transport *t)
+{
+	for (uint16_t k = 0; k < t->n; k++) {
+		const uint8_t *ip = t->messages[k] + sizeof(struct message_data);
+
+		__builtin_prefetch(ip, 1);
+		__builtin_prefetch(ip + sizeof(struct ip6_hdr) - 1, 1);
+	}
+}
+
+/* Next hops were the FIB's answer when they were looked up. */
+static void next_hops_forget(struct work_item *item)
+{
+	for (uint16_t k = 0; k < item->transport.n; k++)
+		item->inner.next_hop[k] = FIB_NONE;
 }
 
 static uint16_t opened_poll(
@@ -398,11 +415,12 @@ static uint16_t opened_poll(
 
 	if (!n || n > max)
 		return 0;
-	for (uint16_t k = 0; k < n; k++)
-		rte_prefetch0(item->transport.messages[k]);
-	slots_prefetch(w->id, &item->transport, item->pkts);
+	inners_prefetch(&item->transport);
+	slots_prefetch(w->id, item);
+	if (item->generation != fib_generation(w->table->fib))
+		next_hops_forget(item);
 	memcpy(pkts, item->pkts, n * sizeof(*pkts));
-	opening_finish(w, &item->transport, item->ok, pkts, verdicts);
+	opening_finish(w, item, verdicts);
 	work_drop_first(w->opening);
 	return n;
 }

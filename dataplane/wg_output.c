@@ -173,14 +173,6 @@ struct run {
 	uint32_t next_hop; /* FIB_NONE: not known */
 };
 
-static uint32_t fib_generation(const struct worker *w)
-{
-	const struct fib *fib = w->table->fib;
-
-	/* pairs with the release store in fib.c */
-	return fib ? atomic_load_explicit(&fib->generation, memory_order_acquire) : 0;
-}
-
 static __rte_noinline void way_change(const struct worker *w, struct way *way, uint32_t index)
 {
 	const struct dp_tunnel *t = tunnel_get(w->table, index);
@@ -349,7 +341,7 @@ static void targets_find(struct rte_mbuf **pkts, struct target *targets, uint16_
 static void burst_prepare(struct worker *w, struct transport *t, struct rte_mbuf **pkts,
 	uint16_t *verdicts, uint16_t n)
 {
-	struct way way = {.index = TUNNEL_NONE, .generation = fib_generation(w)};
+	struct way way = {.index = TUNNEL_NONE, .generation = fib_generation(w->table->fib)};
 	struct target targets[NODE_BURST_MAX];
 
 	t->n = 0;
@@ -377,7 +369,7 @@ static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, 
 			verdicts[i] = VERDICT_DROP(DROP_WORK_FULL);
 		return;
 	}
-	item->generation = fib_generation(w); /* before it is asked for the next hops */
+	item->generation = fib_generation(w->table->fib); /* before it is asked for the next hops */
 	item->marks = 0;
 	burst_prepare(w, &item->transport, pkts, verdicts, n);
 	for (uint16_t i = 0; i < n; i++) {
@@ -404,7 +396,7 @@ static void wg_output_process(
 		return;
 	}
 	burst_prepare(w, &t, pkts, verdicts, n);
-	transport_seal(&t);
+	transport_seal(&t, NULL);
 }
 
 /* A next hop was the FIB's answer when the packet went into the FIFO. */
@@ -425,7 +417,7 @@ static uint16_t sealed_poll(
 	memcpy(pkts, item->pkts, n * sizeof(*pkts));
 	for (uint16_t k = 0; k < n; k++)
 		verdicts[k] = item->marks >> k & 1 ? WG_OUTPUT_OUTER : WG_OUTPUT_TX;
-	if (item->generation != fib_generation(w))
+	if (item->generation != fib_generation(w->table->fib))
 		next_hops_forget(pkts, n);
 	work_drop_first(w->sealing);
 	return n;

@@ -52,10 +52,23 @@ static unsigned item_run(const struct work *work, struct work_item *item)
 {
 	unsigned n = item->transport.n;
 
-	item->ok = work->run(&item->transport);
+	item->ok = work->run(&item->transport, &item->inner);
 	/* pairs with the acquire load in work_first_done */
 	atomic_store_explicit(&item->state, WORK_DONE, memory_order_release);
 	return n;
+}
+
+/* A helper has nothing of an item: each packet is two or three lines in another core's cache, that
+ * of the tag the last. All are asked for at once, to be written. */
+static void item_fetch(const struct work_item *item)
+{
+	const struct transport *t = &item->transport;
+
+	for (unsigned k = 0; k < t->n; k++) {
+		__builtin_prefetch(t->messages[k], 1);
+		__builtin_prefetch(t->messages[k] + RTE_CACHE_LINE_SIZE, 1);
+		__builtin_prefetch(t->messages[k] + t->lens[k] - 1, 1);
+	}
 }
 
 bool work_wants(struct work *work, uint16_t n)
@@ -121,7 +134,9 @@ unsigned work_help(struct work *work)
 
 	for (uint32_t i = atomic_load_explicit(&work->first, memory_order_relaxed);
 		(int32_t)(end - i) > 0; i++)
-		if (item_take(item_at(work, i)))
+		if (item_take(item_at(work, i))) {
+			item_fetch(item_at(work, i));
 			return item_run(work, item_at(work, i));
+		}
 	return 0;
 }

@@ -11,7 +11,7 @@
  * sorting and the windows have one writer. What no helper took by then the owner does itself.
  *
  * Written by: the owner (all but `state` of an item that is WAITING or TAKEN); whoever takes an
- * item (its packets and `ok`, and `state`). A key that an item names is not freed: the owner
+ * item (its packets, `ok`, `inner` and `state`). A key that an item names is not freed: the owner
  * reports no quiescent state while there are items.
  */
 #include <assert.h>
@@ -24,6 +24,7 @@
 #define WORK_SPARE 8  /* times that the only item is left to helpers: a few µs */
 #define WORK_BUSY 8   /* from more on nothing is received: packets wait where there is room */
 
+struct dp_table;
 struct keypair;
 struct send_key;
 
@@ -39,23 +40,33 @@ struct transport {
 	};
 	uint16_t lens[NODE_BURST_MAX]; /* with header and tag */
 	uint16_t n;
+	const struct dp_table *table; /* to open: where to look up what comes out */
+};
+
+/* What comes out of a burst that was opened, so that the owner need not read it. */
+struct inner {
+	uint32_t from[NODE_BURST_MAX];     /* the peer that the source belongs to */
+	uint32_t next_hop[NODE_BURST_MAX]; /* the FIB's answer; FIB_NONE: none, or not asked */
+	uint16_t lens[NODE_BURST_MAX];     /* of the IP packet; 0: there is none */
 };
 
 /* In place; transport.c. Bit k: packet k is as it should be. */
-uint64_t transport_open(const struct transport *transport);
-uint64_t transport_seal(const struct transport *transport);
-typedef uint64_t work_fn(const struct transport *transport);
+uint64_t transport_open(const struct transport *transport, struct inner *inner);
+uint64_t transport_seal(const struct transport *transport, struct inner *unused);
+typedef uint64_t work_fn(const struct transport *transport, struct inner *inner);
 
 enum work_state { WORK_FREE, WORK_WAITING, WORK_TAKEN, WORK_DONE };
 
 struct work_item {
 	_Alignas(64) _Atomic uint32_t state;
-	uint64_t ok; /* what comes back */
+	uint64_t ok; /* what comes back, and `inner` */
 	_Alignas(64) struct transport transport;
+	_Alignas(64) struct inner inner;
 	/* the owner's */
 	_Alignas(64) struct rte_mbuf *pkts[NODE_BURST_MAX];
-	uint64_t marks; /* a bit for each packet */
-	uint32_t generation;
+	uint64_t counters[NODE_BURST_MAX]; /* to open */
+	uint64_t marks;                    /* to seal: a bit for each packet */
+	uint32_t generation;               /* of the FIB, before it was asked */
 };
 
 struct work {

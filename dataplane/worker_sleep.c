@@ -130,7 +130,8 @@ void sleep_idle_round(struct worker_thread *t)
 	else if (now - t->last_round > PREEMPTED)
 		t->contended_until = now + CONTENDED_FOR;
 	stays = polls_on(t);
-	idle_set(&t->worker, (!stays || now - t->idle_since >= IDLE_HELPS) &&
+	/* until packets of its own come: what it helps with does not make it busy */
+	idle_set(&t->worker, (t->worker.idle || !stays || now - t->idle_since >= IDLE_HELPS) &&
 				     rte_rdtsc() >= t->worker.no_help_until);
 	if (stays)
 		return;

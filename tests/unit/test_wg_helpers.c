@@ -221,7 +221,7 @@ static void test_sealing_waits_for_helper(void **state)
 	plain_run(&w.graph, "wg_output", burst, 1);
 	assert_int_equal(source_run(&node_sealed), 0);
 	assert_int_equal(passed, (FULL_BURSTS_FIRST + 1) * NODE_BURST_MAX);
-	work->items[0].ok = transport_seal(&work->items[0].transport);
+	work->items[0].ok = transport_seal(&work->items[0].transport, &work->items[0].inner);
 	atomic_store(&work->items[0].state, WORK_DONE);
 	while (work_used(work)) {
 		source_run(&node_sealed);
@@ -261,6 +261,43 @@ static void test_sealed_next_hop_is_fresh(void **state)
 	w.table.fib = NULL;
 }
 
+/* Who opens asks the FIB as well; the answer is the owner's to use while it is the FIB's still. */
+static void test_opened_next_hop_is_fresh(void **state)
+{
+	struct fib fib = {.generation = 7};
+	struct net_prefix to_far;
+	struct work *work;
+
+	(void)state;
+	works_begin(true, false);
+	work = w.workers[0].opening;
+	allowedips_init(&fib.routes, NULL);
+	assert_int_equal(net_prefix_parse(&to_far, "10.0.0.1/32"), 0);
+	assert_int_equal(allowedips_insert(&fib.routes, &to_far, 3, NULL), 0);
+	w.table.fib = &fib;
+	w.tunnel.ports_underlay = true;
+	w.path.hop = (uint64_t)7 << 32 | 4;
+	for (unsigned i = 0; i < FULL_BURSTS_FIRST + 1; i++) {
+		burst_in(NODE_BURST_MAX);
+		assert_int_equal(w.graph.n_kept > 0, i < FULL_BURSTS_FIRST - 1);
+		rte_pktmbuf_free_bulk(w.graph.kept, w.graph.n_kept);
+		w.graph.n_kept = 0;
+	}
+	assert_int_equal(work_help(work), NODE_BURST_MAX);
+	assert_int_equal(work_help(work), NODE_BURST_MAX);
+	assert_true(source_run(&node_opened) > 0);
+	assert_true(packet_of(w.graph.kept[0])->flags & PACKET_ROUTED);
+	assert_int_equal(packet_of(w.graph.kept[0])->next_hop, 3);
+	rte_pktmbuf_free_bulk(w.graph.kept, w.graph.n_kept);
+	w.graph.n_kept = 0;
+	fib.generation = 8;
+	assert_true(source_run(&node_opened) > 0);
+	assert_false(packet_of(w.graph.kept[0])->flags & PACKET_ROUTED);
+	works_end();
+	w.table.fib = NULL;
+	allowedips_fini(&fib.routes);
+}
+
 /* The first burst is at a helper that takes its time: nothing overtakes it, whatever else is done.
  */
 static void test_waits_for_helper(void **state)
@@ -283,7 +320,7 @@ static void test_waits_for_helper(void **state)
 	damaged += burst_in(1); /* no load any more, and still it goes behind */
 	assert_int_equal(numbers_check(), 0);
 	assert_int_equal(opened_take(), 0);
-	work->items[0].ok = transport_open(&work->items[0].transport);
+	work->items[0].ok = transport_open(&work->items[0].transport, &work->items[0].inner);
 	atomic_store(&work->items[0].state, WORK_DONE);
 	while (work_used(work))
 		passed += opened_take();
@@ -353,6 +390,7 @@ int main(void)
 		WG_TEST(test_sealed_by_helpers),
 		WG_TEST(test_sealing_waits_for_helper),
 		WG_TEST(test_sealed_next_hop_is_fresh),
+		WG_TEST(test_opened_next_hop_is_fresh),
 		WG_TEST(test_work_full),
 	};
 

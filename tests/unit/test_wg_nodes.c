@@ -193,6 +193,70 @@ static void test_roaming(void **state)
 	assert_int_equal(last.path.remote[3], 99);
 }
 
+/* A packet of the burst below: to peer `to` as its other end seals it. */
+static struct rte_mbuf *sealed_for(uint32_t to, uint16_t len, uint8_t from_host)
+{
+	struct rte_mbuf *m = inner4(RTE_MAX(len, 20));
+
+	if (to == NEAR) { /* the mirrored key's packets come from FAR */
+		memcpy(rte_pktmbuf_mtod_offset(m, void *, 12), (uint8_t[]){10, 0, 0, 1}, 4);
+		packet_of(m)->peer = NEAR;
+	}
+	if (!len)
+		rte_pktmbuf_trim(m, 20);
+	m = seal(m);
+	packet_of(m)->path = w.path.path;
+	packet_of(m)->path.remote[3] = from_host;
+	return m;
+}
+
+/* Runs of two keys, with everything among them that can go wrong: each packet by its own merit, and
+ * each peer's facts once. The path that counts is that of the last authentic packet. */
+static void test_burst_of_runs(void **state)
+{
+	struct worker_event event, roamed = {0};
+	struct rte_mbuf *burst[9];
+	unsigned roams = 0;
+
+	(void)state;
+	burst[0] = sealed_for(FAR, 100, 1);
+	burst[1] = sealed_for(FAR, 0, 1); /* a keep-alive */
+	burst[2] = copy_of(burst[0]);
+	burst[3] = sealed_for(FAR, 200, 55);
+	burst[4] = sealed_for(NEAR, 300, 66);
+	burst[5] = sealed_for(NEAR, 60, 77);
+	burst[6] = sealed_for(FAR, 400, 1);
+	burst[7] = sealed_for(FAR, 64, 88); /* comes damaged */
+	burst[8] = sealed_for(FAR, 64, 99);
+	rte_pktmbuf_mtod(burst[7], uint8_t *)[50] ^= 1;
+	rte_pktmbuf_mtod(burst[8], uint8_t *)[7] ^= 0x80; /* nobody's index, at the same place */
+	while (!rte_ring_dequeue_elem(w.workers[0].events, &event, sizeof(event)))
+		;
+	plain_run(&w.graph, "wg_input", burst, 9);
+	assert_int_equal(w.graph.n_kept, 5);
+	for (unsigned i = 0; i < 5; i++) {
+		static const uint16_t lens[] = {100, 200, 300, 60, 400};
+
+		assert_int_equal(w.graph.kept[i]->data_len, lens[i]);
+		assert_int_equal(w.graph.kept[i]->pkt_len, lens[i]);
+	}
+	assert_int_equal(plain_count(&w.graph, "taken"), 1);
+	assert_int_equal(plain_count(&w.graph, "wg_input_replay"), 1);
+	assert_int_equal(plain_count(&w.graph, "wg_input_auth"), 1);
+	assert_int_equal(plain_count(&w.graph, "wg_input_no_key"), 1);
+	assert_int_equal(peers.traffic[0][NEAR].rx_packets, 4);
+	assert_int_equal(peers.traffic[0][NEAR].rx_bytes, 112 + 208 + 400 + 4 * 32);
+	assert_int_equal(peers.traffic[0][FAR].rx_packets, 2);
+	assert_int_equal(peers.traffic[0][FAR].rx_bytes, 304 + 64 + 2 * 32);
+	while (!rte_ring_dequeue_elem(w.workers[0].events, &event, sizeof(event)))
+		if (event.type == EVENT_ROAMED && event.peer == FAR) {
+			roamed = event;
+			roams++;
+		}
+	assert_int_equal(roams, 1);
+	assert_int_equal(roamed.path.remote[3], 77);
+}
+
 static void test_no_key_is_staged(void **state)
 {
 	struct rte_mbuf *m = inner4(100);
@@ -300,6 +364,7 @@ int main(void)
 		WG_TEST(test_keepalive),
 		WG_TEST(test_facts_and_events),
 		WG_TEST(test_roaming),
+		WG_TEST(test_burst_of_runs),
 		WG_TEST(test_no_key_is_staged),
 		WG_TEST(test_nonce_exhaustion),
 		WG_TEST(test_key_younger_than_round),

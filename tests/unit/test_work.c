@@ -40,7 +40,7 @@ static _Atomic bool over;
 static _Atomic unsigned helped;
 static __thread bool helper;
 
-static uint64_t mark_all(const struct transport *t)
+static uint64_t mark_all(const struct transport *t, struct inner *inner)
 {
 	uint64_t ok = 0;
 
@@ -49,6 +49,7 @@ static uint64_t mark_all(const struct transport *t)
 		t->messages[k][4] = helper ? 2 : 1;
 		if (t->messages[k][0] % 7) /* the others are damaged */
 			ok |= 1ull << k;
+		memcpy(&inner->from[k], t->messages[k], 4);
 	}
 	return ok;
 }
@@ -104,6 +105,7 @@ static bool take(uint32_t number)
 		memcpy(&v, slot->packets[k], 4);
 		check(v == number + k);
 		check(slot->packets[k][4] != 0);
+		check(item->inner.from[k] == v);
 		check((item->ok >> k & 1) == !!(slot->packets[k][0] % 7));
 	}
 	work_drop_first(work);

@@ -20,6 +20,8 @@ const struct aead_impl *const aead_impls[] = {
 	NULL,
 };
 
+const uint32_t aead_nonce_head __attribute__((weak)) = 0;
+
 /* Stored by aead_init (release), loaded by whoever seals (acquire). */
 static const struct aead_impl *_Atomic chosen = &aead_portable;
 

@@ -24,7 +24,7 @@ path = "lib.rs"
 {CRATE} = "={VERSION}"
 """
 PROGRAMS = {
-    "test_aead": "chacha20_poly1305_test.json",
+    "test_aead_vectors": "chacha20_poly1305_test.json",
     "test_xchacha": "xchacha20_poly1305_test.json",
     "test_x25519": "x25519_test.json",
 }

@@ -41,6 +41,9 @@ struct step {
 	const uint8_t *text[2 * PAIRS_MAX];
 };
 
+/* See impls.h. */
+extern const uint32_t aead_nonce_head __attribute__((visibility("hidden")));
+
 void aead_avx2_step16(const struct step *step);
 /* The first 8 lanes. */
 void aead_avx2_step8(const struct step *step);

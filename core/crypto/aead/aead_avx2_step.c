@@ -86,7 +86,7 @@ INLINE void state_begin(struct state *s, const struct step *step, unsigned half)
 	for (int i = 0; i < 8; i++)
 		s->w[4 + i] = step->rows->word[i][half];
 	s->w[12] = _mm256_load_si256((const __m256i *)(step->counter + 8 * half));
-	s->w[13] = _mm256_setzero_si256();
+	s->w[13] = _mm256_set1_epi32((int)aead_nonce_head);
 	s->w[14] = _mm256_load_si256((const __m256i *)(step->nonce[0] + 8 * half));
 	s->w[15] = _mm256_load_si256((const __m256i *)(step->nonce[1] + 8 * half));
 }

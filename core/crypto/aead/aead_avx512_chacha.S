@@ -58,6 +58,8 @@
 #define SRC(lane) [rdx + (lane) * 8]
 #define DST(lane) [rdx + 256 + (lane) * 8]
 #define MASK(lane) [rdx + 512 + (lane) * 8]
+/* impls.h */
+#define NONCE_HEAD dword ptr [rip + aead_nonce_head]
 /* struct poly_state */
 #define STATE_SIZE 1728
 
@@ -101,7 +103,7 @@
 	vmovdqa32 s##6, ROW(2, half); vmovdqa32 s##7, ROW(3, half); \
 	vmovdqa32 s##8, ROW(4, half); vmovdqa32 s##9, ROW(5, half); \
 	vmovdqa32 s##10, ROW(6, half); vmovdqa32 s##11, ROW(7, half); \
-	vmovdqa32 s##12, COUNTER(half); vpxord s##13, s##13, s##13; \
+	vmovdqa32 s##12, COUNTER(half); vpbroadcastd s##13, NONCE_HEAD; \
 	vmovdqa32 s##14, ROW(8, half); vmovdqa32 s##15, ROW(9, half)
 
 /* The state that the rounds began with, added. */
@@ -114,7 +116,7 @@
 	vpaddd s##6, s##6, ROW(2, half); vpaddd s##7, s##7, ROW(3, half); \
 	vpaddd s##8, s##8, ROW(4, half); vpaddd s##9, s##9, ROW(5, half); \
 	vpaddd s##10, s##10, ROW(6, half); vpaddd s##11, s##11, ROW(7, half); \
-	vpaddd s##12, s##12, COUNTER(half); \
+	vpaddd s##12, s##12, COUNTER(half); vpaddd s##13, s##13, NONCE_HEAD{1to16}; \
 	vpaddd s##14, s##14, ROW(8, half); vpaddd s##15, s##15, ROW(9, half)
 
 /* 4x4 words in each 128 bits: r0 to r3 become t, r3, r1, r0, and r2 is free. */
@@ -172,6 +174,7 @@ pairs_low:
 pairs_high:
 	.long 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 sigma:	.ascii "expand 32-byte k"
+	.hidden aead_nonce_head
 
 	.text
 

@@ -19,7 +19,7 @@
 
 static void nonce_of(const struct aead_item *item, uint8_t nonce[static 12])
 {
-	memset(nonce, 0, 4);
+	memcpy(nonce, &aead_nonce_head, 4);
 	memcpy(nonce + 4, item->nonce, 8);
 }
 

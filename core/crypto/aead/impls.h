@@ -3,6 +3,11 @@
 
 #include "aead.h"
 
+/* What every nonce begins with: zeros. A symbol, not a constant in each kernel, so that a test can
+ * put another in its place and send published vectors, whose nonces are any, through the same
+ * machine code (test_aead_vectors.c). */
+extern const uint32_t aead_nonce_head __attribute__((visibility("hidden")));
+
 /* What each file of this folder offers to the table in aead.c. */
 extern const struct aead_impl aead_portable;
 

@@ -20,12 +20,6 @@
 
 #define DRAIN_AFTER 1000000 /* ns without a quiescent state */
 
-const struct drop_reason worker_drops[] = {
-	{"handoff_full",
-		"a packet belonged to another worker's key and that worker's ring was full"},
-	{NULL, NULL},
-};
-
 uint64_t worker_clock(void)
 {
 	struct timespec ts;

@@ -29,4 +29,3 @@ void worker_wake_one(unsigned id);
 void workers_graph_rows(json_t *rows);
 /* As the snapshot door: frees on the loop after a grace period. */
 void workers_retire(void *object, void (*free_fn)(void *));
-extern const struct drop_reason worker_drops[];

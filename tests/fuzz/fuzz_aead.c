@@ -2,7 +2,7 @@
 /*
  * The input describes a burst: of each packet its lengths, how its source is cut and where it lies,
  * and what is damaged before it is opened. Every implementation that runs here must do to it what
- * OpenSSL does packet by packet. Each range is a heap block of exactly its size.
+ * libsodium and OpenSSL do packet by packet. Each range is a heap block of exactly its size.
  *
  * One byte says how many packets. Per packet: 2 bytes length, 2 first segment's length, 1 layout, 1
  * AAD length, 8 nonce, 2 where to damage, 1 by what (0: not), all little-endian; then whatever is
@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <sodium.h>
 
 #include "aead.h"
 #include "openssl_aead.h"
@@ -85,6 +87,21 @@ static void packet_read(
 	repeat(p->key.bytes, sizeof(p->key.bytes), rest, rest_len, head[16] + i);
 	repeat(p->aad, p->aad_len, rest, rest_len, 32);
 	repeat(p->text, p->len, rest, rest_len, 7);
+}
+
+/* What libsodium makes of the packet, and whether it opens it as it is now. */
+static void sodium_seal(const struct packet *p, uint8_t *sealed)
+{
+	crypto_aead_chacha20poly1305_ietf_encrypt(
+		sealed, NULL, p->text, p->len, p->aad, p->aad_len, NULL, p->nonce, p->key.bytes);
+}
+
+static bool sodium_opens(const struct packet *p)
+{
+	static uint8_t text[LEN_MAX + 1];
+
+	return crypto_aead_chacha20poly1305_ietf_decrypt(text, NULL, NULL, p->sealed,
+		       p->len + AEAD_TAG_LEN, p->aad, p->aad_len, p->nonce, p->key.bytes) == 0;
 }
 
 static struct openssl_message message_of(const struct packet *p, const uint8_t *src, size_t len)
@@ -161,6 +178,7 @@ static void opened_check(struct packet *p, bool ok)
 	struct openssl_message message = message_of(p, p->sealed, p->len + AEAD_TAG_LEN);
 
 	must(ok == openssl_open(&openssl, expected, &message));
+	must(ok == sodium_opens(p));
 	if (!ok)
 		memset(expected, 0, p->len);
 	must(p->len == 0 || memcmp(p->item.dst, expected, p->len) == 0);
@@ -203,6 +221,7 @@ static void with_each_impl(struct packet *packets, unsigned n)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static uint8_t sealed[LEN_MAX + AEAD_TAG_LEN];
 	static struct packet packets[PACKETS_MAX];
 	unsigned n = 0, wanted;
 	size_t at = 1;
@@ -220,6 +239,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		packet_read(p, n++, data + at, data + at + PACKET_BYTES, size - at - PACKET_BYTES);
 		struct openssl_message message = message_of(p, p->text, p->len);
 		openssl_seal(&openssl, p->sealed, &message);
+		sodium_seal(p, sealed);
+		must(memcmp(sealed, p->sealed, p->len + AEAD_TAG_LEN) == 0);
 	}
 	with_each_impl(packets, n);
 	for (unsigned i = 0; i < n; i++) {

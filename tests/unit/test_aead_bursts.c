@@ -212,9 +212,10 @@ static void largest(void **state)
 }
 
 #ifdef AEAD_CHECK_LAYOUT
-/* Whether the burst of one ends the process. */
-static bool refused(struct aead_item item, bool sealing)
+/* Whether a burst of `n` times the item ends the process. */
+static bool refused_times(struct aead_item item, unsigned n, bool sealing)
 {
+	struct aead_item items[AEAD_BURST_MAX + 1];
 	pid_t child = fork();
 	int status;
 
@@ -222,14 +223,43 @@ static bool refused(struct aead_item item, bool sealing)
 	if (child == 0) {
 		close(STDERR_FILENO);
 		signal(SIGABRT, SIG_DFL);
+		for (unsigned i = 0; i < n; i++)
+			items[i] = item;
 		if (sealing)
-			aead_seal(&item, 1);
+			aead_seal(items, n);
 		else
-			aead_open(&item, 1);
+			aead_open(items, n);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+static bool refused(struct aead_item item, bool sealing)
+{
+	return refused_times(item, 1, sealing);
+}
+
+/* A packet more than a burst, a byte more than a text. */
+static void beyond_the_limits(void **state)
+{
+	struct symmetric_key key = {{1}};
+	uint8_t *text = calloc(1, AEAD_TEXT_MAX + 1 + AEAD_TAG_LEN);
+	struct aead_item item = {.key = &key, .src = {{text, 0}}, .dst = text};
+
+	assert_non_null(text);
+	assert_false(refused_times(item, AEAD_BURST_MAX, false));
+	assert_true(refused_times(item, AEAD_BURST_MAX + 1, false));
+	assert_true(refused_times(item, AEAD_BURST_MAX + 1, true));
+	item.src[0].len = AEAD_TEXT_MAX;
+	assert_false(refused(item, true));
+	item.src[0].len++;
+	assert_true(refused(item, true));
+	item.src[0].len = AEAD_TEXT_MAX + AEAD_TAG_LEN;
+	assert_false(refused(item, false));
+	item.src[0].len++;
+	assert_true(refused(item, false));
+	free(text);
 }
 
 static void forbidden_layouts(void **state)
@@ -283,6 +313,7 @@ int main(void)
 		cmocka_unit_test(random_bursts),
 		cmocka_unit_test(largest),
 #ifdef AEAD_CHECK_LAYOUT
+		cmocka_unit_test(beyond_the_limits),
 		cmocka_unit_test(forbidden_layouts),
 #endif
 	};

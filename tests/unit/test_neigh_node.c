@@ -44,6 +44,26 @@ static void the_node_writes_the_header(void **state)
 	rte_pktmbuf_free(m);
 }
 
+static void a_question_too_many_is_dropped_by_name(void **state)
+{
+	struct rte_mbuf *m;
+	const char *verdict;
+	unsigned asked = 0;
+
+	(void)state;
+	for (;; asked++) {
+		m = routed("10.0.0.77");
+		verdict = verdict_name(&node_neighbour, run(&node_neighbour, &m));
+		if (strcmp(verdict, "taken") != 0 || asked == 1000)
+			break;
+	}
+	assert_string_equal(verdict, "neighbour_ask_full");
+	rte_pktmbuf_free(m);
+	for (; (m = punted(PUNT_NEIGHBOUR)); asked--)
+		rte_pktmbuf_free(m);
+	assert_int_equal(asked, 0);
+}
+
 /* By a gateway: its MAC, not the destination's. */
 static void the_node_goes_by_the_next_hop(void **state)
 {
@@ -123,6 +143,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_node_writes_the_header),
+		TEST(a_question_too_many_is_dropped_by_name),
 		TEST(the_node_goes_by_the_next_hop),
 		TEST(bursts_go_to_many_neighbours),
 	};

@@ -66,6 +66,30 @@ static void foreign_buffers_are_copied(void **state)
 	rte_mempool_free(foreign);
 }
 
+/* Not one of ours is left to copy it to. */
+static void without_a_buffer_a_foreign_one_is_dropped_by_name(void **state)
+{
+	struct rte_mempool *foreign =
+		rte_pktmbuf_pool_create("foreign", 63, 0, 0, 2048, SOCKET_ID_ANY);
+	struct port *port = open_port("net_ring2", 1);
+	unsigned n = rte_mempool_avail_count(pools[0]);
+	struct rte_mbuf *m, **all = calloc(n, sizeof(*all));
+	uint64_t before = dropped(0, "ether_rx_no_buffer");
+
+	(void)state;
+	m = rte_pktmbuf_alloc(foreign);
+	put_ether((uint8_t *)rte_pktmbuf_append(m, 64), plain_mac, their_mac, 0, 0x1234);
+	send_one(port, 0, m);
+	assert_int_equal(rte_pktmbuf_alloc_bulk(pools[0], all, n), 0);
+	assert_int_equal(receive(port, 0, &m), 0);
+	assert_int_equal(dropped(0, "ether_rx_no_buffer") - before, 1);
+	assert_int_equal(rte_mempool_in_use_count(foreign), 0);
+	rte_pktmbuf_free_bulk(all, n);
+	free(all);
+	port->ops->close(port);
+	rte_mempool_free(foreign);
+}
+
 static void a_device_may_be_opened_again(void **state)
 {
 	(void)state;
@@ -111,6 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_enter_as_packets_of_the_port),
 		cmocka_unit_test(foreign_buffers_are_copied),
+		cmocka_unit_test(without_a_buffer_a_foreign_one_is_dropped_by_name),
 		cmocka_unit_test(a_device_may_be_opened_again),
 		cmocka_unit_test(what_is_no_device),
 		cmocka_unit_test(device_strings_are_completed),

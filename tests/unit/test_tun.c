@@ -5,8 +5,21 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <libmnl/libmnl.h>
+#include <sys/uio.h>
 
 #include "ip_model.h"
+
+static int kernel_says; /* instead of writing */
+
+ssize_t __real_writev(int fd, const struct iovec *iov, int n);
+ssize_t __wrap_writev(int fd, const struct iovec *iov, int n);
+ssize_t __wrap_writev(int fd, const struct iovec *iov, int n)
+{
+	if (!kernel_says)
+		return __real_writev(fd, iov, n);
+	errno = kernel_says;
+	return -1;
+}
 
 static void a_name_taken_is_told(void **state)
 {
@@ -209,6 +222,41 @@ static void nonsense_is_refused_by_name(void **state)
 	assert_int_equal(drops_of("tun_tx_refused") - before, 1);
 }
 
+/* A group that the kernel joined is as many packets. */
+static void a_full_queue_drops_by_name(void **state)
+{
+	static const int full[] = {EAGAIN, ENOBUFS, ENOMEM};
+
+	(void)state;
+	skip_if(no_namespaces(), "needs a network namespace (root)");
+	for (unsigned k = 0; k < RTE_DIM(full); k++) {
+		uint64_t before = drops_of("tun_queue_full"), lost = queue(B)->counters.tx_dropped;
+
+		for (unsigned i = 0; i < 5; i++)
+			datagram_make(&pkts[i], 1, 2);
+		kernel_says = full[k];
+		assert_int_equal(ports[B]->ops->tx(&worker, queue(B), pkts, 5), 5);
+		kernel_says = 0;
+		assert_int_equal(drops_of("tun_queue_full") - before, 5);
+		assert_int_equal(queue(B)->counters.tx_dropped - lost, 5);
+	}
+}
+
+static void pieces_that_fit_no_buffer_drop_by_name(void **state)
+{
+	uint64_t before = drops_of("tun_tx_chained");
+
+	(void)state;
+	skip_if(no_namespaces(), "needs a network namespace (root)");
+	for (unsigned i = 0; i < 2; i++) {
+		pkts[i] = rte_pktmbuf_alloc(worker.pool);
+		rte_pktmbuf_append(pkts[i], ROOM);
+	}
+	assert_int_equal(rte_pktmbuf_chain(pkts[0], pkts[1]), 0);
+	assert_int_equal(ports[B]->ops->tx(&worker, queue(B), pkts, 1), 1);
+	assert_int_equal(drops_of("tun_tx_chained") - before, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,6 +267,8 @@ int main(void)
 		BETWEEN(a_deleted_interface_falls_silent),
 		BETWEEN(too_big_is_dropped_by_name),
 		BETWEEN(nonsense_is_refused_by_name),
+		BETWEEN(a_full_queue_drops_by_name),
+		BETWEEN(pieces_that_fit_no_buffer_drop_by_name),
 		cmocka_unit_test(names_that_are_none_are_refused),
 	};
 

@@ -2,6 +2,18 @@
 /* What the UDP port sends. */
 #include "udp_pair.h"
 
+static int kernel_says; /* instead of sending */
+
+int __real_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags);
+int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags);
+int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
+{
+	if (!kernel_says)
+		return __real_sendmmsg(fd, messages, n, flags);
+	errno = kernel_says;
+	return -1;
+}
+
 static struct packet_path path4(const char *local)
 {
 	struct packet_path path = {.family = AF_INET,
@@ -300,6 +312,38 @@ static void a_chained_packet_is_sent_whole(void **state)
 	check_arrives(t.peer4, 0, 1500);
 }
 
+/* Each packet of each train counts. */
+static void a_full_queue_drops_by_name(void **state)
+{
+	static const int full[] = {EAGAIN, ENOBUFS, ENOMEM};
+	struct packet_path a = path4(NULL), b = path4("127.0.0.1");
+
+	for (unsigned k = 0; k < RTE_DIM(full); k++) {
+		uint64_t before = drops_of("udp_queue_full"), lost = t.q->counters.tx_dropped;
+
+		for (unsigned i = 0; i < 12; i++)
+			packet_put(i, i % 4 == 0 ? &a : &b, 0, 300);
+		kernel_says = full[k];
+		burst_send(12);
+		kernel_says = 0;
+		assert_int_equal(drops_of("udp_queue_full") - before, 12);
+		assert_int_equal(t.q->counters.tx_dropped - lost, 12);
+		check_burst_arrives(&a, t.peer4, 3, 200); /* and the next leave */
+	}
+}
+
+static void pieces_that_fit_no_buffer_drop_by_name(void **state)
+{
+	struct packet_path path = path4(NULL);
+	uint64_t before = drops_of("udp_tx_chained");
+
+	packet_put(0, &path, 0, ROOM);
+	packet_put(1, &path, 0, ROOM);
+	assert_int_equal(rte_pktmbuf_chain(pkts[0], pkts[1]), 0);
+	burst_send(1);
+	assert_int_equal(drops_of("udp_tx_chained") - before, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +361,8 @@ int main(void)
 		ON_A_PAIR(a_closed_port_is_no_error_of_ours),
 		ON_A_PAIR(a_path_without_family_is_dropped_by_name),
 		ON_A_PAIR(a_chained_packet_is_sent_whole),
+		ON_A_PAIR(a_full_queue_drops_by_name),
+		ON_A_PAIR(pieces_that_fit_no_buffer_drop_by_name),
 	};
 
 	pair_begin();

@@ -273,6 +273,23 @@ static void test_no_key_is_staged(void **state)
 	assert_int_equal(plain_count(&w.graph, "wg_output_no_key"), 1);
 }
 
+/* More than control is told of at once. */
+static void test_staged_full(void **state)
+{
+	struct rte_mbuf *burst[NODE_BURST_MAX];
+	unsigned room = rte_ring_free_count(w.workers[0].punts[PUNT_STAGED]), n = 0;
+
+	(void)state;
+	atomic_store(&peers.slots[FAR].current, NULL);
+	for (; n < room + 10; n += 10) {
+		for (unsigned i = 0; i < 10; i++)
+			burst[i] = inner4(100);
+		plain_run(&w.graph, "wg_output", burst, 10);
+	}
+	assert_int_equal(rte_ring_count(w.workers[0].punts[PUNT_STAGED]), room);
+	assert_int_equal(plain_count(&w.graph, "wg_output_staged_full"), n - room);
+}
+
 static void test_nonce_exhaustion(void **state)
 {
 	struct rte_mbuf *m = inner4(100);
@@ -366,6 +383,7 @@ int main(void)
 		WG_TEST(test_roaming),
 		WG_TEST(test_burst_of_runs),
 		WG_TEST(test_no_key_is_staged),
+		WG_TEST(test_staged_full),
 		WG_TEST(test_nonce_exhaustion),
 		WG_TEST(test_key_younger_than_round),
 		WG_TEST(test_rekey_asked_once),

@@ -4,10 +4,11 @@
  * The control side of neighbours: asks for MACs, answers for ours, ages what it knows. Control
  * loop.
  *
- * States, after RFC 4861: INCOMPLETE (asked, packets wait), REACHABLE, STALE (still used; if
- * workers do use it, it is asked directly: PROBE), FAILED (nobody answered: senders are told for a
- * while, without asking again for each packet). On a port with a mirror the kernel resolves: we ask
- * it to, and take over what it finds; the kernel ages those.
+ * States, after RFC 4861: INCOMPLETE (everybody is asked, packets wait), REACHABLE, STALE (still
+ * used; if workers do use it, it is asked directly: PROBE; without an answer it is forgotten),
+ * FAILED (of everybody nobody answered: senders are told for a while, without asking again for each
+ * packet). On a port with a mirror the kernel resolves: we ask it to, and take over what it finds;
+ * the kernel ages those.
  *
  * Bounds: neighbours, unanswered ones, packets that wait for one of them, and for all.
  */
@@ -343,6 +344,8 @@ static void unanswered(struct neigh *n)
 {
 	if (n->probes < PROBES)
 		solicit(n);
+	else if (n->state == PROBE)
+		neigh_remove(n); /* it may have another MAC now: the next packet asks everybody */
 	else
 		failed(n);
 }

@@ -212,6 +212,14 @@ static void one_that_left_is_forgotten(void **state)
 	pass(6 * SECOND);
 	assert_in_range(n_injected, 3, 3);
 	assert_false(known("10.0.0.9", 0, NULL));
+	/* it may be there under another MAC, and nobody was asked for that: no refusal yet */
+	injected_free();
+	neigh_punt(waiting("10.7.0.5", "10.0.0.9", 0));
+	assert_int_equal(n_injected, 1);
+	assert_int_equal(sent_neigh(0).op, NEIGH_REQUEST);
+	assert_memory_equal(sent(0), "\xff\xff\xff\xff\xff\xff", 6);
+	neigh_punt(said(NEIGH_REPLY, "10.0.0.9", other_mac, "10.0.0.1", 0));
+	assert_true(known("10.0.0.9", 0, other_mac));
 }
 
 static void one_unused_is_dropped_in_time(void **state)

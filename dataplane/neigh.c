@@ -206,6 +206,17 @@ void neigh_learned(struct neigh *n, const uint8_t mac[static 6], enum neigh_stat
 	held_send(n, mac);
 }
 
+/* Ours on the sender's side; where a tunnel has none, on the link that nobody answers on. */
+static bool source_find(const struct packet *p, const uint8_t *ip, uint8_t out[static 16])
+{
+	bool v4 = ip[0] >> 4 == 4;
+	int family = v4 ? AF_INET : AF_INET6;
+	uint32_t hop = v4 ? fib_lookup4(nb.fib, ip + 12) : fib_lookup6(nb.fib, ip + 8);
+
+	return fib_source_for(nb.fib, hop, family, out) ||
+	       fib_source(nb.fib, p->out_port, p->vlan, TUNNEL_NONE, family, out);
+}
+
 /* Host unreachable, to the sender of a packet that waited in vain. */
 static void tell_unreachable(struct rte_mbuf *m)
 {
@@ -214,13 +225,11 @@ static void tell_unreachable(struct rte_mbuf *m)
 	bool v4 = ip[0] >> 4 == 4;
 	struct icmp_error error = {.type = v4 ? 3 : 1, .code = v4 ? 1 : 3};
 	uint8_t source[16];
-	uint32_t hop = v4 ? fib_lookup4(nb.fib, ip + 12) : fib_lookup6(nb.fib, ip + 8);
 
 	error.source = source;
 	control_drops[nb.drops[NEIGH_DROP_UNRESOLVED]]++;
 	if (p->flags & PACKET_LOCAL || nb.errors >= ERRORS_PER_TICK ||
-		!fib_source_for(nb.fib, hop, v4 ? AF_INET : AF_INET6, source) ||
-		icmp_error_make(m, &error) != ICMP_MADE) {
+		!source_find(p, ip, source) || icmp_error_make(m, &error) != ICMP_MADE) {
 		rte_pktmbuf_free(m);
 		return;
 	}

@@ -76,6 +76,10 @@ def test_nobody_on_the_link(net):
     out = sites.host_a.run("ping", "-n", "-c", "3", "-W", "3", "198.51.100.77", check=False).stdout
     assert "Destination Host Unreachable" in out
     assert a.drops()["neigh_unresolved"] >= 1
+    # and behind a tunnel that has no address of its own: the far gateway says it by its LAN's
+    for gone, gateway in (("10.2.0.77", "10.2.0.1"), ("fd02::77", "fd02::1")):
+        out = sites.host_a.run("ping", "-n", "-c", "3", "-W", "3", gone, check=False).stdout
+        assert f"From {gateway} icmp_seq=1 Destination" in out, out
 
 
 def test_mirror_and_tunnel(net):

@@ -3,7 +3,6 @@
 gateways (tests/lib/sites.py): traffic, a device that goes away, a killed daemon, a reload."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from daemon import Tailplaned
 from sites import Sites, port_row
 from traffic import PingStream, iperf3, ping, wait_ping
 from wait import observe, wait_until
-from xdp import xdp_statistics
 
 GONE = "its interface is gone"
 
@@ -238,30 +236,14 @@ def test_af_xdp_program_taken_off(net):
     assert daemon.program.log().count("port wan is down: its XDP program") == 1
 
 
-def flows_pass(sites):
-    """Whether four streams pass each way. The kernel's AF_XDP socket may stop for good on contended
-    cores (seen on Linux 6.18 between veth interfaces): it then calls descriptors invalid, and the
-    very same kind had passed before. What that leaves is no test of ours."""
-    try:
-        for flow in (iperf3(sites.host_a, sites.host_b, "10.2.0.10", streams=4, seconds=2, timeout=60),
-                     iperf3(sites.host_b, sites.host_a, "fd01::10", streams=4, seconds=2, timeout=60)):
-            assert flow.bytes > 0
-    except (subprocess.TimeoutExpired, AssertionError):
-        told = [s for d in sites.daemons.values() for s in xdp_statistics(d.program.pid)]
-        if not any(s["tx_invalid"] for s in told):
-            raise
-        return False
-    return True
-
-
 def test_two_workers(net):
     """AF_PACKET gives each worker a queue; AF_XDP on veth has one, and the second worker sends by
-    the first."""
+    the first. Where the kernel stops serving its socket the port is opened anew, and the streams go on."""
     sites = Sites(net)
     sites.start(wan={"device": "net_af_xdp0,iface=wan0"}, workers=2)
     sites.works()
-    if not flows_pass(sites):
-        pytest.skip("the kernel's AF_XDP socket stopped: it refuses descriptors as invalid")
+    for sender, receiver, to in ((sites.host_a, sites.host_b, "10.2.0.10"), (sites.host_b, sites.host_a, "fd01::10")):
+        assert iperf3(sender, receiver, to, streams=4, seconds=2, timeout=120).bytes > 0
     rows = sites.daemons["a"].call("workers")
     assert all(row["busy_rounds"] > 20 for row in rows), rows
     assert port_row(sites.daemons["a"], "wan")["tx_queues"] == 1

@@ -369,6 +369,89 @@ static void allowed_ips_name_their_peer(void **state)
 	fib_free(fib);
 }
 
+/* ---- without memory -------------------------------------------------------------------------- */
+
+static unsigned allocations, missing_from, missing_to; /* those of these numbers fail */
+
+static bool is_missing(void)
+{
+	unsigned number = allocations++;
+
+	return number >= missing_from && number < missing_to;
+}
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return is_missing() ? NULL : __real_calloc(n, size);
+}
+
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size)
+{
+	return is_missing() ? NULL : __real_realloc(old, size);
+}
+
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+	return is_missing() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+/* An allowed IP of a peer is added with some allocations missing: it is refused, and nothing has
+ * changed, or it is there; and then it names the peer, or its tunnel alone. True: the latter. */
+static bool added_without(unsigned from, unsigned to, bool again)
+{
+	struct fib *fib = fib_new(retire_later, NULL);
+	struct net_prefix net = prefix_of("10.9.0.0/24"), host = prefix_of("10.9.0.7/32");
+	uint32_t before = again ? 6 : 5, peer;
+	int rc;
+
+	assert_int_equal(fib_tunnel_route_add(fib, &net, 3, 5, 1420, NULL), 0);
+	if (again)
+		assert_int_equal(fib_tunnel_route_add(fib, &host, 3, 6, 1420, NULL), 0);
+	allocations = 0;
+	missing_from = from;
+	missing_to = to;
+	rc = fib_tunnel_route_add(fib, &host, 3, 100000, 1420, NULL);
+	missing_to = 0;
+	peer = peer_at(fib, "10.9.0.7");
+	assert_int_equal(type_at(fib, "10.9.0.7"), FIB_TUNNEL);
+	if (rc == 0)
+		assert_true(peer == 100000 || peer == PEER_NONE);
+	else
+		assert_int_equal(peer, before);
+	/* with memory it is as it should be */
+	assert_int_equal(fib_tunnel_route_add(fib, &host, 3, 100000, 1420, NULL), 0);
+	assert_int_equal(peer_at(fib, "10.9.0.7"), 100000);
+	assert_int_equal(fib_tunnel_route_remove(fib, &host, 3, 1420), 0);
+	assert_int_equal(peer_at(fib, "10.9.0.7"), 5);
+	assert_int_equal(fib_tunnel_route_remove(fib, &net, 3, 1420), 0);
+	assert_int_equal(type_at(fib, "10.9.0.7"), -1);
+	assert_int_equal(fib_routes(fib), 0);
+	grace_period();
+	fib_free(fib);
+	return rc == 0 && peer == PEER_NONE;
+}
+
+static void allowed_ips_without_memory(void **state)
+{
+	unsigned fallen_back = 0, n;
+
+	(void)state;
+	for (unsigned again = 0; again < 2; again++) {
+		added_without(0, 0, again);
+		n = allocations;
+		for (unsigned from = 0; from < n; from++)
+			for (unsigned to = from + 1; to <= n; to++)
+				fallen_back += added_without(from, to, again);
+	}
+	assert_true(fallen_back >= 2);
+}
+
 static void sources(void **state)
 {
 	struct fib *fib = fib_new(NULL, NULL);
@@ -410,6 +493,7 @@ int main(void)
 		cmocka_unit_test(addresses_bring_their_routes),
 		cmocka_unit_test(a_better_origin_hides_another),
 		cmocka_unit_test(allowed_ips_name_their_peer),
+		cmocka_unit_test(allowed_ips_without_memory),
 		cmocka_unit_test(sources),
 	};
 

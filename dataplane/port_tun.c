@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/if.h>
@@ -94,6 +95,17 @@ static bool process_holds(const char *pid, const char *ifname)
 	return found;
 }
 
+/* An interface of that name in another network is another one. */
+static bool shares_our_network(const char *pid)
+{
+	struct stat ours, theirs;
+	char path[300];
+
+	snprintf(path, sizeof(path), "/proc/%.20s/ns/net", pid);
+	return stat("/proc/thread-self/ns/net", &ours) == 0 && stat(path, &theirs) == 0 &&
+	       ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
+}
+
 /* Who has the interface open: " (held by wireguard-go, process 123)", or nothing. */
 static void holder_describe(const char *ifname, char *buf, size_t size)
 {
@@ -106,7 +118,7 @@ static void holder_describe(const char *ifname, char *buf, size_t size)
 		FILE *f;
 
 		if (entry->d_name[0] < '1' || entry->d_name[0] > '9' ||
-			!process_holds(entry->d_name, ifname))
+			!shares_our_network(entry->d_name) || !process_holds(entry->d_name, ifname))
 			continue;
 		snprintf(path, sizeof(path), "/proc/%.20s/comm", entry->d_name);
 		f = fopen(path, "re");

@@ -3,9 +3,12 @@
 #include "tun_pair.h"
 
 #include <linux/if_link.h>
+#include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <libmnl/libmnl.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "ip_model.h"
 
@@ -35,6 +38,49 @@ static void a_name_taken_is_told(void **state)
 	err = (struct err){0};
 	assert_null(port_tun_open("lo", 1, MTU, TUNNEL, &err));
 	assert_non_null(strstr(err.msg, "lo"));
+}
+
+/* Holds a TUN of that name in a network of its own until the pipe is closed. */
+static pid_t holder_elsewhere(const char *name, const int until[2])
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+	int ready[2];
+	char c = 1;
+	pid_t pid;
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		bool made = unshare(CLONE_NEWNET) == 0 &&
+			    ioctl(open("/dev/net/tun", O_RDWR), TUNSETIFF, &ifr) == 0;
+
+		close(until[1]);
+		_exit(!made || write(ready[1], &c, 1) != 1 || read(until[0], &c, 1) != 0);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+static void who_holds_another_networks_is_not_blamed(void **state)
+{
+	struct err err = {0};
+	int until[2], status;
+	pid_t pid;
+
+	skip_if(no_namespaces(), "needs a network namespace (root)");
+	namespace_use(A);
+	assert_int_equal(system("ip tuntap add dev tp7 mode tun"), 0); /* nobody holds it */
+	assert_int_equal(pipe2(until, O_CLOEXEC), 0);
+	pid = holder_elsewhere("tp7", until);
+	assert_null(port_tun_open("tp7", 1, MTU, TUNNEL, &err));
+	close(until[0]);
+	close(until[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(system("ip link del tp7"), 0);
+	assert_non_null(strstr(err.msg, "interface tp7 exists already: choose another name"));
 }
 
 static void names_that_are_none_are_refused(void **state)
@@ -261,6 +307,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BETWEEN(a_name_taken_is_told),
+		BETWEEN(who_holds_another_networks_is_not_blamed),
 		BETWEEN(several_queues_are_one_interface),
 		BETWEEN(flows_spread_over_queues),
 		BETWEEN(a_link_down_drops_by_name),

@@ -55,6 +55,15 @@ static void bind_plugins(struct configuration *c)
 		c->confs = array_grow(c->confs, i, sizeof(*c->confs));
 		c->confs[i] = config_bind(
 			c->config, plugin->name, plugin->settings, plugin->settings_size);
+	}
+}
+
+/* When all are bound, since a check may look at what another group says (setting_of). */
+static void validate_plugins(const struct configuration *c)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		const struct plugin *plugin = c->plugins[i]->plugin;
+
 		if (c->confs[i] && plugin->validate)
 			plugin->validate(c->confs[i], config_errors(c->config));
 	}
@@ -73,6 +82,7 @@ struct configuration *configuration_read(const char *path, FILE *errors)
 		core_conf_validate(c->core, config_errors(c->config));
 	load_plugins(c);
 	bind_plugins(c);
+	validate_plugins(c);
 	if (config_finish(c->config) == 0)
 		return c;
 	config_print_errors(c->config, errors);

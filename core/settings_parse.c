@@ -18,6 +18,7 @@ struct group {
 	const char *name;
 	const struct setting *table;
 	const void *base;
+	bool good; /* all of it may be read */
 };
 
 struct config {
@@ -210,7 +211,8 @@ static void add_group(
 	struct config *config, const char *name, const struct setting *table, const void *base)
 {
 	config->groups = array_grow(config->groups, config->n_groups, sizeof(*config->groups));
-	config->groups[config->n_groups++] = (struct group){name, table, base};
+	config->groups[config->n_groups++] =
+		(struct group){.name = name, .table = table, .base = base};
 }
 
 const void *config_bind(
@@ -238,7 +240,50 @@ const void *config_bind(
 	}
 	setting_mark(&config->errs, base, size, place);
 	bind_group(&binder, node, place, group, table, base);
+	config->groups[config->n_groups - 1].good = config->errs.count == before;
 	return config->errs.count == before ? base : NULL;
+}
+
+/* `name` up to the next dot. */
+static bool is_named(const char *name, const char *part)
+{
+	size_t len = strcspn(name, ".");
+
+	return strlen(part) == len && !strncmp(name, part, len);
+}
+
+static const void *find_setting(const struct setting *table, const void *base, const char *name)
+{
+	const char *rest = strchr(name, '.');
+
+	for (const struct setting *s = table; s && s->name; s++) {
+		const void *field = (const char *)base + s->offset;
+
+		if (!is_named(name, s->name))
+			continue;
+		if (!rest)
+			return field;
+		return s->type == SETTING_GROUP && !(s->flags & SETTING_LIST)
+			       ? find_setting(s->sub, field, rest + 1)
+			       : NULL;
+	}
+	return NULL;
+}
+
+const void *setting_of(const struct setting_errors *errs, const char *name)
+{
+	const struct config *config =
+		(const void *)((const char *)errs - offsetof(struct config, errs));
+	const char *rest = strchr(name, '.');
+
+	for (size_t i = 0; rest && i < config->n_groups; i++) {
+		const struct group *group = &config->groups[i];
+
+		if (is_named(name, group->name))
+			return group->good ? find_setting(group->table, group->base, rest + 1)
+					   : NULL;
+	}
+	return NULL;
 }
 
 /* A plugin that is named and was not bound could not be loaded, which its loader has complained of.

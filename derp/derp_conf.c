@@ -33,8 +33,9 @@ static const struct setting limits[] = {
 		.help = "Of one address; behind a proxy of core.http.trusted_proxies, the "
 			"client's. Many may share one behind a NAT. 0: no limit."},
 	{"memory", SETTING_SIZE, 0, IN(limits, memory),
-		.help = "What waits in queues of all clients together; more is dropped. 0: no "
-			"limit."},
+		.help = "What connections (3 KiB each with TLS) and their queues take together, "
+			"the same share for each of core.io_loops: beyond it new connections are "
+			"refused and packets that would wait are dropped. 0: no limit."},
 	{"write_timeout", SETTING_DURATION, 0, IN(limits, write_timeout), .def = "2s",
 		.min = SECOND / 10, .max = 10 * MINUTE,
 		.help = "A client that takes nothing for so long is disconnected; other nodes of "
@@ -138,12 +139,36 @@ static void check_addresses(const struct derp_conf *conf, struct setting_errors 
 		setting_error(errs, &conf->ipv6, "this is no IPv6 address");
 }
 
+static bool is_set(const struct setting_errors *errs, const char *name)
+{
+	const bool *is = setting_of(errs, name);
+
+	return is && *is;
+}
+
+/* The map of the control server in this process would have a relay that no client can use. */
+static void check_map(const struct derp_conf *conf, struct setting_errors *errs)
+{
+	char *const *certificate = setting_of(errs, "core.http.tls_cert_path");
+
+	if (conf->tls_listen_addr.count || conf->advertised_port || !certificate || *certificate ||
+		!is_set(errs, "control.derp.server.enabled") ||
+		!is_set(errs, "control.derp.server.automatically_add_embedded_derp_region"))
+		return;
+	setting_error(errs, conf,
+		"clients would be told of this relay by the control server, and want TLS: set "
+		"tls_listen_addr, as in [\":8443\"], or core.http.tls_cert_path, or "
+		"advertised_port where a proxy speaks it; or let control.derp.server.enabled be "
+		"false");
+}
+
 void derp_validate(const void *settings, struct setting_errors *errs)
 {
 	const struct derp_conf *conf = settings;
 
 	check_url(conf, errs);
 	check_addresses(conf, errs);
+	check_map(conf, errs);
 	derp_mesh_validate(&conf->mesh, errs);
 	if (conf->hostname && !certificate_host_valid(conf->hostname))
 		setting_error(errs, &conf->hostname,

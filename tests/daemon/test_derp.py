@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The relay alone: what it serves beside DERP, its key, who is let in, its commands."""
 
+import contextlib
 import http.client
 import json
 import os
+import re
 import secrets
+import socket
 import stat
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,13 +35,16 @@ def relay(daemon):
     daemon.env["TAILPLANE_PLUGIN_PATH"] = str(BUILD / "derp")
     daemon.port, daemon.metrics = free_port(), free_port()
 
-    def start(**derp):
-        daemon.configure("derp", core={"http": {"listen_addr": [f"127.0.0.1:{daemon.port}"]},
+    def configure(http=None, **derp):
+        daemon.configure("derp", core={"http": {"listen_addr": [f"127.0.0.1:{daemon.port}"], **(http or {})},
                                        "metrics": {"listen": f"127.0.0.1:{daemon.metrics}"}},
                          derp={"stun_listen_addr": "127.0.0.1:0", **derp})
+
+    def start(**settings):
+        configure(**settings)
         return daemon.start()
 
-    daemon.begin = start
+    daemon.begin, daemon.reconfigure = start, configure
     yield daemon
     daemon.end()
 
@@ -91,6 +97,9 @@ def test_pages(relay):
                "the name is looked up")
     assert list(json.loads(ask(relay.port, "/bootstrap-dns?q=localhost")[1])) == ["localhost"]
     assert json.loads(ask(relay.port, "/bootstrap-dns?q=example.com")[1]) == {}
+    relay.reconfigure(bootstrap_dns_names=["ip6-localhost.invalid", "localhost"])
+    relay.call("reload")
+    assert list(json.loads(ask(relay.port, "/bootstrap-dns")[1])) == ["localhost"], "it is not forgotten"
     for path in ("/debug/", "/debug/varz"):
         assert ask(relay.port, path)[0].status == 404
     assert ask(relay.metrics, "/debug/")[0].status == 200
@@ -175,6 +184,10 @@ def test_tls_of_its_own(relay):
     assert f'certname: "{node["CertName"]}"' in relay.call("derp map", headscale=True)
 
 
+def admissions(relay):
+    return sum(map(int, re.findall(r"^tailplane_derp_admissions_total{.*} (\d+)$", ask(relay.metrics, "/metrics")[1], re.M)))
+
+
 def test_file_of_keys(relay):
     clients = relay.folder / "clients"
     clients.write_text("# nobody yet\n")
@@ -187,10 +200,40 @@ def test_file_of_keys(relay):
         clients.write_text(f"nodekey:{a.key}\nnodekey:abc\n")
         wait_until(lambda: "line 2 is no node key" in relay.log(), "the mistake is told")
         assert a.key in str(relay.call("derp clients"))
-        since = len(a.events)
+        since, asked = len(a.events), admissions(relay)
+        relay.call("reload")  # which asks again for all who are connected
+        wait_until(lambda: admissions(relay) > asked, "it is asked about")
+        assert not a.seen("down", since) and is_served(relay, "--key", path)
         clients.write_text(f"nodekey:{'1' * 64}\n")
         a.wait("down", since)
         assert not is_served(relay, "--key", path)
+
+
+def knock(relay, of):
+    """A request for /derp by a proxy for that client; the connection, and the status."""
+    s = socket.create_connection(("127.0.0.1", relay.port), timeout=10)
+    s.sendall(b"GET /derp HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: DERP\r\n"
+              b"X-Forwarded-For: " + of.encode() + b"\r\n\r\n")
+    return s, int(s.recv(12).split()[1])
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_connections_of_an_address(relay, trusted):
+    """Behind a proxy that is trusted it is the client's; what others say of it is nothing."""
+    relay.begin(http={"trusted_proxies": ["127.0.0.1/32"]} if trusted else {}, limits={"connections_per_address": 2})
+    wait_until(lambda: relay.call("derp status")["works"] == "yes" and not relay.call("derp clients"), "it works")
+    with contextlib.ExitStack() as stack:
+        def status(of):
+            s, status = knock(relay, of)
+            stack.callback(s.close)
+            return status
+
+        if trusted:
+            assert [status("192.0.2.1") for _ in range(3)] == [101, 101, 503]
+            assert status("192.0.2.2") == 101 and status("2001:db8::1") == 101
+        else:
+            assert [status(f"192.0.2.{n}") for n in range(3)] == [101, 101, 503]
+        assert "tailplane_derp_refused_address_total 1\n" in ask(relay.metrics, "/metrics")[1]
 
 
 class Judge:
@@ -264,17 +307,15 @@ def test_reload(relay, judge):
         a.wait("up"), b.wait("up")
         judge.known.add(f"nodekey:{a.key}")
         since_a, since_b = len(a.events), len(b.events)
-        relay.configure("derp", core={"http": {"listen_addr": [f"127.0.0.1:{relay.port}"]},
-                                      "metrics": {"listen": f"127.0.0.1:{relay.metrics}"}},
-                        derp={"stun_listen_addr": "127.0.0.1:0", "verify_client_url": judge.url})
+        relay.reconfigure(verify_client_url=judge.url)
         relay.call("reload")
         b.wait("down", since_b)
         assert not a.seen("down", since_a)
 
 
 def test_beside_control(relay):
-    """Whichever of the two is restarted by a reload, the map keeps the region, with the same pin; without the
-    relay's own listener there is nothing that clients could use, and the reason is told."""
+    """Whichever of the two is restarted by a reload, the map keeps the region, with the same pin; a relay without
+    TLS is not taken for the map, and may be there beside it."""
     if not (BUILD / "control/control.so").exists():
         pytest.skip("the plugin control is not built")
     relay.env["TAILPLANE_PLUGIN_PATH"] += f":{BUILD / 'control'}"
@@ -310,6 +351,16 @@ def test_beside_control(relay):
     relay.call("reload")
     wait_until(lambda: regions() == 0, "the region is taken out")
     configure({"server_url": "http://relay.test:2"}, stun_listen_addr="", tls_listen_addr=[])
-    relay.call("reload")
-    wait_until(lambda: "clients want TLS" in relay.log(), "the reason is told")
-    assert regions() == 0
+    line = 1 + next(i for i, text in enumerate(relay.conf.read_text().splitlines()) if text.startswith("derp"))
+    with pytest.raises(OperationFailed, match=f":{line}: clients would be told of this relay"):
+        relay.call("reload")
+    relay.stop()
+    assert f"{relay.conf}:{line}: clients would be told of this relay" in relay.fails()
+    for way_out in ({"server": {"enabled": False}}, {"server": {"automatically_add_embedded_derp_region": False}}):
+        configure({"server_url": "http://relay.test:2", "derp": {**paths, **way_out}}, tls_listen_addr=[])
+        relay.start()
+        assert regions() == 0
+        relay.stop()
+    configure({"server_url": "http://relay.test:2"}, tls_listen_addr=[], advertised_port=443)
+    relay.start()
+    wait_until(lambda: regions() == 1, "the proxy's port is in the map")

@@ -135,7 +135,7 @@ def test_probe(internet, authority, relay):
     daemon = Tailplaned(machine, {
         "plugins": ["derp", "control"], "core": {"http": {"listen_addr": [":80"]}},
         "control": {"server_url": f"http://{machine.outside}", "first_key": False,
-                    "derp": {"paths": [str(relay.map_file())]}},
+                    "derp": {"paths": [str(relay.map_file())], "server": {"enabled": False}}},
     }, environment=authority.env)
     daemon.start()
     with Talker(machine, f"https://{relay.machine.outside}", env=authority.env) as client:

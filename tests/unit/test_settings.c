@@ -290,6 +290,30 @@ static void texts_are_bounded(void **state)
 	config_free(config);
 }
 
+static void other_groups_are_seen(void **state)
+{
+	struct config *config =
+		open_text("plugins = [ \"rich\", \"strict\" ];\n"
+			  "rich = { metrics = { per_peer = true; }; ports = [ 7 ]; };\n"
+			  "strict = { address = 1; };\n");
+	const struct setting_errors *errs = config_errors(config);
+	const struct rich *rich;
+	static const char *const none[] = {"", "rich", "rich.", "rich.metric", "rich.metrics.",
+		"rich.metrics.per_peer.x", "rich.ports.0", "rich.peers.name", "ric.mtu",
+		"richer.mtu", "strict.address", "other.mtu"};
+
+	assert_null(setting_of(errs, "rich.mtu"));
+	rich = bind_rich(config);
+	assert_null(config_bind(config, "strict", strict_settings, sizeof(struct strict)));
+	assert_ptr_equal(setting_of(errs, "rich.mtu"), &rich->mtu);
+	assert_ptr_equal(setting_of(errs, "rich.ports"), &rich->ports);
+	assert_ptr_equal(setting_of(errs, "rich.metrics"), &rich->metrics);
+	assert_ptr_equal(setting_of(errs, "rich.metrics.per_peer"), &rich->metrics.per_peer);
+	for (size_t i = 0; i < COUNT(none); i++)
+		assert_null(setting_of(errs, none[i]));
+	config_free(config);
+}
+
 static void lists_are_bounded(void **state)
 {
 	char *text, *at = text = malloc(LIST_ELEMENTS_MAX * 2 + 64);
@@ -480,6 +504,7 @@ int main(void)
 		cmocka_unit_test(complaints_are_printable),
 		cmocka_unit_test(embedded_texts_do_not_include),
 		cmocka_unit_test(texts_are_bounded),
+		cmocka_unit_test(other_groups_are_seen),
 		cmocka_unit_test(lists_are_bounded),
 		cmocka_unit_test(a_missing_file_is_named),
 		cmocka_unit_test(mistakes_in_tables_are_named),

@@ -53,7 +53,8 @@ struct plugin {
 	/* Linux capabilities (bits 1ULL << CAP_*) that must survive the drop of privileges */
 	uint64_t caps;
 
-	/* Checks between fields; no effects. NULL: all is fine. */
+	/* Checks between fields, and with those of other groups (setting_of); no effects. NULL: all
+	 * is fine. */
 	void (*validate)(const void *conf, struct setting_errors *errs);
 	/* As root, before privileges drop and before the loop runs. NULL: nothing. */
 	int (*init)(const void *conf, struct err *err);

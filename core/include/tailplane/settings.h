@@ -67,6 +67,12 @@ struct setting {
 struct setting_errors;
 void setting_error(struct setting_errors *errs, const void *field, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/*
+ * In such a check: a setting of another group, by its whole name ("core.http.listen_addr"), as the
+ * type says that its table has; not within elements of lists. NULL: that plugin is not loaded, or
+ * there is something to complain about in the group.
+ */
+const void *setting_of(const struct setting_errors *errs, const char *name);
 
 /* The same text forms, for operations and files. 0 or -EINVAL with a reason. */
 int setting_parse_duration(uint64_t *ns, const char *text, struct err *err);

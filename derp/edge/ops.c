@@ -112,13 +112,18 @@ static const struct op_column status_columns[] = {
 static json_t *client_json(const struct derp_client *client, uint64_t now)
 {
 	char from[NET_ENDPOINT_STRLEN];
-	json_t *row = json_pack("{s:o,s:s,s:s,s:b,s:b,s:b,s:b,s:b,s:I,s:s}", "key",
-		key_json(KEY_PREFIX, &client->key), "address",
-		net_endpoint_format(&client->from, from), "via", derp_via_names[client->via], "tls",
-		client->tls, "mesh", client->mesh, "home", client->home, "active", client->active,
-		"prober", client->prober, "loop", (json_int_t)client->loop, "app",
-		client->app_name);
+	json_t *row = json_pack("{s:o,s:s,s:s,s:b,s:b}", "key", key_json(KEY_PREFIX, &client->key),
+		"address", net_endpoint_format(&client->from, from), "via",
+		derp_via_names[client->via], "mesh", client->mesh, "prober", client->prober);
+	json_t *ours = client->elsewhere
+			       ? NULL
+			       : json_pack("{s:b,s:b,s:b,s:I,s:s}", "tls", client->tls, "home",
+					 client->home, "active", client->active, "loop",
+					 (json_int_t)client->loop, "app", client->app_name);
 
+	if (!ours)
+		return row;
+	json_object_update_new(row, ours);
 	set_int(row, "connected", now - client->since);
 	set_int(row, "packets_in", client->packets_in);
 	set_int(row, "bytes_in", client->bytes_in);
@@ -205,7 +210,7 @@ static void run_close(struct op_call *call, const json_t *args)
 			text);
 		return;
 	}
-	derp_server_close_key(&key);
+	derp_server_close_peer(&key);
 	op_reply(call, json_pack("{s:o}", "closed", key_json(KEY_PREFIX, &key)));
 }
 

@@ -10,6 +10,8 @@
 
 /* ---- lists ---- */
 
+#define PROCESSES_MAX 2 /* that a key is said to be in at once: one before us, one after */
+
 /* Goes from loop to loop, then home. */
 struct census {
 	struct io_message message;
@@ -48,20 +50,42 @@ static void describe(struct derp_client *client, const struct conn *conn)
 		strncpy(client->app_name, conn->app_name, sizeof(client->app_name) - 1);
 }
 
+/* Of the clients of another process its word is what we have, at the owners of their keys. */
+static void list_elsewhere(struct census *census, const struct peer *peer)
+{
+	for (const struct claim *claim = peer->claims; claim; claim = claim->next) {
+		if (!is_kin(claim->route.kind) || census->n == census->room)
+			continue;
+		census->clients[census->n++] = (struct derp_client){
+			.key = peer->key,
+			.from = claim->from,
+			.via = claim->route.kind == ROUTE_NEWER ? DERP_VIA_NEWER : DERP_VIA_OLDER,
+			.elsewhere = true,
+			.mesh = claim->present & DERP_PRESENT_MESH,
+			.prober = claim->present & DERP_PRESENT_PROBER,
+			.not_ideal = claim->present & DERP_PRESENT_NOT_IDEAL,
+		};
+	}
+}
+
 static void count_loop(struct census *census, struct derp_loop *loop)
 {
-	size_t room = census->n + loop->n_slots;
+	size_t room = census->n + loop->n_slots + loop->peers.n * PROCESSES_MAX;
 	struct derp_client *clients = realloc(census->clients, (room + 1) * sizeof(*clients));
 
 	if (!clients)
 		return; /* the list is short by a loop's */
 	census->clients = clients;
+	census->room = room;
 	for (uint32_t i = 0; i < loop->n_slots; i++) {
 		const struct conn *conn = loop->slots[i].conn;
 
 		if (conn && conn->state == CONN_UP && !conn->kin)
 			describe(&census->clients[census->n++], conn);
 	}
+	for (size_t i = 0; i < loop->peers.size; i++)
+		if (loop->peers.slots[i].item)
+			list_elsewhere(census, loop->peers.slots[i].item);
 }
 
 static void census_end(struct io_message *message)
@@ -109,6 +133,8 @@ struct order {
 	struct io_message message;
 	void (*what)(struct derp_loop *loop, const struct order *order);
 	struct public_key key;
+	bool everywhere; /* in the other processes of this node, too, but `from` */
+	uint64_t from;   /* id of its connection; 0: none */
 	uint64_t over;
 	bool late;
 	size_t len;
@@ -136,10 +162,26 @@ static void order_all(const struct order *order)
 	}
 }
 
+static void pass_on(struct derp_loop *loop, const struct order *order)
+{
+	uint8_t frame[DERP_HEADER_LEN + DERP_KEY_LEN];
+
+	derp_header_put(frame, DERP_CLOSE_PEER, DERP_KEY_LEN);
+	memcpy(frame + DERP_HEADER_LEN, order->key.bytes, DERP_KEY_LEN);
+	for (uint32_t i = 0; i < loop->n_slots && loop->not_clients; i++) {
+		struct conn *conn = loop->slots[i].conn;
+
+		if (conn && conn->kin && conn->id != order->from)
+			output_control(conn, frame, sizeof(frame));
+	}
+}
+
 static void close_key(struct derp_loop *loop, const struct order *order)
 {
 	struct peer *peer = peer_find(loop, order->key.bytes);
 
+	if (order->everywhere)
+		pass_on(loop, order);
 	while (peer && peer->conns)
 		conn_close(peer->conns);
 	/* those too that are not listed yet */
@@ -155,6 +197,17 @@ static void close_key(struct derp_loop *loop, const struct order *order)
 void derp_server_close_key(const struct public_key *key)
 {
 	order_all(&(struct order){.what = close_key, .key = *key});
+}
+
+void close_peer(const struct public_key *key, uint64_t from)
+{
+	order_all(
+		&(struct order){.what = close_key, .key = *key, .everywhere = true, .from = from});
+}
+
+void derp_server_close_peer(const struct public_key *key)
+{
+	close_peer(key, 0);
 }
 
 static void say_health(struct derp_loop *loop, const struct order *order)

@@ -157,7 +157,7 @@ static enum verdict on_close_peer(struct conn *conn, const uint8_t *payload, uin
 	if (!conn->mesh || len != DERP_KEY_LEN)
 		return BROKEN;
 	memcpy(key.bytes, payload, sizeof(key.bytes));
-	derp_server_close_key(&key);
+	close_peer(&key, conn->kin ? conn->id : 0);
 	return GO_ON;
 }
 

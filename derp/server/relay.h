@@ -510,6 +510,9 @@ void away_fini(struct peer *peer);
 
 /* ---- clients.c ---- */
 
+/* In all processes of this node but the one at the other end of the connection `from` (0: in all),
+ * which said so. */
+void close_peer(const struct public_key *key, uint64_t from);
 /* False: nobody is left. */
 bool drain_tick(struct derp_loop *loop, uint64_t now);
 

@@ -15,6 +15,8 @@ const char *const derp_via_names[] = {
 	[DERP_VIA_FAST] = "fast",
 	[DERP_VIA_WEBSOCKET] = "websocket",
 	[DERP_VIA_MESH] = "mesh",
+	[DERP_VIA_OLDER] = "old process",
+	[DERP_VIA_NEWER] = "new process",
 };
 const char *const derp_drop_names[DERP_DROPS] = {
 	[DERP_DROP_UNKNOWN_DEST] = "unknown_dest",

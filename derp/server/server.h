@@ -39,8 +39,15 @@ struct derp_server_conf {
 	uint64_t away; /* ns; default 5 s: who was sent away shall be back, or is gone */
 };
 
-/* How a client came, as it is shown. */
-enum derp_via { DERP_VIA_UPGRADE, DERP_VIA_FAST, DERP_VIA_WEBSOCKET, DERP_VIA_MESH };
+/* How a client came, as it is shown; or in which other process of this node it is. */
+enum derp_via {
+	DERP_VIA_UPGRADE,
+	DERP_VIA_FAST,
+	DERP_VIA_WEBSOCKET,
+	DERP_VIA_MESH,
+	DERP_VIA_OLDER,
+	DERP_VIA_NEWER,
+};
 extern const char *const derp_via_names[];
 
 /* Adds the routes for /derp and the certificate that tells the key (fast start). The conf is
@@ -65,6 +72,8 @@ struct derp_client {
 	bool watching;  /* mesh: it gets presence */
 	bool active;    /* packets for the key go to this connection */
 	bool home;      /* says that this relay is its home */
+	bool elsewhere; /* in another process of this node: of it there are key, from, via and what
+			 * else watchers are told, and no more */
 	bool prober, not_ideal, can_ack_pings;
 	char app_name[DERP_APP_NAME_MAX];
 	uint64_t packets_in, bytes_in, packets_out, bytes_out, dropped;
@@ -75,9 +84,11 @@ struct derp_client {
  * after derp_server_stop. */
 void derp_server_clients(
 	void (*done)(void *user, const struct derp_client *clients, size_t n), void *user);
-/* Closes all connections of a key, on whatever loop: it is no longer admitted, or somebody said so.
- * Any thread that may post. */
+/* Closes all connections of a key, on whatever loop: it is no longer admitted. Any thread that may
+ * post. */
 void derp_server_close_key(const struct public_key *key);
+/* The same in all processes of this node: somebody said so. */
+void derp_server_close_peer(const struct public_key *key);
 /* Tells all clients; "": all is well again. At most 1000 bytes. */
 void derp_server_health(const char *text);
 /* `fd` is one end of a pair of stream sockets whose other end another process of this same relay

@@ -117,6 +117,30 @@ def test_relay(relay):
             assert not new.seen("down")
 
 
+def test_clients_of_both(relay):
+    """While there are two processes the new one tells of the clients of both, and closes them at either."""
+    relay.begin(drain="10s")
+    with contextlib.ExitStack() as stack:
+        for _ in range(80):  # are sent away before
+            DerpClient(stack.enter_context(socket.create_connection(("127.0.0.1", relay.port)))).join()
+        late = [stack.enter_context(talker(relay)) for _ in range(3)]
+        for one in late:
+            one.wait("up")
+        old = successor(relay)
+
+        def ways(one):
+            return [row["via"] for row in relay.call("derp clients") if row["key"] == f"nodekey:{one.key}"]
+
+        for one in late:
+            wait_until(lambda one=one: ways(one) == ["old process"], "it is listed", every=0.02)
+            since = len(one.events)
+            relay.call("derp close", key=f"nodekey:{one.key}")
+            one.wait("up", since)
+            assert not one.seen("restarting"), "it was not closed, but sent away"
+            wait_until(lambda one=one: ways(one) == ["upgrade"], "it is at the new process, and there alone")
+        assert old.poll() is None
+
+
 class Pair:
     """Two clients that send each other numbered packets, one after the other."""
 

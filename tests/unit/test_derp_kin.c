@@ -227,6 +227,98 @@ static void test_three(void **state)
 	client_close(&newer);
 }
 
+struct listed {
+	const struct public_key *here, *there;
+	enum derp_via via;
+	bool done;
+};
+
+static void look_at_list(void *user, const struct derp_client *clients, size_t n)
+{
+	struct listed *listed = user;
+
+	assert_int_equal(n, 2);
+	for (size_t i = 0; i < n; i++) {
+		const struct derp_client *one = &clients[i];
+		bool elsewhere = memcmp(&one->key, listed->there, sizeof(one->key)) == 0;
+
+		assert_memory_equal(
+			&one->key, elsewhere ? listed->there : listed->here, sizeof(one->key));
+		assert_int_equal(one->elsewhere, elsewhere);
+		if (!elsewhere)
+			continue;
+		assert_int_equal(one->via, listed->via);
+		assert_int_equal(one->from.port, 77);
+		assert_true(one->not_ideal && !one->mesh && !one->active);
+	}
+	listed->done = true;
+}
+
+static bool is_listed(void *arg)
+{
+	return ((struct listed *)arg)->done;
+}
+
+/* People who ask this process are told of the clients of the other. */
+static void test_all_are_listed(void **state)
+{
+	struct client kin, here, there;
+
+	(void)state;
+	for (unsigned newer = 0; newer < 2; newer++) {
+		struct listed listed = {
+			&here.key, &there.key, newer ? DERP_VIA_NEWER : DERP_VIA_OLDER, false};
+
+		client_key(&there);
+		client_new(&here, 1);
+		kin_open(&kin, newer);
+		expect_key(&kin, DERP_PEER_PRESENT, &here);
+		say_present(&kin, &there.key);
+		kin_settle(&kin);
+		derp_server_clients(look_at_list, &listed);
+		world_until(is_listed, &listed);
+		client_close(&kin);
+		client_close(&here);
+	}
+}
+
+/* And end their connections: told to one process, done by all, and said to none twice. */
+static void test_closed_in_all(void **state)
+{
+	struct client older, newer, mine, other;
+
+	(void)state;
+	client_new(&other, 1);
+	kin_open(&older, false);
+	kin_open(&newer, true);
+	expect_key(&older, DERP_PEER_PRESENT, &other);
+	expect_key(&newer, DERP_PEER_PRESENT, &other);
+	for (unsigned i = 0; i < 2; i++) {
+		client_new(&mine, i);
+		expect_key(&older, DERP_PEER_PRESENT, &mine);
+		expect_key(&newer, DERP_PEER_PRESENT, &mine);
+		if (i)
+			send_frame(&older, DERP_CLOSE_PEER, mine.key.bytes, DERP_KEY_LEN);
+		else
+			derp_server_close_peer(&mine.key);
+		expect_closed(&mine);
+		if (!i)
+			expect_key(&older, DERP_CLOSE_PEER, &mine);
+		expect_key(&older, DERP_PEER_GONE, &mine);
+		expect_key(&newer, DERP_CLOSE_PEER, &mine);
+		expect_key(&newer, DERP_PEER_GONE, &mine);
+		kin_settle(&older);
+		client_close(&mine);
+	}
+	derp_server_close_key(&other.key); /* admission's word is each process's own */
+	expect_closed(&other);
+	expect_key(&older, DERP_PEER_GONE, &other);
+	kin_settle(&older);
+	client_close(&other);
+	client_close(&older);
+	client_close(&newer);
+}
+
 /* ---- on the way ---- */
 
 #define CROWD 200 /* of loop 1, each of which is sent away before who is to stay there */
@@ -412,6 +504,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_who_is_newer, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_the_region, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_three, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_all_are_listed, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_closed_in_all, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_packets_wait, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_back_there, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_still_heard, move_begin, world_end),

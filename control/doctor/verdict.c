@@ -359,26 +359,34 @@ static void outside_line(const struct doctor_facts *f, struct finding *line)
 	}
 }
 
+#define MEND_SOURCE                                                                          \
+	"Correct what is named, or take it out of control.derp.urls or control.derp.paths; " \
+	"of a URL, what it said last still holds."
+
 static void relays_line(const struct doctor_facts *f, struct finding *line)
 {
+	const char *problem = f->relays_problem;
 	char regions[32];
 
 	snprintf(regions, sizeof(regions), "%zu region%s", f->regions, f->regions == 1 ? "" : "s");
 	if (!f->regions) {
-		found(line, FINDING_FAILED, "none%s%s", f->relays_problem ? ": " : "",
-			f->relays_problem ? f->relays_problem : "");
+		found(line, FINDING_FAILED, "none%s%s", problem ? ": " : "",
+			problem ? problem : "");
 		advise(line, "Clients stay in state \"Starting\" until one is known: set "
 			     "control.derp.urls or control.derp.paths.");
 	} else if (f->relays_asked && !f->relays_answered) {
-		found(line, FINDING_WARNING, "%s, and none of %zu that were asked answers", regions,
-			f->relays_asked);
-		advise(line, "Clients need one that they can reach. If this machine may not go out "
-			     "to the internet, this means little.");
+		found(line, FINDING_WARNING, "%s, and none of %zu that were asked answers%s%s",
+			regions, f->relays_asked, problem ? "; " : "", problem ? problem : "");
+		advise(line,
+			"Clients need one that they can reach. If this machine may not go out to "
+			"the internet, this means little.%s",
+			problem ? " " MEND_SOURCE : "");
 	} else {
-		found(line, f->relays_problem ? FINDING_WARNING : FINDING_OK,
+		found(line, problem ? FINDING_WARNING : FINDING_OK,
 			"%s; %zu of %zu that were asked answer%s%s", regions, f->relays_answered,
-			f->relays_asked, f->relays_problem ? "; " : "",
-			f->relays_problem ? f->relays_problem : "");
+			f->relays_asked, problem ? "; " : "", problem ? problem : "");
+		if (problem)
+			advise(line, "Clients have the other relays. " MEND_SOURCE);
 	}
 }
 

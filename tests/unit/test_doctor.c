@@ -85,6 +85,10 @@ static void all_well(void **state)
 	only(&f, "relays", FINDING_OK, "1 region; 1 of 1 that were asked answer", "");
 	f.regions = 2;
 	only(&f, "relays", FINDING_OK, "2 regions; 1 of 1", "");
+	f.relays_problem = "https://a.test: refused";
+	only(&f, "relays", FINDING_WARNING,
+		"1 of 1 that were asked answer; https://a.test: refused", "Correct what is named");
+	f.relays_problem = NULL;
 	f.clock_disciplined = false;
 	only(&f, "clock", FINDING_OK, "agrees with the relays' clocks; no time service", "");
 	f.listener.tls = false;

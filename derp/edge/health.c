@@ -12,6 +12,7 @@
 
 #include "client.h"
 #include "place.h"
+#include "server.h"
 #include "stun_server.h"
 #include "x25519.h"
 
@@ -28,6 +29,7 @@ static struct {
 	struct public_key public_keys[KEYS];
 	ev_timer look;
 	unsigned failures;
+	bool told; /* clients, of the problem */
 	char problem[256];
 } health;
 
@@ -42,6 +44,9 @@ static void set_well(void)
 {
 	if (*health.problem)
 		log_info("relay: it works%s", stun_port() ? "; STUN answers" : "");
+	if (health.told)
+		derp_server_health("");
+	health.told = false;
 	health.failures = 0;
 	health.problem[0] = '\0';
 	stun_speak(true);
@@ -52,6 +57,8 @@ static void set_ill(const char *why)
 {
 	if (++health.failures >= FAILURES_UNTIL_ILL && strcmp(health.problem, why) != 0) {
 		snprintf(health.problem, sizeof(health.problem), "%s", why);
+		derp_server_health(why); /* those who are connected show it to their people */
+		health.told = true;
 		log_warnx("relay: it cannot be used: %s%s", why,
 			stun_port() ? "; STUN is silent so that clients choose another one" : "");
 		stun_speak(false);

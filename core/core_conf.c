@@ -239,7 +239,7 @@ static void check_dir(struct setting_errors *errs, char *const *dir)
 			"room for itself");
 }
 
-static bool is_loopback(const struct net_addr *addr)
+bool addr_is_loopback(const struct net_addr *addr)
 {
 	static const uint8_t v6[16] = {[15] = 1};
 
@@ -302,7 +302,7 @@ void core_conf_validate(const struct core_conf *conf, struct setting_errors *err
 			"\"%s\" is not an address with a port, as \"127.0.0.1:9586\" is; \"\" is "
 			"for none",
 			listen);
-	else if (!is_loopback(&ep.addr) && !conf->metrics.allow_remote)
+	else if (!addr_is_loopback(&ep.addr) && !conf->metrics.allow_remote)
 		setting_error(errs, &conf->metrics.listen,
 			"%s can be reached from other machines; take 127.0.0.1, or set "
 			"allow_remote = true",

@@ -39,6 +39,8 @@ struct core_certificate {
 
 extern const struct setting core_settings[];
 
+/* Only this machine reaches it. */
+bool addr_is_loopback(const struct net_addr *addr);
 void core_conf_validate(const struct core_conf *conf, struct setting_errors *errs);
 /* What cannot change while running: 0, or -EINVAL with what to do. */
 int core_conf_check(const struct core_conf *running, const struct core_conf *next, struct err *err);

@@ -542,3 +542,15 @@ struct net_endpoint front_listener_where(const struct listener *listener)
 		return (struct net_endpoint){0};
 	return ep;
 }
+
+bool front_serves_port_80(void)
+{
+	for (const struct listener *l = running; l; l = l->next) {
+		struct net_endpoint at = front_listener_where(l);
+
+		if (l->site == SITE_PUBLIC && !l->tls && at.port == 80 &&
+			!addr_is_loopback(&at.addr))
+			return true;
+	}
+	return false;
+}

@@ -208,6 +208,8 @@ static json_t *node_of(const char *host, uint16_t port)
 		set_new(node, "DERPPort", json_integer(port));
 	if (stun != STUN_PORT)
 		set_new(node, "STUNPort", json_integer(stun ? stun : -1));
+	if (front_serves_port_80()) /* clients behind a captive portal ask there */
+		set_new(node, "CanPort80", json_true());
 	if (place.own && !place.conf->advertised_port)
 		set_new(node, "CertName", json_sprintf("sha256-raw:%s", place.cert.pin));
 	return node;

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from gobuild import go_source
-from relays import Alone, relayed, wall
+from relays import REGION, Alone, relayed, wall
 from tailscale import CURRENT, NEEDS_GO
 from traffic import PingStream
 from wait import wait_until
@@ -38,10 +38,27 @@ def joined(world):
     return a, [world.rows()[key] for key in keys]
 
 
+def node_of(world):
+    return world.ask("derp", "map")["Regions"][str(REGION)]["Nodes"][0]
+
+
+def behind_no_portal(machine, node):
+    """As clients ask: at the node's address, port 80, with a challenge that only it can answer."""
+    with machine.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+        s.settimeout(10)
+        s.connect((node["IPv4"], 80))
+        s.sendall(f"GET /generate_204 HTTP/1.1\r\nHost: {node['IPv4']}\r\nX-Tailscale-Challenge: ts_{node['HostName']}\r\n"
+                  "\r\n".encode())
+        answer = s.recv(4096).decode()
+    return answer.startswith("HTTP/1.1 204 ") and f"\r\nX-Tailscale-Response: response ts_{node['HostName']}\r\n" in answer
+
+
 def test_fast_start(net):
-    """Who finds the relay's key behind its certificate spares a round trip."""
+    """Who finds the relay's key behind its certificate spares a round trip; who asks for a captive portal is told
+    that there is none."""
     world = Alone(net)
     a, rows = joined(world)
+    assert node_of(world)["CanPort80"] and behind_no_portal(a.machine, node_of(world))
     assert [row["via"] for row in rows] == ["fast", "fast"]
     fast, upgraded = by_library(world, a.machine)
     assert fast >= CONNECTIONS and upgraded == 0
@@ -51,7 +68,7 @@ def test_behind_a_proxy(net):
     """A proxy that speaks TLS has no such certificate: HTTP upgrade; and clients have their own addresses."""
     world = Alone(net, behind_proxy=True)
     a, rows = joined(world)
-    assert [row["via"] for row in rows] == ["upgrade", "upgrade"]
+    assert [row["via"] for row in rows] == ["upgrade", "upgrade"] and "CanPort80" not in node_of(world)
     assert {row["address"].rsplit(":", 1)[0] for row in rows} == {"10.55.0.11", "10.55.0.12"}
     fast, upgraded = by_library(world, a.machine)
     assert fast == 0 and upgraded >= CONNECTIONS

@@ -106,5 +106,7 @@ struct net_endpoint front_own_where(const struct front_own *own);
  * addresses that plugins print. */
 struct net_endpoint front_where(bool *tls);
 uint16_t front_port(bool *tls);
+/* Whether other machines reach plain HTTP here on port 80, where clients ask for /generate_204. */
+bool front_serves_port_80(void);
 
 #pragma GCC visibility pop

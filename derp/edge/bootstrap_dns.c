@@ -11,6 +11,7 @@
 #include <tailplane/loop.h>
 
 #define LOOK_EVERY 600.
+#define RETRY_EVERY 10. /* while there is a name of which nothing is known */
 #define ADDRESSES_MAX 16
 
 /* One round over all names; they are the job's own. */
@@ -25,6 +26,7 @@ static struct {
 	const struct derp_conf *conf;
 	json_t *known;
 	struct round *round;
+	bool again; /* the names changed in the meantime */
 	ev_timer look;
 } dns;
 
@@ -69,15 +71,40 @@ static void round_free(struct round *round)
 	free(round);
 }
 
+static bool is_wanted(const char *name)
+{
+	const struct setting_list *names = &dns.conf->bootstrap_dns_names;
+
+	for (size_t i = 0; i < names->count; i++)
+		if (!strcmp(((char **)names->items)[i], name))
+			return true;
+	return false;
+}
+
+static void look_in(double seconds)
+{
+	ev_timer_stop(core_loop(), &dns.look);
+	ev_timer_set(&dns.look, seconds, 0.);
+	if (dns.conf->bootstrap_dns_names.count)
+		ev_timer_start(core_loop(), &dns.look);
+}
+
 static void round_done(struct job *job)
 {
 	struct round *round = (struct round *)job;
+	bool missing = false;
 
 	dns.round = NULL;
-	for (size_t i = 0; i < round->n; i++)
-		if (round->addresses[i])
-			json_object_set(dns.known, round->names[i], round->addresses[i]);
+	for (size_t i = 0; i < round->n; i++) {
+		const char *name = round->names[i];
+
+		if (round->addresses[i] && is_wanted(name))
+			json_object_set(dns.known, name, round->addresses[i]);
+		missing |= !json_object_get(dns.known, name);
+	}
 	round_free(round);
+	look_in(dns.again ? 0. : missing ? RETRY_EVERY : LOOK_EVERY);
+	dns.again = false;
 }
 
 static struct round *round_new(const struct setting_list *names)
@@ -102,11 +129,11 @@ static struct round *round_new(const struct setting_list *names)
 LOOP_CALLBACK(bootstrap_dns_look, ev_timer)
 {
 	(void)loop, (void)watcher, (void)revents;
-	if (dns.round)
-		return; /* resolvers that do not answer take long */
 	dns.round = round_new(&dns.conf->bootstrap_dns_names);
 	if (dns.round)
 		job_submit(&dns.round->job);
+	else
+		look_in(LOOK_EVERY);
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -115,9 +142,28 @@ void bootstrap_dns_start(const struct derp_conf *conf)
 {
 	dns.conf = conf;
 	dns.known = json_object();
-	ev_timer_init(&dns.look, bootstrap_dns_look, 0., LOOK_EVERY);
-	if (conf->bootstrap_dns_names.count)
-		ev_timer_start(core_loop(), &dns.look);
+	ev_timer_init(&dns.look, bootstrap_dns_look, 0., 0.);
+	look_in(0.);
+}
+
+/* What is known of names that stay is told on; a resolver that does not answer is not waited for.
+ */
+void bootstrap_dns_apply(const struct derp_conf *conf)
+{
+	const char *name;
+	json_t *addresses;
+	void *next;
+
+	dns.conf = conf;
+	json_object_foreach_safe(dns.known, next, name, addresses)
+	{
+		if (!is_wanted(name))
+			json_object_del(dns.known, name);
+	}
+	if (dns.round)
+		dns.again = true;
+	else
+		look_in(0.);
 }
 
 void bootstrap_dns_stop(void)

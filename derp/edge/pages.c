@@ -104,8 +104,7 @@ int derp_pages_start(const struct derp_conf *conf, bool alone, struct err *err)
 
 void derp_pages_apply(const struct derp_conf *conf)
 {
-	bootstrap_dns_stop();
-	bootstrap_dns_start(conf);
+	bootstrap_dns_apply(conf);
 }
 
 void derp_pages_stop(void)

@@ -276,6 +276,8 @@ static void configure(const struct derp_conf *conf)
 	atomic_store_explicit(&open_to_all, anybody(), memory_order_relaxed);
 	if (conf->verify_client_file)
 		verify_file_start(conf->verify_client_file, verify_again);
+	else
+		verify_file_stop();
 	if (conf->verify_client_url && conf->verify_again) {
 		ev_timer_set(&verify.again, every, every);
 		ev_timer_start(core_loop(), &verify.again);
@@ -306,7 +308,6 @@ int verify_start(const struct derp_conf *conf, struct err *err)
 void verify_apply(const struct derp_conf *conf)
 {
 	ev_timer_stop(core_loop(), &verify.again);
-	verify_file_stop();
 	configure(conf);
 	derp_server_clients(ask_for_clients, NULL);
 }

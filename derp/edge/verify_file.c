@@ -118,7 +118,7 @@ static void read_file(void)
 	if (!keys)
 		log_warnx("derp.verify_client_file %s: %s; %s", file.path,
 			err.msg[0] ? err.msg : strerror((int)-len),
-			len == -ENOENT ? "nobody is let in by it" : "it stays as it was");
+			file.keys ? "it stays as it was" : "nobody is let in by it");
 	free(text);
 }
 
@@ -135,19 +135,6 @@ LOOP_CALLBACK(verify_file_changed, ev_stat)
 	ev_timer_again(loop, &file.settled);
 }
 
-void verify_file_start(const char *path, void (*gone)(const struct public_key *key))
-{
-	file.path = state_path(path);
-	file.gone = gone;
-	ev_stat_init(&file.watch, verify_file_changed, file.path ? file.path : "", LOOK_EVERY);
-	ev_init(&file.settled, verify_file_settled);
-	file.settled.repeat = SETTLES;
-	if (!file.path)
-		return;
-	read_file();
-	ev_stat_start(core_loop(), &file.watch);
-}
-
 void verify_file_stop(void)
 {
 	if (file.path) {
@@ -159,7 +146,23 @@ void verify_file_stop(void)
 	memset(&file, 0, sizeof(file));
 }
 
-size_t verify_file_count(void)
+void verify_file_start(const char *path, void (*gone)(const struct public_key *key))
 {
-	return file.n;
+	char *full = state_path(path);
+
+	if (full && file.path && !strcmp(full, file.path)) {
+		free(full);
+		read_file();
+		return;
+	}
+	verify_file_stop();
+	file.path = full;
+	file.gone = gone;
+	ev_stat_init(&file.watch, verify_file_changed, file.path ? file.path : "", LOOK_EVERY);
+	ev_init(&file.settled, verify_file_settled);
+	file.settled.repeat = SETTLES;
+	if (!file.path)
+		return;
+	read_file();
+	ev_stat_start(core_loop(), &file.watch);
 }

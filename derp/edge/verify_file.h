@@ -14,8 +14,8 @@
 struct public_key *verify_keys_parse(const char *text, size_t len, size_t *n, struct err *err);
 
 /* Reads `path` and watches it; `gone` on the loop for each key that a new version leaves out. A
- * version with an error is not taken, and none that is there yet is an empty one. */
+ * version with an error is not taken, also when the same path is started again; none that is there
+ * yet is an empty one. */
 void verify_file_start(const char *path, void (*gone)(const struct public_key *key));
 void verify_file_stop(void);
 bool verify_file_has(const struct public_key *key);
-size_t verify_file_count(void);

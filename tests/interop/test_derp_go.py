@@ -8,6 +8,7 @@ nothing is not content with it.
 
 import hashlib
 import json
+import re
 import ssl
 import subprocess
 from pathlib import Path
@@ -104,6 +105,7 @@ def ours(machine, certificate):
                                       "derp": {"mesh": {"psk_file": mesh_key(machine)}}})
         daemon.start()
         listens(machine, TLS_PORT if tls else PLAIN_PORT)
+        daemon.program.metrics = lambda: daemon.call("metrics")
         return daemon.program
 
     return start
@@ -137,3 +139,31 @@ def test_plain(derper, ours, drive):
 def test_websocket(derper, ours, drive):
     seen = both_see(derper, ours, lambda: drive("-only", WEBSOCKET, tls=False, websocket=True), tls=False)
     assert len(seen) == 7 and seen["ping"][0] == "a: pong 0001020304050607"
+
+
+# Of derper's insides: its Go heap, how its writers and mesh updates batch, a mistake of its own that it counts; and
+# what tailplane_process_open_fds tells.
+NOT_OURS = {"derp_memstats_sys0", "derp_average_queue_duration_ms", "derp_buffered_write_frames", "derp_mesh_update_batch_size",
+            "derp_mesh_update_loop_count", "derp_packet_forwarder_delete_other_value", "derp_current_file_descriptors"}
+
+
+def series(text):
+    """Names with their labels, and their types; of a histogram its name."""
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
+    histograms = tuple(f"{name}_" for name, kind in types.items() if kind == "histogram")
+    found = {re.sub(r"_(bucket{.*|count|sum)$", "", name) if name.startswith(histograms) else name
+             for name in re.findall(r"^((?:derp|stun)_\S+) ", text, re.M)}
+    return {name: types.get(name.partition("{")[0]) for name in found}
+
+
+def test_metrics(machine, derper, ours):
+    """Whoever watches derpers by their metrics finds the same names, labels and types here."""
+    relay = derper(tls=False)
+    theirs = series(machine.run("curl", "-sS", f"http://{ADDRESS}:{PLAIN_PORT}/debug/varz").stdout)
+    relay.stop()
+    relay = ours(tls=False)
+    mine = series(relay.metrics())
+    relay.stop()
+    assert NOT_OURS < set(theirs) and len(theirs) > 60
+    del mine['stun_requests{disposition="silent"}']  # derper always answers
+    assert mine == {name: kind for name, kind in theirs.items() if name not in NOT_OURS}

@@ -141,6 +141,32 @@ def test_websocket(derper, ours, drive):
     assert len(seen) == 7 and seen["ping"][0] == "a: pong 0001020304050607"
 
 
+def javascript():
+    """The command before the program, in a JavaScript that has WebSocket; skips the test where there is none."""
+    node = ["node", "--experimental-websocket", "--no-warnings"]  # a flag until Node.js 22
+    try:
+        has = subprocess.run([*node, "-p", "typeof WebSocket"], capture_output=True, text=True).stdout == "function\n"
+    except FileNotFoundError:
+        has = False
+    if not has:
+        pytest.skip("no Node.js with WebSocket here")
+    program = go_source(SOURCE, NEEDS_GO[CURRENT], javascript=True)
+    root = subprocess.run(["go", "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
+    return [*node, "--stack-size=8192", f"{root}/lib/wasm/wasm_exec_node.js", program]
+
+
+def test_javascript(machine, ours):
+    """The library as it runs in browsers, with the WebSocket of JavaScript's own machine."""
+    command = javascript()
+    relay = ours(tls=False)
+    done = machine.run(*command, "-only", "exchange,sizes,ping,duplicates", f"{ADDRESS}:{PLAIN_PORT}", timeout=200)
+    relay.stop()
+    seen = json.loads(done.stdout)
+    assert not [line for lines in seen.values() for line in lines if line.startswith("FAILED")], seen
+    assert len(seen) == 4 and seen["exchange"][0] == "b: packet from a: 3 bytes one"
+    assert "b: packet from a: 65536 bytes d809b75df5a9b674" in seen["sizes"]
+
+
 # Of derper's insides: its Go heap, how its writers and mesh updates batch, a mistake of its own that it counts; and
 # what tailplane_process_open_fds tells.
 NOT_OURS = {"derp_memstats_sys0", "derp_average_queue_duration_ms", "derp_buffered_write_frames", "derp_mesh_update_batch_size",

@@ -31,13 +31,14 @@ def lacks(what, needs_go):
     return None
 
 
-def _build(path, command, **run):
+def _build(path, command, environment=None, **run):
     """`path` made by `command`, by one of all who ask for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.parent / f".{path.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            environment = {**os.environ, "GOBIN": str(path.parent), "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"}
+            environment = {**os.environ, "GOBIN": str(path.parent), "CGO_ENABLED": "0", "GOTOOLCHAIN": "local",
+                           **(environment or {})}
             done = subprocess.run(command, env=environment, capture_output=True, text=True, **run)
             assert done.returncode == 0, done.stderr
     return path
@@ -55,11 +56,11 @@ def go_program(package, version, needs_go, folder, binary=None, ldflags="-s -w")
 
 
 @functools.cache
-def go_source(folder, needs_go, tags=""):
+def go_source(folder, needs_go, tags="", javascript=False):
     """The program in a folder of ours (go.mod says which modules it is built with); skips the test where it
-    can't be built."""
+    can't be built. `javascript`: for one that has a machine of its own for that (wasm_exec_node.js)."""
     files = {name: (Path(folder) / name).read_bytes() for name in ("go.mod", "main.go")}
-    version = hashlib.sha256(b"".join(files.values()) + tags.encode()).hexdigest()[:16]
+    version = hashlib.sha256(b"".join(files.values()) + tags.encode()).hexdigest()[:16] + ("-js" if javascript else "")
     path = CACHE / f"{Path(folder).name}-{version}" / Path(folder).name
     if path.exists():
         return path
@@ -69,4 +70,4 @@ def go_source(folder, needs_go, tags=""):
         for name, text in files.items():
             (Path(source) / name).write_bytes(text)
         return _build(path, ["go", "build", "-mod=mod", "-trimpath", f"-tags={tags}", "-ldflags=-s -w", "-o", path, "."],
-                      cwd=source)
+                      {"GOOS": "js", "GOARCH": "wasm"} if javascript else None, cwd=source)

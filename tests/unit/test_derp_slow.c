@@ -4,6 +4,9 @@
  * still is closed. Plain, with TLS by the relay's own records, and by OpenSSL.
  */
 #include <arpa/inet.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 
 #include "derp_world.h"
 #include "self_signed.h"
@@ -15,7 +18,10 @@
 #define BYTES_A_SECOND 25000
 #define WINDOW 8192
 
+#define HELD_MAX (512 << 10) /* by the kernel, for a reader that takes little */
+
 static uint8_t big[DERP_PACKET_MAX];
+static int relays_end; /* of the connection made last */
 
 static int start(void **state)
 {
@@ -40,7 +46,8 @@ static void connect_slow(struct client *client, unsigned loop, const struct arri
 	assert_int_equal(listen(listener, 1), 0);
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
 	assert_int_equal(connect(client->fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	world_give(loop, accept(listener, NULL, NULL), client->fd, like);
+	relays_end = accept(listener, NULL, NULL);
+	world_give(loop, relays_end, client->fd, like);
 	close(listener);
 }
 
@@ -174,6 +181,20 @@ static void read_due(void)
 	total += n;
 }
 
+/* The rest of what was sent has been dropped: no buffer of the kernel hides a long queue. And who
+ * does not even acknowledge is not waited for as long as TCP would. */
+static void assert_little_is_held(int fd)
+{
+	unsigned user_timeout = 0;
+	socklen_t len = sizeof(user_timeout);
+	int held = -1;
+
+	assert_int_equal(ioctl(fd, SIOCOUTQ, &held), 0);
+	assert_in_range(held, 1, HELD_MAX);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, &len), 0);
+	assert_int_equal(user_timeout, 15000);
+}
+
 static bool are_given_up(void *arg)
 {
 	(void)arg;
@@ -183,14 +204,17 @@ static bool are_given_up(void *arg)
 static void test_slow_is_not_still(void **state)
 {
 	SSL *ours, *openssl;
+	int plain;
 
 	(void)state;
 	client_new(&sender, 0);
 	join_slow(&readers[0], 0);
+	plain = relays_end;
 	ours = tls_join(&readers[1], 1, TLS1_3_VERSION);
 	openssl = tls_join(&readers[2], 0, TLS1_2_VERSION);
 	feed(150);
 	ping(&sender);
+	assert_little_is_held(plain);
 	for (since = core_now(); core_now() < since + LONG; feed(1)) {
 		world_until(is_due, NULL);
 		read_due();

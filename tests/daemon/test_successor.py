@@ -161,7 +161,7 @@ class Pair:
         since = len(other.events)
         one.send(other.key, f"number {self.number}")
         wait_until(lambda: other.seen("packet", since, bytes=f"number {self.number}".encode().hex())
-                   or one.seen("down", way), f"number {self.number} arrives", timeout=2, every=0.001)
+                   or one.seen("down", way), f"number {self.number} arrives", timeout=5, every=0.001)
         self.carried[len({events.count("up") for events in before}) > 1] += self.state() == before
 
     def go_on(self, until):

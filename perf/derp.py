@@ -7,6 +7,9 @@
 Clients of perf/derp_load.c: one thread, batches of frames in each write and read. Each pair has 24
 packets under way. Figures are for each second of CPU time that the relay's process takes, so that a
 machine with other work spoils little; beside them stands what went through in the time.
+
+What a second loop is worth is a rate: where each loop has a quota of CPU time (perf/quota.py), the
+clients have the rest of both cores, so that they never keep it waiting.
 """
 
 import argparse
@@ -33,8 +36,10 @@ sys.dont_write_bytecode = True
 
 from daemon import Control, libconfig  # noqa: E402
 from gobuild import go_program, go_source  # noqa: E402
+from quota import Quota  # noqa: E402
 from report import host, writer  # noqa: E402
 from report.derp import targets, text  # noqa: E402
+from report.host import Absent  # noqa: E402
 from wait import wait_until  # noqa: E402
 
 LOAD = ROOT / "build/perf/derp_load"
@@ -95,10 +100,12 @@ def stun_requests(clients, mac, to):
 class Relay:
     """One process; it ends with the block."""
 
-    def __init__(self, tls, quick=False, first=False, loops=1, spread=False):
-        """`first`: before all other work of the machine, where delays are measured."""
+    def __init__(self, tls, quick=False, first=False, loops=1, share=None):
+        """`first`: before all other work of the machine, where delays are measured. Several loops share both cores with
+        the clients. `share`: of a core, that each loop has at most."""
         self.tls, self.quick, self.first, self.loops = tls, quick, first, loops
-        self.cores, self.load_cores = ({RELAY_CORE, LOAD_CORE},) * 2 if spread else ({RELAY_CORE}, {LOAD_CORE})
+        self.cores, self.load_cores = ({RELAY_CORE, LOAD_CORE},) * 2 if loops > 1 else ({RELAY_CORE}, {LOAD_CORE})
+        self.share, self.quota = share, None
         self.folder = Path(tempfile.mkdtemp(prefix="derp-bench-"))
         self.port, self.stun_port = free_port(), free_port()
         self.log = open(self.folder / "log", "w")
@@ -108,7 +115,16 @@ class Relay:
         wait_until(self.listens, f"{type(self).__name__} listens", 20)
 
     def __enter__(self):
+        try:
+            self.quota = self.limit() if self.share else None
+        except Absent:
+            self.__exit__()
+            raise
         return self
+
+    def limit(self):
+        """Who runs its loops is not known: all of them together."""
+        return Quota(self.process.pid, self.share * self.loops, first=self.first)
 
     def __exit__(self, *_):
         self.process.terminate()
@@ -117,6 +133,8 @@ class Relay:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        if self.quota:
+            self.quota.close()
         self.log.close()
 
     def before(self, cores):
@@ -129,7 +147,7 @@ class Relay:
         if Path("/proc/self/autogroup").exists():  # or nice counts among those of one session alone
             Path("/proc/self/autogroup").write_text("-20")
         os.setpriority(os.PRIO_PROCESS, 0, -20)
-        if cores == {RELAY_CORE}:
+        if cores == {RELAY_CORE} and not self.share:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
 
     def environment(self):
@@ -215,6 +233,11 @@ class Tailplane(Relay):
     def environment(self):
         return {"TAILPLANE_PLUGIN_PATH": ROOT / "build/derp"}
 
+    def limit(self):
+        threads = [task.name for task in Path(f"/proc/{self.process.pid}/task").iterdir()
+                   if re.fullmatch(r"io\d+\n", (task / "comm").read_text())]
+        return Quota(self.process.pid, self.share, threads, self.first)
+
 
 class Port(Tailplane):
     """Its data plane has one Ethernet port, in memory: DPDK's pcap driver hands out the same requests again and again,
@@ -284,6 +307,13 @@ def relayed(relay, seconds, *options):
     return {"mpps_cpu": got["received"] / got["relay_cpu_s"] / 1e6, "gbps_cpu": got["bytes"] * 8 / got["relay_cpu_s"] / 1e9,
             "gbps": got["bytes"] * 8 / got["seconds"] / 1e9, "lost": got["lost"],
             "ceiling_gbps": got["bytes"] * 8 / got["own_cpu_s"] / 1e9, "ceiling_mpps": got["received"] / got["own_cpu_s"] / 1e6}
+
+
+def limited(relay, seconds, *options):
+    """A rate, as many clients for each loop. `used`: what of its quota; while that is all, nobody kept it waiting."""
+    got = relay.load("window", "--seconds", seconds, "--pairs", 16 * relay.loops, "--threads", relay.loops, *options)
+    return {"gbps": got["bytes"] * 8 / got["seconds"] / 1e9,
+            "used": got["relay_cpu_s"] / got["seconds"] / relay.share / relay.loops}
 
 
 def overrun(relay, seconds):
@@ -389,7 +419,8 @@ class Cell(NamedTuple):
     delays: bool = False
     once: bool = False  # not in every round: long, and steady
     loops: int = 1
-    spread: bool = False  # relay and clients share both cores
+    share: float | None = None  # of a core, that each loop has at most
+    alone: bool = False  # of ours only
 
 
 CELLS = {
@@ -398,12 +429,14 @@ CELLS = {
     "1400-tls-record": Cell(True, relayed, ("--one-a-record",), ideal=True),
     "64-plain": Cell(False, relayed, ("--size", 64), ideal=True),
     "64-tls": Cell(True, relayed, ("--size", 64), ideal=True),
-    "1400-plain-1": Cell(False, relayed, spread=True),
-    "1400-plain-2": Cell(False, relayed, loops=2, spread=True),
-    "1400-plain-apart": Cell(False, relayed, ("--apart",), loops=2, spread=True),
-    "1400-tls-1": Cell(True, relayed, spread=True),
-    "1400-tls-2": Cell(True, relayed, loops=2, spread=True),
-    "1400-tls-apart": Cell(True, relayed, ("--apart",), loops=2, spread=True),
+    "1400-plain-30": Cell(False, limited, share=0.3),
+    "1400-plain-60": Cell(False, limited, share=0.6, alone=True),
+    "1400-plain-2x30": Cell(False, limited, loops=2, share=0.3),
+    "1400-plain-crossing": Cell(False, limited, ("--crossing",), loops=2, share=0.3, alone=True),
+    "1400-tls-30": Cell(True, limited, share=0.3),
+    "1400-tls-60": Cell(True, limited, share=0.6, alone=True),
+    "1400-tls-2x30": Cell(True, limited, loops=2, share=0.3),
+    "1400-tls-crossing": Cell(True, limited, ("--crossing",), loops=2, share=0.3, alone=True),
     "overrun": Cell(False, overrun),
     "latency": Cell(True, latency, ideal=True, delays=True),
     "loaded": Cell(True, loaded, ideal=True, delays=True),
@@ -434,12 +467,14 @@ ROWS = [
     Row("1400-tls-record", "gbps_cpu", "1400 B, TLS, a record for each packet: Gbit/s"),
     Row("64-plain", "mpps_cpu", "64 B, plain: Mpps"),
     Row("64-tls", "mpps_cpu", "64 B, TLS: Mpps"),
-    Row("1400-plain-1", "gbps_cpu", "1400 B, plain, one loop on either core: Gbit/s"),
-    Row("1400-plain-2", "gbps_cpu", "1400 B, plain, two loops on both cores: Gbit/s"),
-    Row("1400-plain-apart", "gbps_cpu", "1400 B, plain, the same, no packet from loop to loop: Gbit/s"),
-    Row("1400-tls-1", "gbps_cpu", "1400 B, TLS, one loop on either core: Gbit/s"),
-    Row("1400-tls-2", "gbps_cpu", "1400 B, TLS, two loops on both cores: Gbit/s"),
-    Row("1400-tls-apart", "gbps_cpu", "1400 B, TLS, the same, no packet from loop to loop: Gbit/s"),
+    Row("1400-plain-30", "gbps", "1400 B, plain, one loop, 30 % of a core: Gbit/s"),
+    Row("1400-plain-60", "gbps", "1400 B, plain, one loop, 60 % of a core: Gbit/s"),
+    Row("1400-plain-2x30", "gbps", "1400 B, plain, two loops, 30 % of a core each: Gbit/s"),
+    Row("1400-plain-crossing", "gbps", "1400 B, plain, the same, all packets from loop to loop: Gbit/s"),
+    Row("1400-tls-30", "gbps", "1400 B, TLS, one loop, 30 % of a core: Gbit/s"),
+    Row("1400-tls-60", "gbps", "1400 B, TLS, one loop, 60 % of a core: Gbit/s"),
+    Row("1400-tls-2x30", "gbps", "1400 B, TLS, two loops, 30 % of a core each: Gbit/s"),
+    Row("1400-tls-crossing", "gbps", "1400 B, TLS, the same, all packets from loop to loop: Gbit/s"),
     Row("overrun", "share", "overrun: delivered, of the best rate"),
     Row("latency", "p50_us", "500 packets a second, TLS: p50, µs", False),
     Row("latency", "p99_us", "500 packets a second, TLS: p99, µs", False),
@@ -465,20 +500,28 @@ ROWS = [
 
 
 def one_cell(name, key, args):
-    """With a relay of its own, so that none inherits another's memory."""
+    """With a relay of its own, so that none inherits another's memory. Nothing where it cannot be measured."""
     cell = CELLS[key]
-    with RELAYS[name](cell.tls, args.quick, cell.delays or args.first, cell.loops, cell.spread) as relay:
-        return cell.measure(relay, args.seconds, *cell.options)
+    try:
+        with RELAYS[name](cell.tls, args.quick, cell.delays or args.first, cell.loops, cell.share) as relay:
+            return cell.measure(relay, args.seconds, *cell.options)
+    except Absent as error:
+        print(f"{key}: not measured: {error}", file=sys.stderr)
+        return {}
+
+
+def is_measured(cell, name, first):
+    if cell.once and not first:
+        return False
+    return name == "tailplane" or (cell.ideal if name == "ideal" else not cell.alone)
 
 
 def one_round(args, first):
     """What is compared is measured one right after the other: the machine's speed changes in minutes."""
     cells = {name: {} for name in args.relays}
     for key in args.cells:
-        if CELLS[key].once and not first:
-            continue
         for name in args.relays:
-            if name != "ideal" or CELLS[key].ideal:
+            if is_measured(CELLS[key], name, first):
                 cells[name][key] = one_cell(name, key, args)
     return cells
 
@@ -515,6 +558,16 @@ def ceiling_line(results, cells):
         if values:
             parts.append(f"{cell} {max(values):.1f}")
     return "The generator's own ceiling, Gbit/s for each second of its CPU time: " + ", ".join(parts) + "." if parts else ""
+
+
+def quota_line(results, cells):
+    """Less than all: the relay was not what limits the rate."""
+    parts = []
+    for cell in cells:
+        values = [r[cell]["used"] for r in results.get("tailplane", []) if "used" in r.get(cell, {})]
+        if values:
+            parts.append(f"{cell} {min(values) * 100:.0f}")
+    return "Of its quota ours used, in the least of the rounds, %: " + ", ".join(parts) + "." if parts else ""
 
 
 def how_measured(args):
@@ -557,7 +610,7 @@ def main():
         for name, cells in one_round(args, first=i == 0).items():
             results[name].append(cells)
     data = {"machine": machine, "how": how_measured(args), "results": summary(results, args.cells), "rounds": results,
-            "notes": [note for note in [ceiling_line(results, args.cells)] if note]}
+            "notes": [note for note in [ceiling_line(results, args.cells), quota_line(results, args.cells)] if note]}
     machine["stolen_s"] = round(host.stolen_seconds() - stolen, 2)
     lines = [*writer.machine_lines(machine, (time.monotonic() - started) / 60), *text(data), "## Targets", "",
              *writer.target_lines(targets(data, None))]

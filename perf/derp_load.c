@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * derp_load: a lean DERP client, many times over, on one thread. Prints one JSON object.
+ * derp_load: a lean DERP client, many times over. Prints one JSON object.
  */
 #include <err.h>
 #include <getopt.h>
@@ -28,7 +28,8 @@ static const char USAGE[] =
 	"  --pairs N (16)   --size BYTES (1400)   --window PACKETS (24)   --rate PACKETS (500)\n"
 	"  --seconds N (2)  --relay PID: its CPU time is counted\n"
 	"  --tls            --one-a-record: as stock clients write\n"
-	"  --apart: no pair has its ends on two loops of a relay\n"
+	"  --threads N (1): of window and flood\n"
+	"  --crossing: each pair has its ends on two loops of a relay; else one in two\n"
 	"  --connections N (1000): how many pass or stay; these end when standard input does\n"
 	"  --resume: with the ticket of the connection before\n"
 	"derp_load echo PORT: the bare cost of datagrams\n";
@@ -52,7 +53,8 @@ static struct option long_options[] = {
 	{"connections", required_argument, NULL, 'c'},
 	{"resume", no_argument, NULL, 'R'},
 	{"one-a-record", no_argument, NULL, '1'},
-	{"apart", no_argument, NULL, 'A'},
+	{"threads", required_argument, NULL, 'n'},
+	{"crossing", no_argument, NULL, 'X'},
 	{0},
 };
 
@@ -99,8 +101,11 @@ static void options_read(int argc, char **argv, struct options *o)
 		case 'R':
 			o->target.resume = true;
 			break;
-		case 'A':
-			plan->apart = true;
+		case 'n':
+			plan->threads = number_read(optarg, 1, 64);
+			break;
+		case 'X':
+			plan->crossing = true;
 			break;
 		case 'T':
 			o->tls = true;
@@ -222,6 +227,7 @@ int main(int argc, char **argv)
 	struct options o = {.plan = {.pairs = 16,
 				    .size = 1400,
 				    .window = 24,
+				    .threads = 1,
 				    .rate = 500,
 				    .seconds = 2,
 				    .warm_up = 0.3},

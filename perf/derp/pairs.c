@@ -7,6 +7,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,10 +40,13 @@ struct pair {
 	size_t have, skip;
 };
 
-struct run {
+struct run { /* a thread's */
 	const struct plan *plan;
 	struct target *target;
+	pthread_t thread;
+	struct outcome out;
 	struct pair *pairs;
+	unsigned n;
 	int epoll;
 	size_t frame_bytes;
 	unsigned frames; /* that lie ready in each pair */
@@ -188,7 +192,7 @@ static void receive(struct run *r, struct pair *p)
 /* What is under way for so long is lost, or the window would stay closed. */
 static void give_up_lost(struct run *r)
 {
-	for (unsigned i = 0; i < r->plan->pairs; i++) {
+	for (unsigned i = 0; i < r->n; i++) {
 		struct pair *p = &r->pairs[i];
 
 		if (p->waits_for_room || p->sent == p->next || r->now - p->heard < LOST_AFTER)
@@ -223,30 +227,39 @@ static void pair_watch(const struct run *r, struct pair *p)
 		err(1, "epoll_ctl");
 }
 
-/* A relay with two loops gives them connections in turn. Of four pairs, two have one end on each
- * and two have both on one: what chance would make of many. Apart, all have both on one. */
-static void pairs_open(struct run *r)
+/* Thread t has pairs t, t + threads and so on, which lie together. */
+static unsigned pairs_before(const struct plan *plan, unsigned thread)
+{
+	unsigned more = plan->pairs % plan->threads;
+
+	return plan->pairs / plan->threads * thread + (thread < more ? thread : more);
+}
+
+static struct pair *pair_at(const struct plan *plan, struct pair *pairs, unsigned number)
+{
+	return &pairs[pairs_before(plan, number % plan->threads) + number / plan->threads];
+}
+
+/* A relay with two loops gives them connections in turn. Of four pairs, two have one end on each,
+ * one for either way, and two have both on one: what chance would make of many. */
+static void pairs_open(const struct plan *plan, struct target *target, struct pair *pairs)
 {
 	static const struct {
 		uint8_t pair;
 		bool to;
-	} orders[2][8] = {{{0, false}, {0, true}, {1, false}, {1, true}, {2, false}, {3, false},
+	} orders[2][8] = {{{0, false}, {0, true}, {1, true}, {1, false}, {2, false}, {3, false},
 				  {2, true}, {3, true}},
-		{{0, false}, {1, false}, {0, true}, {1, true}, {2, false}, {3, false}, {2, true},
-			{3, true}}};
-	unsigned n = r->plan->pairs;
+		{{0, false}, {0, true}, {1, true}, {1, false}, {2, false}, {2, true}, {3, true},
+			{3, false}}};
 
-	for (unsigned i = 0; i < 2 * n + 6; i++) {
-		unsigned at = i / 8 * 4 + orders[r->plan->apart][i % 8].pair;
+	for (unsigned i = 0; i < 2 * plan->pairs + 6; i++) {
+		unsigned number = i / 8 * 4 + orders[plan->crossing][i % 8].pair;
+		struct pair *p;
 
-		if (at < n)
-			peer_open(orders[r->plan->apart][i % 8].to ? &r->pairs[at].to
-								   : &r->pairs[at].from,
-				r->target);
-	}
-	for (unsigned i = 0; i < r->plan->pairs; i++) {
-		frames_fill(r, &r->pairs[i]);
-		pair_watch(r, &r->pairs[i]);
+		if (number >= plan->pairs)
+			continue;
+		p = pair_at(plan, pairs, number);
+		peer_open(orders[plan->crossing][i % 8].to ? &p->to : &p->from, target);
 	}
 }
 
@@ -276,8 +289,8 @@ static void send_due(struct run *r, double since)
 	uint64_t due = (uint64_t)(since * r->plan->rate);
 
 	while (r->sent < due) {
-		struct pair *p = &r->pairs[r->turn++ % r->plan->pairs];
-		uint64_t n = (due - r->sent + r->plan->pairs - 1) / r->plan->pairs;
+		struct pair *p = &r->pairs[r->turn++ % r->n];
+		uint64_t n = (due - r->sent + r->n - 1) / r->n;
 
 		if (n > r->frames)
 			n = r->frames;
@@ -338,7 +351,7 @@ static void measure(struct run *r, struct outcome *out)
 
 	go_on(r, r->plan->warm_up);
 	r->received = r->lost = r->n_samples = 0;
-	for (unsigned i = 0; i < r->plan->pairs; i++)
+	for (unsigned i = 0; i < r->n; i++)
 		sent -= r->pairs[i].sent;
 	wall = (double)clock_ns(CLOCK_MONOTONIC) / 1e9;
 	relay = process_cpu_seconds(r->plan->relay);
@@ -347,7 +360,7 @@ static void measure(struct run *r, struct outcome *out)
 	out->relay_cpu = process_cpu_seconds(r->plan->relay) - relay;
 	out->own_cpu = clock_seconds(CLOCK_THREAD_CPUTIME_ID) - own;
 	out->seconds = (double)clock_ns(CLOCK_MONOTONIC) / 1e9 - wall;
-	for (unsigned i = 0; i < r->plan->pairs; i++)
+	for (unsigned i = 0; i < r->n; i++)
 		sent += r->pairs[i].sent;
 	out->sent = sent;
 	out->received = r->received;
@@ -356,27 +369,90 @@ static void measure(struct run *r, struct outcome *out)
 	latency(r, out);
 }
 
+/* ---- threads -------------------------------------------------------------------------------- */
+
+static void *thread_run(void *arg)
+{
+	struct run *r = arg;
+
+	for (unsigned i = 0; i < r->n; i++)
+		fill(r, &r->pairs[i]);
+	measure(r, &r->out);
+	return NULL;
+}
+
+static void run_init(struct run *r, struct pair *pairs, unsigned n)
+{
+	const struct plan *plan = r->plan;
+
+	r->pairs = pairs;
+	r->n = n;
+	r->epoll = epoll_create1(EPOLL_CLOEXEC);
+	r->frame_bytes = FRAME_HEADER + KEY_BYTES + plan->size;
+	r->frames = plan->load == LOAD_FLOOD ? (unsigned)(FLOOD_BYTES / r->frame_bytes) + 1
+					     : plan->window;
+	r->buf = malloc(READ_BYTES);
+	if (plan->load == LOAD_RATE)
+		r->samples = malloc(SAMPLES_MAX * sizeof(*r->samples));
+	if (r->epoll < 0 || !r->buf)
+		err(1, "memory");
+	for (unsigned i = 0; i < r->n; i++) {
+		frames_fill(r, &r->pairs[i]);
+		pair_watch(r, &r->pairs[i]);
+	}
+}
+
+static void run_fini(struct run *r)
+{
+	for (unsigned i = 0; i < r->n; i++)
+		pair_close(&r->pairs[i]);
+	free(r->buf);
+	free(r->samples);
+	close(r->epoll);
+}
+
+static void outcome_add(struct outcome *to, const struct outcome *more)
+{
+	to->own_cpu += more->own_cpu;
+	to->sent += more->sent;
+	to->received += more->received;
+	to->lost += more->lost;
+	to->bytes += more->bytes;
+}
+
+/* The calling thread is the first; it counts the relay's time for all. */
+static void runs_run(struct run *runs, unsigned n, struct outcome *out)
+{
+	for (unsigned i = 1; i < n; i++)
+		if (pthread_create(&runs[i].thread, NULL, thread_run, &runs[i]) != 0)
+			errx(1, "a thread");
+	thread_run(&runs[0]);
+	*out = runs[0].out;
+	for (unsigned i = 1; i < n; i++) {
+		pthread_join(runs[i].thread, NULL);
+		outcome_add(out, &runs[i].out);
+	}
+}
+
 void pairs_run(const struct plan *plan, struct target *target, struct outcome *out)
 {
-	struct run r = {.plan = plan, .target = target, .epoll = epoll_create1(EPOLL_CLOEXEC)};
+	struct pair *pairs = calloc(plan->pairs, sizeof(*pairs));
+	struct run *runs = calloc(plan->threads, sizeof(*runs));
 
-	r.frame_bytes = FRAME_HEADER + KEY_BYTES + plan->size;
-	r.frames = plan->load == LOAD_FLOOD ? (unsigned)(FLOOD_BYTES / r.frame_bytes) + 1
-					    : plan->window;
-	r.pairs = calloc(plan->pairs, sizeof(*r.pairs));
-	r.buf = malloc(READ_BYTES);
-	if (plan->load == LOAD_RATE)
-		r.samples = malloc(SAMPLES_MAX * sizeof(*r.samples));
-	if (r.epoll < 0 || !r.pairs || !r.buf)
+	if (!pairs || !runs)
 		err(1, "memory");
-	pairs_open(&r);
-	for (unsigned i = 0; i < plan->pairs; i++)
-		fill(&r, &r.pairs[i]);
-	measure(&r, out);
-	for (unsigned i = 0; i < plan->pairs; i++)
-		pair_close(&r.pairs[i]);
-	free(r.pairs);
-	free(r.buf);
-	free(r.samples);
-	close(r.epoll);
+	if (plan->load == LOAD_RATE && plan->threads > 1)
+		errx(2, "a rate is one thread's");
+	pairs_open(plan, target, pairs);
+	for (unsigned i = 0; i < plan->threads; i++) {
+		unsigned first = pairs_before(plan, i);
+
+		runs[i] = (struct run){.plan = plan, .target = target};
+		run_init(&runs[i], pairs + first, pairs_before(plan, i + 1) - first);
+	}
+	runs_run(runs, plan->threads, out);
+	for (unsigned i = 0; i < plan->threads; i++)
+		run_fini(&runs[i]);
+	free(runs);
+	free(pairs);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Pairs of clients, one sends to the other: with a window, as fast as the sockets take it, or at a
- * rate. All on the calling thread.
+ * rate. On the calling thread, or on several.
  */
 #pragma once
 
@@ -21,7 +21,8 @@ enum load {
 struct plan {
 	enum load load;
 	unsigned pairs, size, window, rate;
-	bool apart; /* of a relay with two loops each pair has one */
+	unsigned threads; /* not with a rate */
+	bool crossing;    /* of a relay with two loops each pair has both */
 	double seconds, warm_up;
 	pid_t relay; /* whose CPU time is counted */
 };

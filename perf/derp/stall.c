@@ -111,6 +111,7 @@ void stall_run(struct target *target, double seconds, pid_t relay, struct stall_
 		.pairs = 1,
 		.size = SIZE,
 		.window = 24,
+		.threads = 1,
 		.rate = 500,
 		.seconds = 2,
 		.warm_up = 0.2,

@@ -16,13 +16,10 @@ AT_MOST = {("memory-plain", "kib"): 6, ("idle-tls", "kib"): 16, ("idle-tls", "co
            ("latency", "p50_us"): 130, ("loaded", "p99_us"): 500, ("loaded", "lost_percent"): 0,
            ("stall-plain", "closed_after_s"): 3, ("stall-tls", "closed_after_s"): 7.5,
            ("stall-plain", "hidden_kib"): 512, ("stall-tls", "hidden_kib"): 512}
-# With two loops, of what one does in the same CPU time, both free to run on both cores beside the clients: with
-# cores of its own a relay of two would do 1.7 times as much as one.
-TWO_LOOPS = {("1400-plain-2", "gbps_cpu"): "1400-plain-1", ("1400-tls-2", "gbps_cpu"): "1400-tls-1"}
-TWO_LOOPS_SHARE = 1.7 / 2
-# And of what the same two do where nothing goes from the one to the other: what crossing costs, and no more.
-APART = {("1400-plain-2", "gbps_cpu"): "1400-plain-apart", ("1400-tls-2", "gbps_cpu"): "1400-tls-apart"}
-APART_SHARE = 0.85
+# Two loops, each with the same share of a core as the one; and beside one that has as much as the two.
+TWO_LOOPS = {"1400-plain-2x30": "1400-plain-30", "1400-tls-2x30": "1400-tls-30"}
+TWO_LOOPS_TIMES = 1.7
+SAME_TIME = {"1400-plain-2x30": "1400-plain-60", "1400-tls-2x30": "1400-tls-60"}
 HEADLINES = (("1400-plain", "gbps_cpu"), ("1400-tls", "gbps_cpu"), ("64-plain", "mpps_cpu"), ("setup-tls", "per_cpu_s"),
              ("idle-tls", "kib"))
 
@@ -45,9 +42,9 @@ def text(data):
             f"({how['go']}), {how['openssl']}. The relay on core {how['relay_core']}, its clients on core {how['load_core']}; "
             "16 pairs of clients with 24 packets under way each; medians of "
             f"{how['rounds']} interleaved rounds, {how['seconds']} s each (lowest–highest). *ideal* trusts its clients and only "
-            "carries: what the kernel, OpenSSL and the generator leave. One loop or two on both cores: relay and clients share the "
-            "two; of the pairs half have an end on either loop, as chance would have it, and the CPU time includes the "
-            "wake-ups of loops that wait for the clients. STUN on an Ethernet port is ours alone, beside derper's "
+            "carries: what the kernel, OpenSSL and the generator leave. One loop or two with a share of a core: rates of a relay each of "
+            "whose loops has so much CPU time and no more (derper: its threads together); two loops and two threads of clients "
+            "share both cores, each loop with 16 pairs, of which half have an end on either loop, as chance would have it. STUN on an Ethernet port is ours alone, beside derper's "
             "sockets: one worker of the data plane, and DPDK's pcap driver, which copies requests out of memory. Delays and the "
             "stalled reader: both programs before all other work of the machine.", "",
             *table(["", *names, *(f"{name}, times better" for name in others)], rows), *data["notes"], ""]
@@ -66,10 +63,10 @@ def targets(data, _kind):
             continue
         if key in TIMES and r["times_better"].get("tailplane") is not None:
             rows.append(target(f"{r['label']}, times better than derper", TIMES[key], r["times_better"]["tailplane"], "x"))
-        if one := medians.get((TWO_LOOPS.get(key), r["what"])):
-            rows.append(target(f"{r['label']}, of what one loop does", TWO_LOOPS_SHARE, medians[key] / one))
-        if apart := medians.get((APART.get(key), r["what"])):
-            rows.append(target(f"{r['label']}, of what they do where no packet crosses", APART_SHARE, medians[key] / apart))
+        if one := medians.get((TWO_LOOPS.get(r["cell"]), r["what"])):
+            rows.append(target(f"{r['label']}, times what one of them does", TWO_LOOPS_TIMES, medians[key] / one, "x"))
+        if one := medians.get((SAME_TIME.get(r["cell"]), r["what"])):
+            rows.append(target(f"{r['label']}, of what one with 60 % does", TWO_LOOPS_TIMES / 2, medians[key] / one))
         if key in AT_LEAST:
             rows.append(target(r["label"], AT_LEAST[key], ours["median"]))
         if key in AT_MOST:

@@ -65,3 +65,17 @@ def test_relay_beside_derper():
     assert not derp.targets(relay_data(1.9, 0.5), None)[0]["held"]
     assert derp.targets(relay_data(2.0, None), None) == []
     assert derp.headline(relay_data(2.0, None)) == []
+
+
+def test_two_loops_beside_one():
+    def rates(**cells):
+        return {"results": [{"cell": f"1400-tls-{cell}", "what": "gbps", "label": cell, "times_better": {},
+                             "tailplane": {"median": rate}} for cell, rate in cells.items()]}
+
+    def held(**cells):
+        return [t["held"] for t in derp.targets(rates(**cells), None)]
+
+    assert held(**{"30": 5.0, "60": 10.0, "2x30": 8.6}) == [True, True]
+    assert held(**{"30": 5.0, "60": 10.0, "2x30": 8.4}) == [False, False]
+    assert held(**{"30": 4.0, "60": 10.0, "2x30": 8.4}) == [True, False]
+    assert held(**{"60": 10.0, "2x30": 8.6}) == [True]

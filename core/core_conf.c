@@ -199,8 +199,10 @@ const struct setting core_settings[] = {
 		.flags = SETTING_RESTART,
 		.offset = FIELD(aead),
 		.def = "auto",
-		.help = "Implementation of ChaCha20-Poly1305; \"auto\" takes the fastest that this "
-			"processor can run."},
+		.help = "Implementation of ChaCha20-Poly1305: \"avx512\", \"avx2\", \"portable\", "
+			"or "
+			"\"auto\" for the fastest that this processor can run. The environment "
+			"variable TAILPLANE_AEAD comes before it."},
 	{.name = "coredumps",
 		.type = SETTING_BOOL,
 		.flags = SETTING_RESTART,

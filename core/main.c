@@ -168,6 +168,18 @@ static int manual_print(void)
 
 /* ---- start and stop ---- */
 
+static void aead_choose(const char *setting)
+{
+	const char *override = getenv("TAILPLANE_AEAD");
+	bool overridden = override && *override;
+	int rc = aead_init(setting);
+
+	if (rc)
+		fatalx("%s: \"%s\" %s", overridden ? "TAILPLANE_AEAD" : "core.aead",
+			overridden ? override : setting,
+			rc == -ENOENT ? "is no implementation" : "cannot run on this machine");
+}
+
 /* As root, where we are: afterwards nobody is. */
 static void start_privileged(struct configuration *configuration)
 {
@@ -175,17 +187,13 @@ static void start_privileged(struct configuration *configuration)
 	struct err err = {0};
 	uid_t uid;
 	gid_t gid;
-	int rc;
 
 	privileges_gain_none();
 	privileges_find_user(core->user, &uid, &gid);
 	state_dirs_set(core->state_dir, core->runtime_dir, uid, gid);
 	if (state_dirs_make(&err) || state_dirs_lock(inherit_special(INHERIT_LOCK), &err))
 		fatalx("%s", err.msg);
-	rc = aead_init(core->aead);
-	if (rc)
-		fatalx("core.aead: \"%s\" %s", core->aead,
-			rc == -ENOENT ? "is no implementation" : "cannot run on this machine");
+	aead_choose(core->aead);
 	jobs_init();
 	store_configure(core);
 	io_init();

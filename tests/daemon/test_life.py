@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,24 @@ def test_errors_name_file_and_line(daemon):
 def test_core_settings_are_checked(daemon, core, words):
     daemon.configure(core=core)
     assert words in daemon.fails()
+
+
+def test_the_aead_is_a_setting_that_the_environment_overrides(daemon):
+    def chosen(setting, environment=""):
+        daemon.env["TAILPLANE_AEAD"] = environment
+        daemon.configure(core={"aead": setting})
+        daemon.start()
+        name = daemon.call("status")["aead"]
+        daemon.stop()
+        return name
+
+    best = chosen("auto")
+    assert chosen("portable") == "portable"
+    assert chosen(best, "portable") == "portable" and chosen("portable", best) == best
+    if "avx2" in Path("/proc/cpuinfo").read_text():
+        assert best != "portable" and chosen("avx2") == "avx2"
+    daemon.env["TAILPLANE_AEAD"] = "rot13"
+    assert 'TAILPLANE_AEAD: "rot13" is no implementation' in daemon.fails()
 
 
 def test_printed_configuration_reads_back(daemon):

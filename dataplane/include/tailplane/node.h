@@ -41,7 +41,7 @@ struct drop_reason {
 struct graph_node {
 	const char *name;
 	const char *help;
-	/* n <= burst_max; writes verdicts[0..n-1]. */
+	/* n <= burst_max; writes verdicts[0..n-1]. Packets come in one segment, and go on so. */
 	void (*process)(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n);
 	/* A source instead: fills at most `max` packets and their verdicts, returns how many. */
 	uint16_t (*poll)(

@@ -14,6 +14,7 @@
 #include "store.h"
 #include "store_backup.h"
 #include "successor.h"
+#include "tls_status.h"
 
 static void run_describe(struct op_call *call, const json_t *args)
 {
@@ -94,6 +95,7 @@ static void run_status(struct op_call *call, const json_t *args)
 
 	(void)args;
 	store_status(status);
+	tls_status(status);
 	for (size_t i = 0; i < active->n; i++)
 		json_object_set_new(
 			status, active->plugins[i]->plugin->name, status_of(active->plugins[i]));
@@ -256,7 +258,8 @@ static void run_configtest(struct op_call *call, const json_t *args)
 const struct op core_ops[] = {
 	{.name = "describe", .help = "Tell all operations, for programs.", .run = run_describe},
 	{.name = "status",
-		.help = "Show the state of the daemon and of its plugins.",
+		.help = "Show the state of the daemon and of its plugins, and which parts of TLS "
+			"are its own here or OpenSSL's.",
 		.columns = status_columns,
 		.run = run_status},
 	{.name = "plugins",

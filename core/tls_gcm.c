@@ -46,6 +46,11 @@ bool tls_gcm_usable(void)
 	return mb;
 }
 
+const char *tls_gcm_why_not(void)
+{
+	return tls_gcm_usable() ? NULL : "this machine lacks AVX2, AES or PCLMULQDQ";
+}
+
 struct gcm_key_data *tls_gcm_key(struct gcm_key_data *old, const uint8_t *bytes)
 {
 	struct gcm_key_data *key = old ? old : malloc(sizeof(*key));

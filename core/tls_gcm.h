@@ -8,6 +8,8 @@
 /* False: the machine lacks the instructions (AVX2 and AES at least) or the build the library, and
  * OpenSSL's is as good as any. True first, then what follows. */
 bool tls_gcm_usable(void);
+/* NULL: it is usable. */
+const char *tls_gcm_why_not(void);
 
 /* A key that was there is replaced. NULL: no memory, and the old one is as it was. */
 struct gcm_key_data *tls_gcm_key(struct gcm_key_data *old, const uint8_t *bytes);

@@ -7,6 +7,11 @@ bool tls_gcm_usable(void)
 	return false;
 }
 
+const char *tls_gcm_why_not(void)
+{
+	return "built without ipsec-mb";
+}
+
 struct gcm_key_data *tls_gcm_key(struct gcm_key_data *old, const uint8_t *bytes)
 {
 	(void)old, (void)bytes;

@@ -11,6 +11,7 @@
 #include <openssl/err.h>
 #include <openssl/provider.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include <tailplane/log.h>
@@ -25,6 +26,8 @@
 #define KEY_LEN 32
 
 static struct tls_library library; /* its context NULL: OpenSSL's own is used */
+static const char *x25519_why_not; /* written once, before `chosen` */
+static _Atomic bool chosen;
 
 /* ---- is it right? ---- */
 
@@ -138,12 +141,29 @@ void tls_library_close(struct tls_library *made)
 
 static void choose(void)
 {
-	if (!x25519_pair_costs_one() || EVP_default_properties_is_fips_enabled(NULL))
-		return; /* who wants OpenSSL's module alone has that */
-	if (!tls_library_open(&library))
+	const char *why_not = NULL;
+
+	if (!x25519_pair_costs_one()) {
+		why_not = "this machine has no AVX-512 IFMA";
+	} else if (EVP_default_properties_is_fips_enabled(NULL)) {
+		why_not = TLS_FIPS;
+	} else if (!tls_library_open(&library)) {
+		why_not = "it does not take ours";
 		log_warnx("%s does not take X25519 of ours: TLS handshakes use its own, and take "
 			  "longer",
 			OpenSSL_version(OPENSSL_VERSION));
+	}
+	x25519_why_not = why_not;
+	/* release: with the reason, to tls_library_x25519 */
+	atomic_store_explicit(&chosen, true, memory_order_release);
+}
+
+struct tls_part tls_library_x25519(void)
+{
+	/* acquire: choose's release */
+	bool known = atomic_load_explicit(&chosen, memory_order_acquire);
+
+	return (struct tls_part){known, known ? x25519_why_not : NULL};
 }
 
 SSL_CTX *tls_library_server(void)

@@ -238,6 +238,8 @@ static ssize_t take_inner(struct tls_records *records, const uint8_t *inner, siz
 		return fail(records, UNEXPECTED_MESSAGE);
 	if (--len > TLS_TEXT_MAX)
 		return fail(records, RECORD_OVERFLOW);
+	if (!len && inner[len] != TLS_TEXT) /* 5.4 */
+		return fail(records, UNEXPECTED_MESSAGE);
 	switch (inner[len]) {
 	case TLS_TEXT:
 		return (ssize_t)len;

@@ -10,6 +10,7 @@
 
 #include <openssl/err.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include <tailplane/log.h>
@@ -81,28 +82,46 @@ bool tls_records_go_on(SSL_CTX *server, SSL_CTX *client)
 	       go_on(server, client, "TLS_CHACHA20_POLY1305_SHA256");
 }
 
-static bool usable; /* written once */
+static const char *why_not; /* written once, before `checked`; NULL: they are ours */
+static _Atomic bool checked;
 
-static void check(void)
+static bool openssl_tells(void)
 {
-	SSL_CTX *server, *client;
+	SSL_CTX *server = SSL_CTX_new(TLS_server_method());
+	SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+	bool tells = false;
 
-	if (EVP_default_properties_is_fips_enabled(NULL))
-		return; /* who wants OpenSSL's module alone has that */
-	server = SSL_CTX_new(TLS_server_method());
-	client = SSL_CTX_new(TLS_client_method());
 	if (server && client && tls_trial_certify(server)) {
 		tls_records_listen(server);
 		tls_records_listen(client);
-		usable = tls_records_go_on(server, client);
+		tells = tls_records_go_on(server, client);
 	}
-	if (!usable)
-		log_warnx("%s does not tell how many records went under a key: they are left to "
-			  "it, and a connection of the relay takes more time and memory",
-			OpenSSL_version(OPENSSL_VERSION));
 	SSL_CTX_free(server);
 	SSL_CTX_free(client);
 	ERR_clear_error();
+	return tells;
+}
+
+static void check(void)
+{
+	if (EVP_default_properties_is_fips_enabled(NULL)) {
+		why_not = TLS_FIPS; /* who wants its module alone has that */
+	} else if (!openssl_tells()) {
+		why_not = "it does not tell how many went under a key";
+		log_warnx("%s does not tell how many records went under a key: they are left to "
+			  "it, and a connection of the relay takes more time and memory",
+			OpenSSL_version(OPENSSL_VERSION));
+	}
+	/* release: with the reason, to tls_records_part */
+	atomic_store_explicit(&checked, true, memory_order_release);
+}
+
+struct tls_part tls_records_part(void)
+{
+	/* acquire: check's release */
+	bool known = atomic_load_explicit(&checked, memory_order_acquire);
+
+	return (struct tls_part){known, known ? why_not : NULL};
 }
 
 void tls_records_watch(SSL_CTX *ctx)
@@ -110,6 +129,6 @@ void tls_records_watch(SSL_CTX *ctx)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, check);
-	if (usable)
+	if (!why_not)
 		tls_records_listen(ctx);
 }

@@ -4,14 +4,16 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from daemon import BUILD
+from daemon import BUILD, CLI
 from test_front import aborts_leave_nothing, ask, configure, exchange_rest, metric, read_exactly, read_head, serve
 from test_http import free_port
 from wait import wait_until
@@ -301,3 +303,24 @@ def test_tls_comes_and_goes_with_a_reload(secure):
     configure(secure, **secure.tls)
     secure.call("reload")
     assert subject(secure, "two.test") == "two"
+
+
+def test_who_does_what(secure):
+    flags = set(re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)[1].split())
+    has_vectors = {"avx2", "aes", "pclmulqdq"} <= flags
+    tls = secure.call("status")["tls"]
+    assert tls.pop("library").startswith("OpenSSL 3.")
+    if {"avx512f", "avx512ifma"} <= flags:
+        assert tls.pop("x25519") == "tailplane"
+    else:
+        assert (tls.pop("x25519"), tls.pop("x25519_reason")) == ("OpenSSL", "this machine has no AVX-512 IFMA")
+    assert tls.pop("relay_records") == "tailplane"
+    assert tls.pop("aes_128_gcm") == ("ipsec-mb" if has_vectors else "OpenSSL")
+    assert tls == {} if has_vectors else list(tls) == ["aes_128_gcm_reason"]
+    text = subprocess.run([CLI, "-s", secure.socket, "status"], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^ *relay records: +tailplane$", text, re.M), text
+
+
+def test_nobody_asks_for_tls(daemon):
+    serve(daemon)
+    assert "tls" not in daemon.call("status")

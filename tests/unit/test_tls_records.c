@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <openssl/err.h>
@@ -354,7 +356,9 @@ static void test_bad_contents(void **state)
 		{TLS_HANDSHAKE, {24, 0, 0, 1, 2}, 5, SSL_AD_DECODE_ERROR},
 		{TLS_HANDSHAKE, {24, 0, 0, 1, 0, 0}, 6, SSL_AD_UNEXPECTED_MESSAGE},
 		{TLS_HANDSHAKE, {4, 0, 0, 1, 0}, 5, SSL_AD_UNEXPECTED_MESSAGE},
+		{TLS_HANDSHAKE, {0}, 0, SSL_AD_UNEXPECTED_MESSAGE},
 		{TLS_ALERT, {1}, 1, SSL_AD_DECODE_ERROR},
+		{TLS_ALERT, {0}, 0, SSL_AD_UNEXPECTED_MESSAGE},
 	};
 	uint8_t sealed[100], got[100];
 	struct tls_records *client;
@@ -426,6 +430,27 @@ static void test_another_openssl(void **state)
 		SSL_CTX_free(server);
 		SSL_CTX_free(client);
 	}
+}
+
+/* In a process of its own: what is found holds for all of it. */
+static void test_fips(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	(void)state;
+	assert_true(child >= 0);
+	if (!child) {
+		SSL_CTX *server = SSL_CTX_new(TLS_server_method());
+		bool asked = tls_records_part().known;
+
+		EVP_default_properties_enable_fips(NULL, 1);
+		tls_records_watch(server);
+		_exit(asked || !tls_records_part().why_not ||
+			SSL_CTX_get_keylog_callback(server) != NULL);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
 }
 
 static void test_what_stays_with_openssl(void **state)
@@ -532,6 +557,7 @@ static void test_keys_do_not_wear_out(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_fips), /* first: nobody has asked yet */
 		cmocka_unit_test(test_both_ends_understand),
 		cmocka_unit_test(test_clients_end),
 		cmocka_unit_test(test_pieces_of_records),

@@ -8,11 +8,16 @@ import subprocess
 from daemon import BUILD, ROOT
 
 
-def build_outside(plugin, tmp_path):
-    """The installed tree, then the plugin with nothing but it in sight. Returns the plugin's folder."""
-    installed, source, build = tmp_path / "installed", tmp_path / "source", tmp_path / "out"
+def install(tmp_path):
+    installed = tmp_path / "installed"
     subprocess.run(["meson", "install", "-C", BUILD, "--no-rebuild", "--quiet", "--destdir", installed],
                    check=True, capture_output=True)
+    return installed
+
+
+def build_outside(plugin, tmp_path):
+    """The installed tree, then the plugin with nothing but it in sight. Returns the plugin's folder."""
+    installed, source, build = install(tmp_path), tmp_path / "source", tmp_path / "out"
     shutil.copytree(plugin, source)
     pc = next(installed.rglob("tailplane.pc")).parent
     env = {**os.environ, "PKG_CONFIG_PATH": str(pc), "PKG_CONFIG_SYSROOT_DIR": str(installed)}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from outoftree import build_outside, load_from
+from outoftree import build_outside, install, load_from
 from pair import make_pair
 from traffic import wait_ping
 from wait import wait_until
@@ -20,6 +20,19 @@ PLUGIN = Path(__file__).parent / "portcount"
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     load_from(build_outside(PLUGIN, tmp_path), monkeypatch)
+
+
+def test_what_is_installed_runs(net, tmp_path):
+    """With nothing of the build in sight: libraries, plugins and manual are found where they lie."""
+    machine, installed = net.machine("gateway"), install(tmp_path)
+    (program,) = installed.rglob("sbin/tailplaned")
+    prefix = program.parents[1]
+    machine.run("mount", "--bind", prefix, f"/{prefix.relative_to(installed)}")
+    clean = ["env", "-u", "TAILPLANE_PLUGIN_PATH", "-u", "LD_LIBRARY_PATH"]
+    printed = machine.run(*clean, f"/{program.relative_to(installed)}", "-nv").stdout
+    assert 'plugins = [ "dataplane", "gateway", "control", "derp" ];' in printed
+    assert "keys new" in machine.run(*clean, "tailplane", "-s", "none", "help").stdout
+    assert "server_url" in machine.run("man", "-P", "cat", "tailplane.conf").stdout
 
 
 def test_outside_plugin(net, plugin):

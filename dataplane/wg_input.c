@@ -29,6 +29,8 @@
 
 #define REKEY_ON_RECEIVE (REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT)
 
+#define BURST_LONG (32 * 1024) /* bytes */
+
 enum { WG_INPUT_ROUTE };
 
 enum {
@@ -349,7 +351,7 @@ static void opening_finish(struct worker *w, const struct work_item *item, uint1
 /* ---- work that others may do ------------------------------------------------------------------
  */
 
-static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+static void item_offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
 	struct work_item *item = work_next(w->opening);
 	uint16_t places[NODE_BURST_MAX];
@@ -367,6 +369,25 @@ static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, 
 	work_offer(w->opening);
 	if (work_used(w->opening) > 1)
 		worker_wake_one(w->id);
+}
+
+/* How many packets of a burst make an item. While one is under way those behind it wait, so a burst
+ * that takes long is halved; 32 packets still fill the lanes of every vector. */
+static uint16_t item_packets(struct rte_mbuf *const *pkts, uint16_t n)
+{
+	uint32_t bytes = 0;
+
+	for (uint16_t i = 0; i < n; i++)
+		bytes += pkts[i]->data_len;
+	return bytes < BURST_LONG ? n : RTE_MIN(n, NODE_BURST_MAX / 2);
+}
+
+static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
+{
+	uint16_t part = item_packets(pkts, n);
+
+	for (uint16_t i = 0; i < n; i += part)
+		item_offer(w, pkts + i, verdicts + i, RTE_MIN(part, n - i));
 }
 
 static void wg_input_process(
@@ -388,10 +409,12 @@ static void wg_input_process(
 }
 
 /* What a helper has written is in its caches: asked for while it is not needed yet. */
-static void inners_prefetch(const struct transport *t)
+static void results_prefetch(const struct work_item *item)
 {
-	for (uint16_t k = 0; k < t->n; k++) {
-		const uint8_t *ip = t->messages[k] + sizeof(struct message_data);
+	for (size_t i = 0; i < sizeof(item->inner); i += RTE_CACHE_LINE_SIZE)
+		rte_prefetch0((const char *)&item->inner + i);
+	for (uint16_t k = 0; k < item->transport.n; k++) {
+		const uint8_t *ip = item->transport.messages[k] + sizeof(struct message_data);
 
 		__builtin_prefetch(ip, 1);
 		__builtin_prefetch(ip + sizeof(struct ip6_hdr) - 1, 1);
@@ -415,7 +438,7 @@ static uint16_t opened_poll(
 
 	if (!n || n > max)
 		return 0;
-	inners_prefetch(&item->transport);
+	results_prefetch(item);
 	slots_prefetch(w->id, item);
 	if (item->generation != fib_generation(w->table->fib))
 		next_hops_forget(item);

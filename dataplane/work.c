@@ -58,17 +58,11 @@ static unsigned item_run(const struct work *work, struct work_item *item)
 	return n;
 }
 
-/* A helper has nothing of an item: each packet is two or three lines in another core's cache, that
- * of the tag the last. All are asked for at once, to be written. */
-static void item_fetch(const struct work_item *item)
+/* What lies in another core's cache, asked for in one go and to be written. */
+static void lines_fetch(const void *at, size_t size)
 {
-	const struct transport *t = &item->transport;
-
-	for (unsigned k = 0; k < t->n; k++) {
-		__builtin_prefetch(t->messages[k], 1);
-		__builtin_prefetch(t->messages[k] + RTE_CACHE_LINE_SIZE, 1);
-		__builtin_prefetch(t->messages[k] + t->lens[k] - 1, 1);
-	}
+	for (size_t i = 0; i < size; i += RTE_CACHE_LINE_SIZE)
+		__builtin_prefetch((const char *)at + i, 1);
 }
 
 bool work_wants(struct work *work, uint16_t n)
@@ -88,11 +82,15 @@ struct work_item *work_next(struct work *work)
 
 void work_offer(struct work *work)
 {
+	struct work_item *next = item_at(work, work->tail + 1);
+
 	/* pairs with the acquire in item_take */
 	atomic_store_explicit(
 		&item_at(work, work->tail)->state, WORK_WAITING, memory_order_release);
 	work->tail++;
 	atomic_store_explicit(&work->end, work->tail, memory_order_release);
+	/* a helper had them last, long ago */
+	lines_fetch(next, offsetof(struct work_item, inner));
 }
 
 /* The only item is left to helpers for a moment: an owner that is faster at it than they are would
@@ -135,7 +133,7 @@ unsigned work_help(struct work *work)
 	for (uint32_t i = atomic_load_explicit(&work->first, memory_order_relaxed);
 		(int32_t)(end - i) > 0; i++)
 		if (item_take(item_at(work, i))) {
-			item_fetch(item_at(work, i));
+			lines_fetch(&item_at(work, i)->inner, sizeof(struct inner));
 			return item_run(work, item_at(work, i));
 		}
 	return 0;

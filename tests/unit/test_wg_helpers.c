@@ -351,6 +351,35 @@ static void test_left_to_helpers(void **state)
 	works_end();
 }
 
+/* What takes long is handed out in halves, which come out in order. */
+static void test_long_burst_is_two_items(void **state)
+{
+	struct rte_mbuf *burst[NODE_BURST_MAX];
+	unsigned passed = 0;
+
+	(void)state;
+	works_begin(true, false);
+	next_number = expected_number = 0;
+	for (unsigned i = 0; i < FULL_BURSTS_FIRST; i++) {
+		assert_int_equal(work_used(w.workers[0].opening), 0);
+		for (unsigned k = 0; k < NODE_BURST_MAX; k++) {
+			burst[k] = inner4(1400);
+			next_number++;
+			memcpy(rte_pktmbuf_mtod_offset(burst[k], void *, 24), &next_number, 4);
+		}
+		plain_run(&w.graph, "wg_output", burst, NODE_BURST_MAX);
+		w.graph.n_kept = 0;
+		plain_run(&w.graph, "wg_input", burst, NODE_BURST_MAX);
+		passed += numbers_check();
+	}
+	assert_int_equal(work_used(w.workers[0].opening), 2);
+	assert_int_equal(work_help(w.workers[0].opening), NODE_BURST_MAX / 2);
+	while (work_used(w.workers[0].opening))
+		passed += opened_take();
+	assert_int_equal(passed, FULL_BURSTS_FIRST * NODE_BURST_MAX);
+	works_end();
+}
+
 static void test_work_full(void **state)
 {
 	struct rte_mbuf *burst[NODE_BURST_MAX];
@@ -391,6 +420,7 @@ int main(void)
 		WG_TEST(test_sealing_waits_for_helper),
 		WG_TEST(test_sealed_next_hop_is_fresh),
 		WG_TEST(test_opened_next_hop_is_fresh),
+		WG_TEST(test_long_burst_is_two_items),
 		WG_TEST(test_work_full),
 	};
 

@@ -2,6 +2,8 @@
 /* The STUN server on real sockets of the loopback interface, over two I/O loops. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -191,6 +193,43 @@ static void test_rubbish(void **state)
 	stun_stop();
 }
 
+/* The IP header of the next answer that `raw` sees. */
+static struct iphdr answer_header(int raw)
+{
+	struct pollfd poll_one = {.fd = raw, .events = POLLIN};
+	uint8_t packet[256];
+	struct iphdr ip;
+	struct udphdr udp;
+
+	do {
+		assert_int_equal(poll(&poll_one, 1, WAIT_MS), 1);
+		assert_true(recv(raw, packet, sizeof(packet), 0) > 0);
+		memcpy(&ip, packet, sizeof(ip));
+		memcpy(&udp, packet + sizeof(ip), sizeof(udp));
+	} while (ntohs(udp.source) != stun_port());
+	return ip;
+}
+
+/* So an answer has no number, which would tell how many there are. */
+static void test_never_fragmented(void **state)
+{
+	int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_UDP);
+	struct iphdr ip;
+
+	(void)state;
+	if (raw < 0) {
+		print_message("no raw sockets here: who asks for them is not root\n");
+		skip();
+	}
+	begin("127.0.0.1:0");
+	assert_true(asks_and_is_answered("127.0.0.1:1"));
+	ip = answer_header(raw);
+	assert_int_equal(ntohs(ip.frag_off), IP_DF);
+	assert_int_equal(ip.id, 0);
+	close(raw);
+	stun_stop();
+}
+
 static void test_port_taken(void **state)
 {
 	struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -232,6 +271,7 @@ int main(void)
 		cmocka_unit_test(test_bursts),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_rubbish),
+		cmocka_unit_test(test_never_fragmented),
 		cmocka_unit_test(test_port_taken),
 	};
 

@@ -188,10 +188,9 @@ static json_t *stun(struct options *o)
 {
 	struct stun_outcome out = {0};
 
-	stun_run(&o->target, o->plan.window, o->plan.seconds, o->plan.relay, &out);
-	return json_pack("{s:f, s:f, s:f, s:I, s:I}", "seconds", out.seconds, "relay_cpu_s",
-		out.relay_cpu, "own_cpu_s", out.own_cpu, "answered", (json_int_t)out.answered,
-		"lost", (json_int_t)out.lost);
+	stun_run(&o->plan, &o->target, &out);
+	return json_pack("{s:f, s:f, s:I, s:I}", "seconds", out.seconds, "relay_cpu_s",
+		out.relay_cpu, "answered", (json_int_t)out.answered, "lost", (json_int_t)out.lost);
 }
 
 static const struct {

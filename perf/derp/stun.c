@@ -4,23 +4,32 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "clock.h"
-#include "pairs.h"
 
 #define REQUEST_BYTES 40
 #define ANSWER_MAX 128
 #define BATCH 64
 #define COOKIE 0x2112a442
+#define LOOK_S \
+	60e-6 /* between two looks for answers; 64 under way keep the relay busy for longer */
+#define PATIENCE_S 0.1 /* then what is under way is lost */
 
 struct batch {
 	struct mmsghdr messages[BATCH];
 	struct iovec parts[BATCH];
 	struct sockaddr_storage from[BATCH];
 	uint8_t bytes[BATCH][ANSWER_MAX];
+};
+
+struct client {
+	int fd;
+	unsigned window, under_way;
+	struct batch to, from;
 };
 
 static uint32_t crc32(const uint8_t *at, size_t n)
@@ -76,13 +85,14 @@ static void send_requests(int fd, struct batch *b, unsigned n)
 		err(1, "sendmmsg");
 }
 
+/* What is there, without waiting for it. */
 static unsigned read_answers(int fd, struct batch *b)
 {
 	int n;
 
 	for (unsigned i = 0; i < BATCH; i++)
 		b->parts[i].iov_len = ANSWER_MAX;
-	n = recvmmsg(fd, b->messages, BATCH, MSG_WAITFORONE, NULL);
+	n = recvmmsg(fd, b->messages, BATCH, MSG_DONTWAIT, NULL);
 	if (n < 0 && errno == EAGAIN)
 		return 0;
 	if (n < 0)
@@ -92,38 +102,61 @@ static unsigned read_answers(int fd, struct batch *b)
 	return (unsigned)n;
 }
 
-void stun_run(const struct target *target, unsigned window, double seconds, pid_t relay,
-	struct stun_outcome *out)
+static double spin_until(double time)
 {
-	int fd = socket(target->at.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct timeval patience = {.tv_usec = 100000};
-	static struct batch to, from;
-	unsigned under_way = 0, got;
-	double start = clock_seconds(CLOCK_MONOTONIC), relay_cpu = process_cpu_seconds(relay),
-	       own = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
+	double now;
 
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
-		connect(fd, (const struct sockaddr *)&target->at, target->at_len) < 0)
-		err(1, "UDP");
-	if (window > BATCH)
-		window = BATCH;
-	batch_init(&to, false);
-	for (unsigned i = 0; i < BATCH; i++) {
-		request_make(to.bytes[i], i);
-		to.parts[i].iov_len = REQUEST_BYTES;
-	}
-	batch_init(&from, false);
-	while (clock_seconds(CLOCK_MONOTONIC) < start + seconds) {
-		send_requests(fd, &to, window - under_way);
-		got = read_answers(fd, &from);
+	do
+		now = clock_seconds(CLOCK_MONOTONIC);
+	while (now < time);
+	return now;
+}
+
+static void exchange(struct client *c, double seconds, struct stun_outcome *out)
+{
+	double start = clock_seconds(CLOCK_MONOTONIC), now = start, heard = start;
+
+	while (now < start + seconds) {
+		unsigned got;
+
+		send_requests(c->fd, &c->to, c->window - c->under_way);
+		c->under_way = c->window;
+		now = spin_until(now + LOOK_S);
+		got = read_answers(c->fd, &c->from);
+		c->under_way -= got < c->under_way ? got : c->under_way;
 		out->answered += got;
-		out->lost += got ? 0 : window;
-		under_way = got ? window - got : 0;
+		if (got)
+			heard = now;
+		if (now < heard + PATIENCE_S)
+			continue;
+		out->lost += c->under_way;
+		c->under_way = 0;
+		heard = now;
 	}
-	out->seconds = clock_seconds(CLOCK_MONOTONIC) - start;
-	out->relay_cpu = process_cpu_seconds(relay) - relay_cpu;
-	out->own_cpu = clock_seconds(CLOCK_THREAD_CPUTIME_ID) - own;
-	close(fd);
+	out->seconds = now - start;
+}
+
+void stun_run(const struct plan *plan, const struct target *target, struct stun_outcome *out)
+{
+	static struct client c;
+	double relay_cpu;
+
+	c.fd = socket(target->at.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	c.window = plan->window < BATCH ? plan->window : BATCH;
+	if (c.fd < 0 || connect(c.fd, (const struct sockaddr *)&target->at, target->at_len) < 0)
+		err(1, "UDP");
+	batch_init(&c.to, false);
+	batch_init(&c.from, false);
+	for (unsigned i = 0; i < BATCH; i++) {
+		request_make(c.to.bytes[i], i);
+		c.to.parts[i].iov_len = REQUEST_BYTES;
+	}
+	exchange(&c, plan->warm_up, out);
+	*out = (struct stun_outcome){0};
+	relay_cpu = process_cpu_seconds(plan->relay);
+	exchange(&c, plan->seconds, out);
+	out->relay_cpu = process_cpu_seconds(plan->relay) - relay_cpu;
+	close(c.fd);
 }
 
 void stun_echo(uint16_t port)
@@ -131,10 +164,11 @@ void stun_echo(uint16_t port)
 	struct sockaddr_in at = {.sin_family = AF_INET,
 		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), n;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), whole = IP_PMTUDISC_PROBE, n;
 	static struct batch b;
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+	if (fd < 0 || setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &whole, sizeof(whole)) < 0 ||
+		bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
 		err(1, "port %u", port);
 	puts("ready");
 	fflush(stdout);

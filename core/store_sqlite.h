@@ -36,8 +36,13 @@ int store_sqlite_prepare(sqlite3_stmt **stmt, struct err *err, const char *fmt, 
 /* The first column of the row that `fmt`, with %Q for `name`, selects; 0 when there is none. */
 int store_sqlite_number(const char *fmt, const char *name, int64_t *value, struct err *err);
 
+/* ---- store_sqlite_change.c ---- */
+
 void store_sqlite_table_open(struct store_info *table);
 void store_sqlite_table_close(struct store_info *table);
+/* 0; -EAGAIN: a condition of the transaction does not hold, which it was told; else the reason in
+ * `err`. */
+int store_sqlite_apply(struct store_txn *txn, const struct store_change *change, struct err *err);
 
 /* ---- store_sqlite_schema.c ---- */
 

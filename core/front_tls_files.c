@@ -2,12 +2,14 @@
 /* Certificates from PEM files: the first provider. Runs on: the control loop; `find` on I/O loops.
  */
 #include <errno.h>
+#include <grp.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <tailplane/state.h>
 
@@ -72,6 +74,19 @@ static int no_passphrase(char *buf, int size, int writing, void *arg)
 	return -1;
 }
 
+/* Whoever made it is root, mostly, and we are not. */
+static int key_unreadable(const char *path, const char *full, int error, struct err *err)
+{
+	const struct group *group = error == EACCES ? getgrgid(getegid()) : NULL;
+
+	if (!group)
+		return err_set(
+			err, -EIO, "cannot read the private key %s: %s", path, strerror(error));
+	return err_set(err, -EIO,
+		"cannot read the private key %s: %s; type: chgrp %s %s && chmod 640 %s", path,
+		strerror(error), group->gr_name, full, full);
+}
+
 static int read_key(struct tls_certificate *cert, const char *path, struct err *err)
 {
 	char *full = state_path(path);
@@ -80,8 +95,7 @@ static int read_key(struct tls_certificate *cert, const char *path, struct err *
 	int rc = 0;
 
 	if (!in)
-		rc = err_set(
-			err, -EIO, "cannot read the private key %s: %s", path, strerror(errno));
+		rc = key_unreadable(path, full, full ? errno : ENOMEM, err);
 	else if (stat(full, &st) == 0 && (st.st_mode & S_IROTH))
 		rc = err_set(err, -EPERM,
 			"%s is a private key that everybody can read; type: chmod o-rwx %s", path,

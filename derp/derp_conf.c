@@ -58,7 +58,8 @@ const struct setting derp_settings[] = {
 	{"region_name", SETTING_STRING, 0, AT(region_name), .def = "Tailplane",
 		.help = "Its name for people."},
 	{"ipv4", SETTING_ADDRESS, 0, AT(ipv4),
-		.help = "The relay's IPv4 address, which spares clients the look-up of hostname."},
+		.help = "The relay's IPv4 address, which spares clients the look-up of hostname, "
+			"and lets them ask there for captive portals."},
 	{"ipv6", SETTING_ADDRESS, 0, AT(ipv6), .help = "The same for IPv6."},
 	{"advertised_port", SETTING_INT, 0, AT(advertised_port), .max = 65535,
 		.help = "The TCP port in maps, where it is not the one that is listened on: that "

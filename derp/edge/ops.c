@@ -200,18 +200,48 @@ static bool key_parse(struct public_key *key, const char *text)
 	       n == sizeof(key->bytes);
 }
 
+/* Of the one that asks for a key to be closed. */
+struct closer {
+	struct asker asker;
+	struct public_key key;
+};
+
+static void close_if_there(void *user, const struct derp_client *clients, size_t n)
+{
+	struct closer *closer = user;
+	bool there = false;
+
+	for (size_t i = 0; i < n; i++)
+		there |= memcmp(&clients[i].key, &closer->key, sizeof(closer->key)) == 0;
+	if (there)
+		derp_server_close_peer(&closer->key);
+	if (closer->asker.call && there)
+		op_reply(closer->asker.call,
+			json_pack("{s:o}", "closed", key_json(KEY_PREFIX, &closer->key)));
+	else if (closer->asker.call)
+		op_fail(closer->asker.call,
+			"no client of this relay has that key; see tailplane derp clients");
+	free(closer);
+}
+
 static void run_close(struct op_call *call, const json_t *args)
 {
-	struct public_key key;
+	struct closer *closer = calloc(1, sizeof(*closer));
 	const char *text = json_string_value(json_object_get(args, "key"));
 
-	if (!key_parse(&key, text)) {
-		op_fail(call, "\"%.100s\" is no node key: \"" KEY_PREFIX "\" and 64 hex digits",
-			text);
+	if (!closer || !key_parse(&closer->key, text)) {
+		if (closer)
+			op_fail(call,
+				"\"%.100s\" is no node key: \"" KEY_PREFIX "\" and 64 hex digits",
+				text);
+		else
+			op_fail(call, "out of memory");
+		free(closer);
 		return;
 	}
-	derp_server_close_peer(&key);
-	op_reply(call, json_pack("{s:o}", "closed", key_json(KEY_PREFIX, &key)));
+	closer->asker.call = call;
+	op_on_close(call, asker_closed, &closer->asker);
+	derp_server_clients(close_if_there, closer);
 }
 
 /* One at a time; whoever asked may go away, and it goes on. */

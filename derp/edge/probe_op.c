@@ -215,6 +215,7 @@ const struct op_column probe_columns[] = {
 	{"cipher", "Cipher", OP_TEXT},
 	{"subject", "Certificate", OP_TEXT},
 	{"issuer", "Signed by", OP_TEXT},
+	{"expires", "Valid until", OP_AGO},
 	{"pin", "Its hash", OP_TEXT},
 	{"fast_start", "Fast start", OP_TEXT},
 	{"tcp", "TCP after", OP_DURATION},

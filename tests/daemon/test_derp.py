@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import stat
 import threading
@@ -17,6 +18,7 @@ import pytest
 from daemon import BUILD, OperationFailed
 from derp_client import Talker
 from test_http import free_port
+from test_tls import make_certificate
 from wait import wait_until
 
 
@@ -146,6 +148,8 @@ def test_commands(relay):
         for bad in ("nodekey:12", "x" * 64, ""):
             with pytest.raises(OperationFailed):
                 relay.call("derp close", key=bad)
+        with pytest.raises(OperationFailed, match="no client of this relay has that key"):
+            relay.call("derp close", key="nodekey:" + "1" * 64)
     probed = relay.call("derp probe")
     assert "problem" not in probed and probed["rtt_median"] > 0
     with pytest.raises(OperationFailed, match="TLS"):  # there is none, so there is nothing for a map
@@ -186,6 +190,20 @@ def test_tls_of_its_own(relay):
 
 def admissions(relay):
     return sum(map(int, re.findall(r"^tailplane_derp_admissions_total{.*} (\d+)$", ask(relay.metrics, "/metrics")[1], re.M)))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up privileges")
+def test_a_certificate_key_for_root_alone(relay):
+    """As it is when one has just been made: the relay, which is somebody else, says what to do."""
+    certificate, key = make_certificate(relay.folder, "relay", "relay.test")
+    relay.folder.chmod(0o711)
+    relay.configure("derp", core={"user": "nobody", "http": {"listen_addr": [f"127.0.0.1:{relay.port}"],
+                                                             "plain_listen_addr": [f"127.0.0.1:{free_port()}"],
+                                                             "tls_cert_path": certificate, "tls_key_path": key}})
+    assert f"{key}: Permission denied; type: chgrp nogroup {key} && chmod 640 {key}" in relay.fails()
+    shutil.chown(key, group="nogroup")
+    key.chmod(0o640)
+    relay.start()
 
 
 def test_file_of_keys(relay):

@@ -118,22 +118,38 @@ static void test_a_key_is_closed(void **state)
 	client_close(&other);
 }
 
-static void test_a_fast_sender_waits(void **state)
+/* How long 20 packets of 60000 bytes take. */
+static uint64_t time_of_many(void)
 {
 	struct client a, b;
+	uint64_t since;
 
-	(void)state;
-	world_conf.client_rate = 4u << 20;
 	world_configure();
 	client_new(&a, 0);
 	client_new(&b, 1);
+	since = core_now();
 	for (unsigned i = 0; i < 20; i++) {
 		send_packet(&a, &b, big, 60000);
 		expect_packet(&b, &a, big, 60000);
 	}
-	assert_true(figures().rate_limit_waits > 0);
+	since = core_now() - since;
 	client_close(&a);
 	client_close(&b);
+	return since;
+}
+
+static void test_a_fast_sender_waits(void **state)
+{
+	uint64_t burst = DERP_KEY_LEN + DERP_PACKET_MAX, waits; /* at least one packet */
+
+	(void)state;
+	world_conf.client_rate = 4u << 20;
+	assert_true(time_of_many() >= (20 * 60000 - 60000 - burst) * SECOND / (4u << 20));
+	waits = figures().rate_limit_waits;
+	assert_true(waits > 0);
+	world_conf.client_burst = 20 * 61000;
+	time_of_many();
+	assert_int_equal(figures().rate_limit_waits, waits);
 }
 
 static struct net_addr address(uint8_t last)
@@ -158,6 +174,7 @@ static bool is_welcome(struct net_addr from)
 static void test_connections_are_limited(void **state)
 {
 	struct net_addr one = address(1), two = address(2), neighbour = address(1);
+	struct client client;
 
 	(void)state;
 	neighbour.bytes[15] = 99; /* of the same /64 */
@@ -183,6 +200,14 @@ static void test_connections_are_limited(void **state)
 	world_configure();
 	assert_false(is_welcome(one));
 	assert_int_equal(figures().refused_full, 1);
+	world_conf.memory_max = 0;
+	world_conf.connections_max = 1;
+	world_configure();
+	assert_true(is_welcome(two));
+	client_new(&client, 1);
+	assert_false(is_welcome(two));
+	assert_int_equal(figures().refused_full, 2);
+	client_close(&client);
 }
 
 static void count_list(void *user, const struct derp_client *clients, size_t n)

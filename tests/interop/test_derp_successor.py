@@ -19,7 +19,7 @@ from traffic import ping, transfer
 from wait import wait_until
 
 CONNECTIONS = 200
-OVER = 6  # seconds
+OVER = 10  # seconds
 
 become_reaper()
 
@@ -97,6 +97,7 @@ def test_restart(net):
         for one, other in ((a, b), (b, a)):  # beside the flow, which fills queues
             assert ping(one.machine, other.ip4, count=5, interval=0.1, timeout=2).received > 2
         assert world.key_of("b") not in world.connected() and old.poll() is None
+        assert world.rows()[world.key_of("b")]["via"] == "old process"
         wait_until(lambda: len(world.connected()) >= CONNECTIONS + 2, "all are at the new process", 30)
         assert world.connected() >= keys
         assert old.wait(20) == 0

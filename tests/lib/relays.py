@@ -77,7 +77,8 @@ class World:
         return {row["key"]: row for row in self.ask("derp", "clients")}
 
     def connected(self):
-        return set(self.rows())
+        """To the process that is asked."""
+        return {key for key, row in self.rows().items() if row["via"] not in ("old process", "new process")}
 
     def key_of(self, name):
         return next(n["nodeKey"] for n in self.ask("nodes", "list") if n["givenName"] == name)

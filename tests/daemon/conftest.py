@@ -17,6 +17,7 @@ from daemon import BUILD, DAEMON, Control, libconfig
 from wait import wait_until
 
 PLUGINS = BUILD / "tests" / "daemon"
+KEPT = ("PATH", "TAILPLANE_AEAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")
 
 
 class Ended(Exception):
@@ -43,8 +44,7 @@ class Daemon:
         self.conf.write_text("".join(f"{k} = {libconfig(v)};\n" for k, v in config.items()))
 
     def environment(self):
-        keep = {k: v for k, v in os.environ.items() if k in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")}
-        return {**keep, **self.env}
+        return {**{k: os.environ[k] for k in KEPT if k in os.environ}, **self.env}
 
     def spawn(self, *args, args_before=(), **popen):
         popen = {"stdout": subprocess.DEVNULL, "stderr": open(self.log_file, "a"), "stdin": subprocess.DEVNULL, **popen}

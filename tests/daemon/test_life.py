@@ -109,6 +109,7 @@ def test_errors_name_file_and_line(daemon):
     ({"metrics": {"listen": "[::]:9586"}}, "can be reached from other machines"),
 ])
 def test_core_settings_are_checked(daemon, core, words):
+    daemon.env["TAILPLANE_AEAD"] = ""
     daemon.configure(core=core)
     assert words in daemon.fails()
 

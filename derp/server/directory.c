@@ -191,7 +191,7 @@ static void welcome(struct peer *peer)
 	}
 }
 
-static void apply(struct derp_loop *loop, const struct update *update)
+void directory_apply(struct derp_loop *loop, const struct update *update)
 {
 	struct peer *peer = peer_get(loop, &update->key);
 
@@ -216,11 +216,11 @@ static void apply(struct derp_loop *loop, const struct update *update)
 
 static void update_run(struct io_message *message)
 {
-	apply(derp_loop_here(), (struct update *)message);
+	directory_apply(derp_loop_here(), (struct update *)message);
 	free(message);
 }
 
-void directory_update(struct derp_loop *loop, const struct update *update)
+void directory_post(const struct derp_loop *loop, const struct update *update)
 {
 	for (unsigned i = 0; i < server.n; i++) {
 		struct update *copy;
@@ -234,5 +234,10 @@ void directory_update(struct derp_loop *loop, const struct update *update)
 		copy->message.run = update_run;
 		io_post(server.loops[i].io, &copy->message);
 	}
-	apply(loop, update);
+}
+
+void directory_update(struct derp_loop *loop, const struct update *update)
+{
+	directory_post(loop, update);
+	directory_apply(loop, update);
 }

@@ -96,9 +96,6 @@ static void add(struct derp_loop *loop, struct peer *peer, const struct change *
 	claim->from = change->from;
 	claim->next = peer->claims;
 	peer->claims = claim;
-	watch_added(loop, peer, claim);
-	if (peer->away) /* who was not told that it went is told where it is not */
-		watch_gone(loop, peer);
 }
 
 /* Of one that is away watchers are told when it is back, or is not in time. */
@@ -141,9 +138,12 @@ void owner_change(struct derp_loop *loop, const struct change *change)
 	struct peer *peer = peer_get(loop, &change->key);
 	const struct claim *chosen;
 	struct tally before, now;
+	bool added, was_away;
 
 	if (!peer)
 		abort(); /* as above */
+	added = change->what == CLAIM_ADD && !*find(peer, &change->route);
+	was_away = peer->away;
 	before = count(peer);
 	what[change->what](loop, peer, change);
 	now = count(peer);
@@ -153,10 +153,17 @@ void owner_change(struct derp_loop *loop, const struct change *change)
 		update.route = chosen->route;
 	update.away = !chosen && (peer->away || (change->what == CLAIM_MOVE && peer->away_until));
 	update.gone = !chosen && !update.away && before.clients + before.others;
-	if (update.gone || change->what == CLAIM_ADD || !same_route(&update.route, &peer->route))
-		directory_update(loop, &update);
-	else
+	if (!update.gone && change->what != CLAIM_ADD && same_route(&update.route, &peer->route)) {
 		peer_release(loop, peer);
+		return;
+	}
+	/* before watchers are told: they may send at once, by whichever loop */
+	directory_post(loop, &update);
+	if (added)
+		watch_added(loop, peer, *find(peer, &change->route));
+	if (added && was_away) /* who was not told that it went is told where it is not */
+		watch_gone(loop, peer);
+	directory_apply(loop, &update);
 }
 
 /* A link takes all its claims with it. Another process of this node has ended: those whom it had

@@ -427,6 +427,9 @@ void directory_claim(struct conn *conn);
 void directory_unclaim(struct conn *conn);
 void directory_activate(struct conn *conn);
 void directory_change(struct derp_loop *loop, const struct change *change);
+/* To the other loops; on this one; both. */
+void directory_post(const struct derp_loop *loop, const struct update *update);
+void directory_apply(struct derp_loop *loop, const struct update *update);
 void directory_update(struct derp_loop *loop, const struct update *update);
 void directory_fini(struct derp_loop *loop);
 

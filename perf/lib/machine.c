@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "clock.h"
+#include "cores.h"
 
 /* "model name" of /proc/cpuinfo, which not every architecture has. */
 void machine_cpu_name(char *name, size_t size)
@@ -37,9 +38,9 @@ json_t *machine_json(double core_ghz)
 
 	uname(&os);
 	machine_cpu_name(cpu, sizeof(cpu));
-	return json_pack("{s:s, s:I, s:f, s:s, s:f, s:s, s:s, s:s}", "cpu", cpu, "cpus",
+	return json_pack("{s:s, s:I, s:f, s:f, s:s, s:f, s:s, s:s, s:s}", "cpu", cpu, "cpus",
 		(json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "clock_ghz",
-		core_ghz > 0 ? core_ghz : clock_core_ghz(), "ticks", CLOCK_NAME, "ticks_ghz",
-		clock_ticks_per_ns(), "kernel", os.release, "arch", os.machine, "compiler",
-		__VERSION__);
+		core_ghz > 0 ? core_ghz : clock_core_ghz(), "core_to_core_ns",
+		cores_round_trip_ns(), "ticks", CLOCK_NAME, "ticks_ghz", clock_ticks_per_ns(),
+		"kernel", os.release, "arch", os.machine, "compiler", __VERSION__);
 }

@@ -145,9 +145,19 @@ def text(data):
     out += node_lines(data)
     out += ["### By peers addressed at random", ""]
     out += grid(merged(data["peers"]), lambda r: (r["op"], size_name(r["size"])), lambda r: peers_name(r["peers"]), ["", ""])
-    out += ["### By workers", ""]
+    out += ["### By workers", "", *cores_lines(data)]
     return out + grid(worker_rows(data["workers"]), lambda r: (r["op"], size_name(r["size"]), r["peers"]),
                       lambda r: f"{r['workers']} workers" if r["workers"] > 1 else "1 worker", ["", "", "peers"])
+
+
+def cores_lines(data):
+    """Older reports did not look."""
+    trips = sorted(r["machine"]["core_to_core_ns"] for r in data["workers"] if r["machine"].get("core_to_core_ns"))
+    if not trips:
+        return []
+    return [f"After each run a cache line went from one core to another and back in "
+            f"{spread(statistics.median(trips), trips[0], trips[-1])} ns. Workers who share a tunnel hand packets over from "
+            "cache to cache: on cores that share none of their caches they gain little or nothing.", ""]
 
 
 def plots(data):

@@ -23,6 +23,7 @@ def measure(program, *args):
     assert run.returncode == 0, run.stderr
     said = json.loads(run.stdout)
     assert isinstance(said["machine"]["cpu"], str) and said["machine"]["clock_ghz"] > 0
+    assert said["machine"]["core_to_core_ns"] > 0 or said["machine"]["cpus"] == 1
     for row in said["results"]:
         for name, kind in RESULT.items():
             assert isinstance(row[name], kind), (name, row)

@@ -393,8 +393,9 @@ static void offer(struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, 
 static void wg_input_process(
 	struct worker *w, struct rte_mbuf **pkts, uint16_t *verdicts, uint16_t n)
 {
+	/* not on the stack, which sanitizers align to less than its lines */
+	static _Thread_local struct work_item item;
 	uint16_t places[NODE_BURST_MAX], opened_verdicts[NODE_BURST_MAX];
-	struct work_item item;
 
 	if (work_wants(w->opening, n)) {
 		offer(w, pkts, verdicts, n);

@@ -206,15 +206,16 @@ struct closer {
 	struct public_key key;
 };
 
-static void close_if_there(void *user, const struct derp_client *clients, size_t n)
+static void close_and_tell(void *user, const struct derp_client *clients, size_t n)
 {
 	struct closer *closer = user;
 	bool there = false;
 
 	for (size_t i = 0; i < n; i++)
 		there |= memcmp(&clients[i].key, &closer->key, sizeof(closer->key)) == 0;
-	if (there)
-		derp_server_close_peer(&closer->key);
+	/* in any case: one that is just coming is in no list, nor is all of it where memory is
+	 * short */
+	derp_server_close_peer(&closer->key);
 	if (closer->asker.call && there)
 		op_reply(closer->asker.call,
 			json_pack("{s:o}", "closed", key_json(KEY_PREFIX, &closer->key)));
@@ -241,7 +242,7 @@ static void run_close(struct op_call *call, const json_t *args)
 	}
 	closer->asker.call = call;
 	op_on_close(call, asker_closed, &closer->asker);
-	derp_server_clients(close_if_there, closer);
+	derp_server_clients(close_and_tell, closer);
 }
 
 /* One at a time; whoever asked may go away, and it goes on. */

@@ -27,11 +27,10 @@
 
 #define READS_PER_CALL 64
 
-enum { DROP_GONE, DROP_FULL, DROP_NO_BUFFER, DROP_MALFORMED, DROPS };
+enum { DROP_GONE, DROP_NO_BUFFER, DROP_MALFORMED, DROPS };
 
 const struct drop_reason mirror_drops[] = {
 	{"mirror_gone", "a frame for the kernel, but its mirror interface is gone or down"},
-	{"mirror_full", "the kernel takes no more frames from the mirror for the moment"},
 	{"mirror_no_buffer", "no packet buffer for a frame that the kernel sends"},
 	{"mirror_malformed", "a frame of the kernel's to the gateway MAC that holds no IP packet"},
 	{NULL, NULL},
@@ -47,25 +46,27 @@ struct mirror {
 
 static struct mirror *mirrors[PORT_MAX];
 
-static void drop(struct rte_mbuf *m, unsigned reason)
+static void count_drop(unsigned reason)
 {
 	control_drops[graph_drop_number(mirror_drops[reason].name)]++;
-	rte_pktmbuf_free(m);
 }
 
 /* ---- to the kernel --------------------------------------------------------------------------- */
 
+/* A TAP is never full in this direction: nothing bounds what the kernel takes from it. */
+static void frame_put(const struct mirror *mirror, const void *frame, size_t len)
+{
+	if (!mirror || write(mirror->fd, frame, len) < 0)
+		count_drop(DROP_GONE);
+}
+
 void mirror_punt(struct rte_mbuf *m)
 {
 	const struct packet *p = packet_of(m);
-	struct mirror *mirror = p->in_port < PORT_MAX ? mirrors[p->in_port] : NULL;
 
-	if (!mirror)
-		drop(m, DROP_GONE);
-	else if (write(mirror->fd, rte_pktmbuf_mtod(m, const void *), m->data_len) >= 0)
-		rte_pktmbuf_free(m);
-	else
-		drop(m, errno == EAGAIN || errno == ENOBUFS ? DROP_FULL : DROP_GONE);
+	frame_put(p->in_port < PORT_MAX ? mirrors[p->in_port] : NULL,
+		rte_pktmbuf_mtod(m, const void *), m->data_len);
+	rte_pktmbuf_free(m);
 }
 
 /* ---- from the kernel ------------------------------------------------------------------------- */
@@ -105,7 +106,6 @@ static bool question_take(struct mirror *mirror, const uint8_t *frame, uint32_t 
 	uint8_t reply[NEIGH_FRAME_MAX];
 	struct neigh_packet in;
 	uint16_t type, l2_len = l2_parse(frame, len, &f.vlan, &type);
-	size_t size;
 
 	if (!l2_len || (type != RTE_ETHER_TYPE_ARP && type != RTE_ETHER_TYPE_IPV6))
 		return false;
@@ -118,9 +118,7 @@ static bool question_take(struct mirror *mirror, const uint8_t *frame, uint32_t 
 	memcpy(f.our_addr, in.target, 16);
 	memcpy(f.target, in.sender, 16);
 	memcpy(f.target_mac, in.mac, 6);
-	size = neigh_frame_build(&f, reply);
-	if (write(mirror->fd, reply, size) < 0)
-		control_drops[graph_drop_number(mirror_drops[DROP_FULL].name)]++;
+	frame_put(mirror, reply, neigh_frame_build(&f, reply));
 	return true;
 }
 
@@ -133,7 +131,8 @@ static void routed_take(struct mirror *mirror, struct rte_mbuf *m)
 		l2_parse(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, &p->vlan, &type);
 
 	if (!l2_len || (type != RTE_ETHER_TYPE_IPV4 && type != RTE_ETHER_TYPE_IPV6)) {
-		drop(m, DROP_MALFORMED);
+		count_drop(DROP_MALFORMED);
+		rte_pktmbuf_free(m);
 		return;
 	}
 	rte_pktmbuf_adj(m, l2_len);
@@ -178,7 +177,7 @@ LOOP_CALLBACK(mirror_readable, ev_io)
 			return;
 		}
 		if (!m) {
-			control_drops[graph_drop_number(mirror_drops[DROP_NO_BUFFER].name)]++;
+			count_drop(DROP_NO_BUFFER);
 			continue;
 		}
 		rte_pktmbuf_append(m, (uint16_t)n);

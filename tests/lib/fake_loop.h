@@ -60,7 +60,7 @@ uint64_t control_drops[DROPS_MAX];
 
 struct rte_mbuf *control_mbuf_alloc(void)
 {
-	return packet_new("", 0);
+	return rte_mempool_avail_count(pool) ? packet_new("", 0) : NULL;
 }
 
 bool control_inject(unsigned id, enum inject_entry entry, struct rte_mbuf *m)

@@ -139,6 +139,16 @@ static void workers_without_a_queue_send_through_another(void **state)
 		handed += 64;
 	}
 	assert_in_range(handed, 512, 4095);
+	/* and one on what its queue takes of that, while nothing leaves by it */
+	shell("ip link set va down");
+	for (handed = 0; !dropped(0, "ether_tx_shared_queue_full") && handed < 8192; handed++) {
+		send_one(port, 2, frame_new(6));
+		rte_pktmbuf_free_bulk(many, receive(port, 0, many));
+	}
+	assert_int_not_equal(dropped(0, "ether_tx_shared_queue_full"), 0);
+	assert_int_equal(
+		port->queues[0].counters.tx_dropped, dropped(0, "ether_tx_shared_queue_full"));
+	shell("ip link set va up");
 	close(fd);
 	port->ops->close(port); /* and what waits is freed */
 	assert_int_equal(rte_mempool_in_use_count(pools[0]), 0);
@@ -230,6 +240,31 @@ static void what_the_kernel_left_unfinished(struct port *port)
 	assert_false(info.more);
 }
 
+/* None is left for a frame: it is lost by name, and its place in the ring is the kernel's again. */
+static void no_buffer_for_a_frame(struct port *port, const char *theirs)
+{
+	unsigned n = rte_mempool_avail_count(pools[0]);
+	struct rte_mbuf *got, **all = calloc(n, sizeof(*all));
+	int fd = raw_socket(theirs);
+
+	assert_int_equal(dropped(0, "packet_rx_no_buffer"), 0);
+	assert_int_equal(rte_pktmbuf_alloc_bulk(pools[0], all, n), 0);
+	raw_send(fd, 0, 0x25);
+	for (unsigned i = 0; i < 2000 && !dropped(0, "packet_rx_no_buffer"); i++) {
+		assert_int_equal(receive(port, 0, &got), 0);
+		poll(NULL, 0, 1);
+	}
+	assert_int_not_equal(dropped(0, "packet_rx_no_buffer"), 0);
+	assert_int_equal(port->queues[0].counters.rx_dropped, dropped(0, "packet_rx_no_buffer"));
+	rte_pktmbuf_free_bulk(all, n);
+	free(all);
+	raw_send(fd, 0, 0x26);
+	got = receive_marked(port, 0, 0x26);
+	assert_non_null(got);
+	rte_pktmbuf_free(got);
+	close(fd);
+}
+
 static bool becomes(struct port *port, bool up)
 {
 	for (unsigned i = 0; i < 300; i++) {
@@ -253,6 +288,7 @@ static void af_packet(void **state)
 	assert_true(port->up);
 	frames_both_ways(port, "vb");
 	vlan_tags_stay(port, "vb");
+	no_buffer_for_a_frame(port, "vb");
 	wakes_a_sleeper(port, "vb");
 	what_the_kernel_left_unfinished(port);
 	/* the link of the other end, then the whole interface */

@@ -57,7 +57,7 @@ static void set_ill(const char *why)
 {
 	if (++health.failures >= FAILURES_UNTIL_ILL && strcmp(health.problem, why) != 0) {
 		snprintf(health.problem, sizeof(health.problem), "%s", why);
-		derp_server_health(why); /* those who are connected show it to their people */
+		derp_server_health(why); /* clients show it to their people */
 		health.told = true;
 		log_warnx("relay: it cannot be used: %s%s", why,
 			stun_port() ? "; STUN is silent so that clients choose another one" : "");

@@ -212,6 +212,8 @@ void derp_server_close_peer(const struct public_key *key)
 
 static void say_health(struct derp_loop *loop, const struct order *order)
 {
+	loop->health_len = order->len > DERP_HEADER_LEN ? (uint32_t)order->len : 0;
+	memcpy(loop->health, order->bytes, loop->health_len);
 	for (uint32_t i = 0; i < loop->n_slots; i++) {
 		struct conn *conn = loop->slots[i].conn;
 
@@ -219,8 +221,6 @@ static void say_health(struct derp_loop *loop, const struct order *order)
 			output_control(conn, order->bytes, (uint32_t)order->len);
 	}
 }
-
-#define HEALTH_MAX 1000
 
 void derp_server_health(const char *text)
 {

@@ -45,6 +45,8 @@ void handshake_done(struct conn *conn)
 	if (conn->not_ideal)
 		COUNT(conn->loop, not_ideal_connections, 1);
 	send_server_info(conn);
+	if (conn->loop->health_len)
+		output_control(conn, conn->loop->health, conn->loop->health_len);
 	forget_handshake(conn);
 	conn_timer(conn);
 	if (conn->paused)

@@ -41,6 +41,7 @@
 #define QUEUE_MESH_MAX 256 /* a connection to another node carries many clients' */
 #define HANDSHAKE_TIMEOUT (10 * SECOND)
 #define CLIENT_INFO_LIMIT (16u << 10) /* real ones have 200 bytes */
+#define HEALTH_MAX 1000
 
 struct derp_loop;
 struct conn;
@@ -275,6 +276,9 @@ struct derp_loop {
 	uint8_t *sealed; /* TLS: records that are not written yet */
 	uint8_t *gather; /* one record's text */
 	size_t cipher_at, cipher_len, sealed_len;
+
+	uint8_t health[DERP_HEADER_LEN + HEALTH_MAX]; /* the frame for those who come */
+	uint32_t health_len;                          /* 0: all is well */
 
 	uint64_t drain_until; /* 0: not draining */
 	bool drain_left;      /* somebody is still to be sent away */

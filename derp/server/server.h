@@ -89,7 +89,8 @@ void derp_server_clients(
 void derp_server_close_key(const struct public_key *key);
 /* The same in all processes of this node: somebody said so. */
 void derp_server_close_peer(const struct public_key *key);
-/* Tells all clients; "": all is well again. At most 1000 bytes. */
+/* Tells all clients, and those who come as long as it holds; "": all is well again. At most 1000
+ * bytes. */
 void derp_server_health(const char *text);
 /* `fd` is one end of a pair of stream sockets whose other end another process of this same relay
  * has: `newer`, which takes over from this one, or an older one. Each tells the other of its

@@ -92,21 +92,25 @@ def stun_answers(machine):
 
 def test_silent_while_broken(embedded):
     """STUN answers only while the relay can be used: clients would choose it, and not leave. Those who are connected
-    are told, and show it."""
+    are told, and those who come, and show it."""
     a = embedded.joined("a")
     wait_until(lambda: embedded.key_of("a") in embedded.connected(), "it is connected", 30)
     assert stun_answers(a.machine)
     embedded.server.run("nft", "add table inet wall; add chain inet wall in { type filter hook input priority 0; }; "
-                        "add rule inet wall in tcp dport 8443 tcp flags syn reject with tcp reset")
+                        "add rule inet wall in iif lo tcp dport 8443 tcp flags syn reject with tcp reset")
     wait_until(lambda: not stun_answers(a.machine), "STUN is silent", 60)
     assert "silent" in embedded.ask("derp", "status")["stun"]
 
-    def complaints():
-        return [text for text in a.status()["Health"] or [] if f"relay server #{REGION} is reporting an issue" in text]
+    def complaints(client):
+        said = client.status()["Health"] or []
+        return [text for text in said if f"relay server #{REGION} is reporting an issue" in text]
 
-    wait_until(lambda: complaints(), "its client says what is wrong with the relay", 30)
-    assert "refused" in complaints()[0]
+    late = embedded.joined("late")
+    for client in (a, late):
+        wait_until(lambda: complaints(client), "its client says what is wrong with the relay", 30)
+        assert "refused" in complaints(client)[0]
     embedded.server.run("nft", "delete", "table", "inet", "wall")
     embedded.wait_works()
     assert stun_answers(a.machine)
-    wait_until(lambda: not complaints(), "it is well again", 30)
+    for client in (a, late):
+        wait_until(lambda: not complaints(client), "it is well again", 30)

@@ -248,6 +248,38 @@ static void test_clients_are_listed(void **state)
 	client_close(&b);
 }
 
+static void expect_health(const struct client *client, const char *text)
+{
+	expect_frame(client, DERP_HEALTH, (uint32_t)strlen(text));
+	assert_memory_equal(world_payload, text, strlen(text));
+}
+
+/* Those who are there, and those who come while it is ill. */
+static void test_clients_hear_of_the_relays_health(void **state)
+{
+	struct client early[WORLD_LOOPS], late[WORLD_LOOPS];
+
+	(void)state;
+	for (unsigned i = 0; i < WORLD_LOOPS; i++)
+		client_new(&early[i], i);
+	derp_server_health("the disk is full");
+	for (unsigned i = 0; i < WORLD_LOOPS; i++) {
+		expect_health(&early[i], "the disk is full");
+		client_new(&late[i], i);
+		expect_health(&late[i], "the disk is full");
+	}
+	derp_server_health("");
+	for (unsigned i = 0; i < WORLD_LOOPS; i++) {
+		expect_health(&early[i], "");
+		expect_health(&late[i], "");
+		client_close(&late[i]);
+		client_new(&late[i], i);
+		ping(&late[i]); /* and no word of it */
+		client_close(&late[i]);
+		client_close(&early[i]);
+	}
+}
+
 static bool is_set(void *arg)
 {
 	return *(bool *)arg;
@@ -267,11 +299,6 @@ static void test_all_are_sent_away(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 20; i++)
 		client_new(&clients[i], i % WORLD_LOOPS);
-	derp_server_health("the disk is full");
-	for (unsigned i = 0; i < 20; i++) {
-		expect_frame(&clients[i], DERP_HEALTH, 16);
-		assert_memory_equal(world_payload, "the disk is full", 16);
-	}
 	derp_server_drain(SECOND, false, set, &done);
 	world_until(is_set, &done);
 	for (unsigned i = 0; i < 20; i++) {
@@ -315,6 +342,7 @@ int main(void)
 		TEST(test_a_fast_sender_waits),
 		TEST(test_connections_are_limited),
 		TEST(test_clients_are_listed),
+		TEST(test_clients_hear_of_the_relays_health),
 		TEST(test_all_are_sent_away),
 		TEST(test_the_late_are_sent_away_too),
 	};

@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,7 +180,7 @@ static int no_match(const char *prefix, const struct candidates *c, struct err *
 int commands_match(const struct commands *commands, char *const *words, int n_words,
 	bool abbreviate, struct match *match, struct err *err)
 {
-	*match = (struct match){0};
+	*match = (struct match){.slip = UINT_MAX};
 	for (int i = 0; i <= n_words; i++) {
 		struct candidates c = {.given = i < n_words ? words[i] : ""};
 		const struct op *op = commands_find(commands, match->path);
@@ -210,6 +211,10 @@ int commands_match(const struct commands *commands, char *const *words, int n_wo
 
 		if (match->op == NULL || stray) {
 			match->op = NULL;
+			if (c.n_prefixed > 1)
+				match->slip = 0;
+			else if (c.nearest.best != NULL)
+				match->slip = c.nearest.distance;
 			return no_match(match->path, &c, err);
 		}
 		break;

@@ -35,6 +35,9 @@ struct match {
 	/* As far as the words could be followed, in full: a command, or only its beginning. */
 	char path[128];
 	int n_path;
+	/* Edits from the word that comes then to what `err` suggests; UINT_MAX: it suggests none.
+	 */
+	unsigned slip;
 };
 
 /*

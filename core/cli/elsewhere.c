@@ -5,7 +5,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "nearest.h"
+
+#define SLIP_MIN 4 /* shorter words are near to too many */
 
 static const struct {
 	const char *path, *words, *instead;
@@ -59,4 +64,36 @@ const char *elsewhere_find(const char *path, const char *word)
 		if (strcmp(elsewhere[i].path, path) == 0 && names_one(elsewhere[i].words, word, n))
 			return elsewhere[i].instead;
 	return NULL;
+}
+
+/* Whether one of the words between the bars is nearer than what `nearest` has. */
+static bool names_nearer(const char *words, struct nearest *nearest)
+{
+	unsigned before = nearest->distance;
+	char one[32];
+
+	for (; *words != '\0'; words += strspn(words, "|")) {
+		size_t len = strcspn(words, "|");
+
+		snprintf(one, sizeof(one), "%.*s", (int)len, words);
+		if (one[0] != '-')
+			nearest_offer(nearest, one);
+		nearest->best = ""; /* its distance is what the next one has to beat */
+		words += len;
+	}
+	return nearest->distance < before;
+}
+
+const char *elsewhere_near(const char *path, const char *word, unsigned below)
+{
+	struct nearest nearest = {.typed = word, .best = "", .distance = below};
+	const char *instead = NULL;
+
+	if (word[0] == '-' || strlen(word) < SLIP_MIN)
+		return NULL;
+	for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++)
+		if (strcmp(elsewhere[i].path, path) == 0 &&
+			names_nearer(elsewhere[i].words, &nearest))
+			instead = elsewhere[i].instead;
+	return instead;
 }

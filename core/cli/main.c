@@ -163,12 +163,15 @@ static int count_words(char *const *words)
 	return n;
 }
 
-/* Is it a command of Headscale's that is none here? Then `err` has the way out. */
-static bool foreign(char *const *words, const struct match *match, struct err *err)
+/* Is it a command of Headscale's that is none here, or (`slips`: all of ours are known) nearer to
+ * one than to any of ours? Then `err` has the way out. */
+static bool foreign(char *const *words, const struct match *match, bool slips, struct err *err)
 {
 	const char *word = words[match->n_path];
 	const char *instead = word != NULL ? elsewhere_find(match->path, word) : NULL;
 
+	if (instead == NULL && word != NULL && slips)
+		instead = elsewhere_near(match->path, word, match->slip);
 	if (instead == NULL)
 		return false;
 	*err = (struct err){0};
@@ -198,7 +201,7 @@ static enum cli_exit run_words(struct cli *cli, char *const *words)
 		help_command(stdout, &cli->commands, match.path, &cli->screen);
 		return CLI_OK;
 	}
-	if (foreign(words, &match, &err))
+	if (foreign(words, &match, cli->client.fd >= 0 || match.n_path > 0, &err))
 		return usage_error(NULL, &err);
 	if (cli->client.fd < 0 && match.n_path == 0) {
 		say(cli->unreachable.msg);

@@ -117,6 +117,15 @@ def test_arguments(daemon):
     assert "did you mean 'status'?" in daemon.run("statsu", expect=2).stderr
 
 
+def test_slips_of_headscales_words(daemon):
+    """The way out for the word that was meant, and not a command that is further from it; but ours first."""
+    for word in ("serv", "sevre", "server"):
+        assert f"no command '{word}': the server is a program of its own" in daemon.run(word, expect=2).stderr
+    assert "no command 'import headscal': settings of the group" in daemon.run("import", "headscal", expect=2).stderr
+    for word in ("serfdom", "nss"):  # near to nothing; too short
+        assert f"unknown command '{word}'" in daemon.run(word, expect=2).stderr
+
+
 def test_an_operation_that_fails(daemon):
     daemon.configure("no_such_setting = 1;")
     failed = daemon.run("reload", expect=1)

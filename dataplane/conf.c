@@ -145,6 +145,10 @@ const struct setting dataplane_settings[] = {
 		.max = NS_PER_SECOND,
 		.help = "How long an adaptive worker polls on without a packet, at most, before it "
 			"sleeps. It sleeps at once where packets come singly."},
+	{"worker_nice", SETTING_INT, 0, offsetof(struct dataplane_conf, worker_nice), .def = "-10",
+		.min = -20, .max = 19,
+		.help = "Nice value of workers that share cores with other programs, which are all "
+			"that are not pinned. 0: no precedence over them."},
 	{"memory", SETTING_SIZE, SETTING_RESTART, offsetof(struct dataplane_conf, memory),
 		.def = "64MiB", .min = 16 * MIB, .max = 65536 * MIB,
 		.help = "Packet buffers, of all workers together."},

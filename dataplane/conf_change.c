@@ -110,7 +110,7 @@ static bool same_route(const struct route_conf *a, const struct route_conf *b)
 bool conf_absorbable(const struct dataplane_conf *a, const struct dataplane_conf *b)
 {
 	if (conf_workers(a) != conf_workers(b) || !same_cores(&a->cores, &b->cores) ||
-		conf_frame_max(a) != conf_frame_max(b))
+		a->worker_nice != b->worker_nice || conf_frame_max(a) != conf_frame_max(b))
 		return false;
 	SAME_EACH(a, b, tunnels, tunnel_conf, same_tunnel);
 	SAME_EACH(a, b, ports, port_conf, same_port);

@@ -253,6 +253,7 @@ static int workers_open(const struct dataplane_conf *conf, unsigned n, struct er
 		.cores = conf->cores.count ? conf->cores.items : NULL,
 		.poll = conf->poll,
 		.idle_before_sleep = conf->idle_before_sleep,
+		.nice = conf->worker_nice,
 		.pools = dp.pools,
 		.punts_waiting = punts_take,
 	};

@@ -63,6 +63,7 @@ struct dataplane_conf {
 	struct setting_list cores;  /* int64_t: where workers are pinned; empty: the last ones */
 	int poll;                   /* enum poll_mode */
 	uint64_t idle_before_sleep; /* ns */
+	int64_t worker_nice;        /* where they are not pinned */
 	uint64_t memory;            /* bytes of packet buffers */
 	int64_t max_peers;
 	bool hugepages;

@@ -95,6 +95,7 @@ static void worker_round(struct worker_thread *t)
 		wake_control();
 	}
 	spent = rte_rdtsc() - tsc;
+	precedence_round(t);
 	w->counters.rounds++;
 	w->counters.total_cycles += spent;
 	if (w->counters.rx_packets != before || w->helped != helped) {
@@ -117,6 +118,7 @@ void *worker_main(void *arg)
 	CPU_SET(t->core, &set);
 	if (t->pinned)
 		pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+	precedence_take(t);
 	snprintf(name, sizeof(name), "worker-%u", t->worker.id);
 	pthread_setname_np(pthread_self(), name);
 	if (rte_thread_register() < 0) {

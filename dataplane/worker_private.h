@@ -18,6 +18,10 @@ struct worker_thread {
 	int start_error;
 	unsigned core;
 	bool pinned;
+	int nice;      /* unless pinned */
+	bool precedes; /* before other programs, by its nice value */
+	bool bulk;     /* packets come in bulk, and it waits for more of them */
+	uint64_t window_start, window_packets; /* of the count that tells */
 	_Atomic bool sleeping;
 	_Atomic bool ready;
 	uint64_t last_busy, last_round, last_quiescent;
@@ -44,6 +48,11 @@ uint64_t worker_clock(void); /* ns, monotonic */
 
 /* worker.c: the thread. */
 void *worker_main(void *thread);
+
+/* worker_precedence.c: on the worker. */
+void precedence_take(struct worker_thread *t);  /* once, at its start */
+void precedence_round(struct worker_thread *t); /* after each */
+void precedence_calm(struct worker_thread *t);  /* nothing came for a while */
 
 /* worker_sleep.c: on the worker. */
 void sleep_table_taken(struct worker_thread *t); /* the descriptors to sleep on follow the table */

@@ -20,6 +20,7 @@
 #include "worker_private.h"
 
 #define NAP_MS 1
+#define CALM_MS 10             /* asleep that long: packets do not come in bulk any more */
 #define GAP_SHORT 15000        /* ns: about a sleep and a wake-up */
 #define GAP_LONG 1000000ull    /* ns: longer ones say no more */
 #define PREEMPTED 100000       /* ns: no round without packets takes that long by itself */
@@ -66,6 +67,12 @@ static bool may_sleep(struct worker_thread *t)
 	return atomic_load(&all_workers.table) == table && !atomic_load(&all_workers.stop);
 }
 
+/* ms, or -1 */
+static int sleep_most(const struct worker_thread *t)
+{
+	return t->nap ? NAP_MS : t->bulk ? CALM_MS : -1;
+}
+
 void sleep_now(struct worker_thread *t)
 {
 	struct epoll_event events[4];
@@ -77,7 +84,9 @@ void sleep_now(struct worker_thread *t)
 	if (may_sleep(t)) {
 		t->worker.counters.sleeps++;
 		rte_rcu_qsbr_thread_offline(all_workers.rcu, t->worker.id);
-		n = epoll_wait(t->epoll, events, RTE_DIM(events), t->nap ? NAP_MS : -1);
+		n = epoll_wait(t->epoll, events, RTE_DIM(events), sleep_most(t));
+		if (!n && !t->nap)
+			precedence_calm(t);
 		rte_rcu_qsbr_thread_online(all_workers.rcu, t->worker.id);
 	}
 	atomic_store(&t->sleeping, false);

@@ -238,6 +238,7 @@ static struct worker_thread *thread_new(
 	t->worker.pool = param->pools[id];
 	t->core = core_of(param, id);
 	t->pinned = pins(param);
+	t->nice = param->nice;
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	t->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	t->worker.opening = work_new(transport_open, param->n > 1);

@@ -10,6 +10,7 @@ struct workers_param {
 	const int64_t *cores; /* n of them, or NULL: the last ones */
 	enum poll_mode poll;
 	uint64_t idle_before_sleep;       /* ns */
+	int nice;                         /* where they are not pinned */
 	struct rte_mempool *const *pools; /* one per worker */
 	void (*punts_waiting)(void);      /* on the loop: some ring has something */
 };

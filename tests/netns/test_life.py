@@ -3,8 +3,10 @@
 
 import os
 import re
+from pathlib import Path
 
 from daemon import DAEMON, Tailplaned, gateway, peer, tunnel
+from machine import Background
 from pair import CLIENT, PORT, make_pair
 from traffic import PingStream, iperf3, ping, wait_ping
 from wait import observe, wait_until
@@ -167,6 +169,40 @@ def test_idle_costs_next_to_nothing(net):
     observe(4)
     assert (cpu_seconds(pid) - before) / 4 < 0.03
     assert ping(pair.cl, "10.9.0.1").lost == 0
+
+
+def worker_tasks(pid):
+    return [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()
+            if (task / "comm").read_text().startswith("worker-")]
+
+
+def worker_nice(pid):
+    """os.getpriority knows processes only, but Linux takes a thread's number for one."""
+    return [os.getpriority(os.PRIO_PROCESS, task) for task in worker_tasks(pid)]
+
+
+def test_workers_precede_who_shares_their_core(net):
+    """Unless they are pinned, when somebody has arranged the cores; the control loop never does."""
+    pair = make_pair(net)
+    config, pid = pair.daemon.config, pair.daemon.program.pid
+    assert worker_nice(pid) == [-10]
+    for changes, nice in (({"worker_nice": 3}, 3), ({"worker_nice": -3, "cores": [0]}, 0)):
+        pair.daemon.configure({**config, "dataplane": {**config["dataplane"], **changes}})
+        pair.daemon.cli("reload")
+        wait_until(lambda: worker_nice(pid) == [nice], f"a worker with the nice value {nice}")
+        wait_ping(pair.cl, "10.9.0.1", timeout=20)
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 0
+
+
+def test_worker_waits_for_more_only_while_packets_come_in_bulk(net):
+    pair = make_pair(net)
+    wait_ping(pair.cl, "10.9.0.1")
+    [worker] = worker_tasks(pair.daemon.program.pid)
+    assert os.sched_getscheduler(worker) == os.SCHED_OTHER
+    load = Background(iperf3, pair.cl, pair.gw, "10.9.0.1", seconds=3)
+    wait_until(lambda: os.sched_getscheduler(worker) == os.SCHED_BATCH, "a worker that waits for more", 20)
+    load.result(40)
+    wait_until(lambda: os.sched_getscheduler(worker) == os.SCHED_OTHER, "a worker that does not wait", 20)
 
 
 def test_deleted_interface_is_made_anew(net):

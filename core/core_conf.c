@@ -68,7 +68,8 @@ static const struct setting certificate_settings[] = {
 		.type = SETTING_PATH,
 		.flags = SETTING_REQUIRED,
 		.offset = offsetof(struct core_certificate, key_path),
-		.help = "Its private key in PEM, without passphrase; not readable by everybody."},
+		.help = "Its private key in PEM, without passphrase; core.user reads it, also "
+			"when it changes, and not everybody."},
 	{NULL},
 };
 
@@ -92,7 +93,8 @@ static const struct setting http_settings[] = {
 	{.name = "tls_key_path",
 		.type = SETTING_PATH,
 		.offset = HTTP(tls_key_path),
-		.help = "Its private key in PEM, without passphrase; not readable by everybody."},
+		.help = "Its private key in PEM, without passphrase; core.user reads it, also "
+			"when it changes, and not everybody."},
 	{.name = "tls_more",
 		.type = SETTING_GROUP,
 		.flags = SETTING_LIST,

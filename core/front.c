@@ -144,12 +144,17 @@ int front_prepare(const struct core_conf *conf, bool starting, struct err *err)
 		memcpy(next->trusted, trusted->items, trusted->count * sizeof(*next->trusted));
 	next->limits.half_open = (unsigned)conf->http.half_open_max / loops + 1;
 	next->limits.connections = (unsigned)conf->http.connections_max / loops + 1;
-	rc = prepare_tls(next, conf, err);
+	rc = starting ? 0 : prepare_tls(next, conf, err);
 	if (!rc)
 		rc = front_listeners_prepare(conf, starting, err);
 	if (rc)
 		front_abandon();
 	return rc;
+}
+
+int front_prepare_tls(const struct core_conf *conf, struct err *err)
+{
+	return prepare_tls(front.next, conf, err);
 }
 
 void front_abandon(void)

@@ -9,11 +9,14 @@
 /*
  * The front door's life. What it serves and where changes in the two steps of a reload:
  * front_prepare takes sockets and certificates (which can fail), front_commit serves with them,
- * front_abandon forgets them. The first prepare comes while the process may take low ports, the
- * first commit when the I/O loops run. Nobody is accepted before front_open, when all plugins have
- * added their routes. Control loop.
+ * front_abandon forgets them. The first prepare comes while the process may take low ports, and
+ * leaves the certificates to front_prepare_tls, when it is who it stays; the first commit when the
+ * I/O loops run. Nobody is accepted before front_open, when all plugins have added their routes.
+ * Control loop.
  */
 int front_prepare(const struct core_conf *conf, bool starting, struct err *err);
+/* The files are read again when they change: who can read them at start can do so then. */
+int front_prepare_tls(const struct core_conf *conf, struct err *err);
 void front_commit(void);
 void front_abandon(void);
 /* When the I/O loops run, before the first commit. */

@@ -3,6 +3,8 @@
  */
 #include <errno.h>
 #include <grp.h>
+#include <libgen.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -47,16 +49,33 @@ static void files_free(void *arg)
 	free(files);
 }
 
+/* Whoever made it is root, mostly, and we are not: what is in the way is it, or a folder. */
+static int unreadable(
+	const char *what, const char *path, const char *full, int error, struct err *err)
+{
+	const struct group *group = error == EACCES ? getgrgid(getegid()) : NULL;
+	char at[PATH_MAX];
+	bool closed;
+
+	if (!group)
+		return err_set(err, -EIO, "cannot read the %s %s: %s", what, path, strerror(error));
+	/* on failure `at` is what could not be looked at: its folder is closed */
+	closed = !realpath(full, at) && errno == EACCES;
+	full = closed ? dirname(at) : full;
+	return err_set(err, -EIO, "cannot read the %s %s: %s; type: chgrp %s %s && chmod %s %s",
+		what, path, strerror(error), group->gr_name, full, closed ? "g+x" : "640", full);
+}
+
 static int read_chain(struct tls_certificate *cert, const char *path, struct err *err)
 {
 	char *full = state_path(path);
 	BIO *in = full ? BIO_new_file(full, "r") : NULL;
 	X509 *one;
+	int rc = in ? 0 : unreadable("certificate", path, full, full ? errno : ENOMEM, err);
 
 	free(full);
-	if (!in)
-		return err_set(
-			err, -EIO, "cannot read the certificate %s: %s", path, strerror(errno));
+	if (rc)
+		return rc;
 	cert->leaf = PEM_read_bio_X509(in, NULL, NULL, NULL);
 	cert->chain = sk_X509_new_null();
 	while (cert->leaf && cert->chain && (one = PEM_read_bio_X509(in, NULL, NULL, NULL)))
@@ -74,19 +93,6 @@ static int no_passphrase(char *buf, int size, int writing, void *arg)
 	return -1;
 }
 
-/* Whoever made it is root, mostly, and we are not. */
-static int key_unreadable(const char *path, const char *full, int error, struct err *err)
-{
-	const struct group *group = error == EACCES ? getgrgid(getegid()) : NULL;
-
-	if (!group)
-		return err_set(
-			err, -EIO, "cannot read the private key %s: %s", path, strerror(error));
-	return err_set(err, -EIO,
-		"cannot read the private key %s: %s; type: chgrp %s %s && chmod 640 %s", path,
-		strerror(error), group->gr_name, full, full);
-}
-
 static int read_key(struct tls_certificate *cert, const char *path, struct err *err)
 {
 	char *full = state_path(path);
@@ -95,7 +101,7 @@ static int read_key(struct tls_certificate *cert, const char *path, struct err *
 	int rc = 0;
 
 	if (!in)
-		rc = key_unreadable(path, full, full ? errno : ENOMEM, err);
+		rc = unreadable("private key", path, full, full ? errno : ENOMEM, err);
 	else if (stat(full, &st) == 0 && (st.st_mode & S_IROTH))
 		rc = err_set(err, -EPERM,
 			"%s is a private key that everybody can read; type: chmod o-rwx %s", path,

@@ -204,6 +204,8 @@ static void start_privileged(struct configuration *configuration)
 		fatalx("%s", err.msg);
 	privileges_drop(core->user, uid, gid, plugins_caps(configuration));
 	privileges_coredumps(core->coredumps);
+	if (front_prepare_tls(core, &err))
+		fatalx("%s", err.msg);
 }
 
 static int start_rest(const struct core_conf *core, struct err *err)

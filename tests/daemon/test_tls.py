@@ -170,6 +170,41 @@ def test_bad_files(secure, spoil, words):
     assert words in secure.fails()
 
 
+def give(file, group="nogroup"):
+    shutil.chown(file, group=group)
+    file.chmod(0o640)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up privileges")
+def test_files_for_root_alone(secure):
+    """A daemon that is somebody else could read them at start, and not when they are renewed: it says so at start."""
+    secure.stop()
+    secure.folder.chmod(0o711)
+    closed = secure.folder / "closed"
+    closed.mkdir(0o700)
+    cert, key = make_certificate(closed, "one", "one.test")
+    for old, fresh in zip(secure.one, (cert, key)):
+        old.unlink()
+        old.symlink_to(fresh)
+    secure.configure("pages", core={"user": "nobody", "http": {"listen_addr": [f"127.0.0.1:{secure.port}"], **secure.tls}})
+    shown = secure.one
+    assert (f"cannot read the certificate {shown[0]}: Permission denied; "
+            f"type: chgrp nogroup {closed} && chmod g+x {closed}\n") in secure.fails()
+    shutil.chown(closed, group="nogroup")
+    closed.chmod(0o710)
+    assert (f"cannot read the private key {shown[1]}: Permission denied; "
+            f"type: chgrp nogroup {shown[1]} && chmod 640 {shown[1]}\n") in secure.fails()
+    give(key)
+    give(secure.two[1])
+    secure.start()
+    assert subject(secure, "one.test") == "one"
+    new = make_certificate(secure.folder, "new", "one.test")
+    give(new[1])
+    for old, fresh in zip((cert, key), new):
+        os.replace(fresh, old)
+    wait_until(lambda: subject(secure, "one.test") == "new", "the new certificate", timeout=20)
+
+
 def plain(daemon, path, method="GET", host="one.test"):
     conn = http.client.HTTPConnection("127.0.0.1", daemon.plain, timeout=10)
     conn.request(method, path, headers={"Host": host})

@@ -26,7 +26,7 @@ static void on_frame(void *user, const struct derp_frame *frame)
 
 	(void)user;
 	for (uint32_t i = 0; i < frame->len; i++)
-		sum ^= frame->payload[i];
+		sum = sum ^ frame->payload[i];
 	if (frame->type == DERP_PEER_PRESENT)
 		derp_peer_present_get(&present, frame->payload, frame->len);
 }

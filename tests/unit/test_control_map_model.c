@@ -121,8 +121,8 @@ static void any_report(unsigned m)
 		",\"Hostinfo\":{\"Hostname\":\"gamma\",\"RoutableIPs\":[\"10.0.0.0/8\",\"0.0.0.0/"
 		"0\",\"::/"
 		"0\"]}",
-		",\"Hostinfo\":{\"Hostname\":\"gamma\",\"RoutableIPs\":[\"10.0.0.0/"
-		"8\",\"192.168.1.0/24\"]}",
+		(",\"Hostinfo\":{\"Hostname\":\"gamma\","
+		 "\"RoutableIPs\":[\"10.0.0.0/8\",\"192.168.1.0/24\"]}"),
 		"",
 	};
 

@@ -217,8 +217,8 @@ static void test_json_of_clients(void **state)
 {
 	static const char *const bad[] = {"", "[]", "7", "{", "{\"version\":\"2\"}",
 		"{\"meshKey\":\"abc\"}", "{\"MESHKEY\":\"" HEX64 "00\"}", "{\"meshKey\":7}",
-		"{\"meshKey\":"
-		"\"zz23456789abcdefabcdef0000000000000000000000000000000000000000ff\"}",
+		("{\"meshKey\":"
+		 "\"zz23456789abcdefabcdef0000000000000000000000000000000000000000ff\"}"),
 		"{\"CanAckPings\":1}", "{\"AppName\":[]}", "{\"version\":2}x"};
 	struct derp_client_info info;
 

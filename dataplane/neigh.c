@@ -49,6 +49,7 @@ const struct drop_reason neigh_drops[] = {
 	{"neigh_held_full", "more packets wait for a neighbour's MAC than may"},
 	{"neigh_unresolved", "nobody answers for the next hop's address"},
 	{"neigh_malformed", "an ARP or ND packet that is broken or not for us"},
+	{"neigh_no_buffer", "no packet buffer for a question about a neighbour, or an answer"},
 	{NULL, NULL},
 };
 

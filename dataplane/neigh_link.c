@@ -17,7 +17,7 @@ void neigh_frame_send(const struct neigh_key *key, const struct neigh_frame *f)
 	char *to = m ? rte_pktmbuf_append(m, (uint16_t)len) : NULL;
 
 	if (!to) {
-		rte_pktmbuf_free(m);
+		neigh_drop(m, NEIGH_DROP_NO_BUFFER);
 		return;
 	}
 	memcpy(to, bytes, len);

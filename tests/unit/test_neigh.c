@@ -116,6 +116,25 @@ static void a_packet_waits_for_the_answer(void **state)
 	}
 }
 
+/* The question is lost by name, and asked again. */
+static void without_a_buffer_it_is_asked_later(void **state)
+{
+	struct rte_mbuf *m = waiting("192.0.2.1", "10.7.0.9", 7), **all;
+	unsigned n = rte_mempool_avail_count(pool);
+
+	(void)state;
+	all = calloc(n, sizeof(*all));
+	assert_int_equal(rte_pktmbuf_alloc_bulk(pool, all, n), 0);
+	assert_int_equal(dropped("neigh_no_buffer"), 0);
+	neigh_punt(m);
+	assert_int_equal(dropped("neigh_no_buffer"), 1);
+	assert_int_equal(n_injected, 0);
+	rte_pktmbuf_free_bulk(all, n);
+	free(all);
+	pass(SECOND * 3 / 2);
+	assert_int_equal(sent_neigh(0).op, NEIGH_REQUEST);
+}
+
 static void the_same_over_ipv6(void **state)
 {
 	(void)state;
@@ -128,6 +147,7 @@ static void the_same_over_ipv6(void **state)
 
 static void nobody_answers(void **state)
 {
+	uint64_t before = dropped("neigh_unresolved");
 	const uint8_t *ip;
 
 	(void)state;
@@ -145,7 +165,7 @@ static void nobody_answers(void **state)
 	assert_int_equal(ip[20] << 8 | ip[21], 3 << 8 | 1); /* host unreachable */
 	assert_true(packet_of(injected[2])->flags & PACKET_LOCAL);
 	pass(3 * SECOND);
-	assert_int_equal(dropped("neigh_unresolved"), 2);
+	assert_int_equal(dropped("neigh_unresolved") - before, 2);
 	/* for a while it is told at once, and nobody is asked */
 	injected_free();
 	neigh_punt(waiting("10.7.0.5", "10.0.0.9", 0));
@@ -355,6 +375,7 @@ int main(void)
 		cmocka_unit_test(arp_as_bytes),
 		cmocka_unit_test(nd_as_bytes),
 		TEST(a_packet_waits_for_the_answer),
+		TEST(without_a_buffer_it_is_asked_later),
 		TEST(the_same_over_ipv6),
 		TEST(nobody_answers),
 		TEST(bounds),

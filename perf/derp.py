@@ -14,6 +14,7 @@ clients have the rest of both cores, so that they never keep it waiting.
 
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import ipaddress
 import json
@@ -36,6 +37,7 @@ sys.dont_write_bytecode = True
 
 from daemon import Control, libconfig  # noqa: E402
 from gobuild import go_program, go_source  # noqa: E402
+from machine import Network  # noqa: E402
 from quota import Quota  # noqa: E402
 from report import host, writer  # noqa: E402
 from report.derp import targets, text  # noqa: E402
@@ -97,8 +99,50 @@ def stun_requests(clients, mac, to):
         struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame for frame in frames)
 
 
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454ca, 0x1, 0x1000
+
+
+class Link:
+    """The relay and its STUN clients on machines of their own. Requests come over a cable, on the clients' core; answers
+    leave by another interface, which counts them and throws them away: what becomes of one is not the relay's CPU time."""
+
+    CLIENT, COUNTER = "198.18.0.1", "/sys/class/net/out/statistics/tx_dropped"
+
+    def __init__(self, net):
+        self.relay, self.client = net.machine("relay"), net.machine("client")
+        self.relay.sysctl("net.ipv6.conf.default.disable_ipv6", 1)  # or the first to leave is no answer
+        with self.relay.inside():
+            self.out = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+            fcntl.ioctl(self.out, TUNSETIFF, struct.pack("16sH22x", b"out", IFF_TUN | IFF_NO_PI))
+        net.link(self.relay, self.client, [f"{OnLink.address}/24"])
+        for key in ("all", "eth0"):
+            self.relay.sysctl(f"net.ipv4.conf.{key}.rp_filter", 0)
+        self.relay.run("ip", "link", "set", "out", "up", "txqueuelen", 1)  # one is kept
+        self.relay.run("ip", "route", "add", self.CLIENT, "dev", "out")
+        self.client.address("lo", f"{self.CLIENT}/32")
+        self.client.run("ip", "route", "add", OnLink.address, "dev", "eth0", "src", self.CLIENT)
+
+    def kept(self):
+        """The first datagram that left."""
+        return os.read(self.out, 2000)[28:]
+
+    def close(self):
+        os.close(self.out)
+
+
+@contextlib.contextmanager
+def open_link():
+    if os.geteuid() != 0 or not Path("/dev/net/tun").exists():
+        raise Absent("two machines need root and /dev/net/tun")
+    with (tempfile.TemporaryDirectory() as folder, contextlib.closing(Network(folder)) as net,
+          contextlib.closing(Link(net)) as link):
+        yield link
+
+
 class Relay:
     """One process; it ends with the block."""
+
+    address = ADDRESS
 
     def __init__(self, tls, quick=False, first=False, delays=False, loops=1, share=None):
         """`first`: before all other work of the machine, always where delays are measured. Several loops share both
@@ -159,7 +203,7 @@ class Relay:
         return all(self.takes_client() for _ in range(2 * self.loops))
 
     def takes_client(self):
-        with socket.create_connection((ADDRESS, self.port), timeout=1) as s:
+        with socket.create_connection((self.address, self.port), timeout=1) as s:
             if self.tls:
                 trusting = ssl.create_default_context()
                 trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
@@ -169,9 +213,12 @@ class Relay:
 
     def start_load(self, what, *options, port=None):
         tls = ["--tls"] if self.tls else []
-        parts = [LOAD, *tls, "--relay", self.process.pid, *options, ADDRESS, port or self.port, what]
-        return subprocess.Popen([str(part) for part in parts], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        parts = [LOAD, *tls, "--relay", self.process.pid, *options, self.address, port or self.port, what]
+        return subprocess.Popen(self.from_clients([str(part) for part in parts]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                 preexec_fn=lambda: self.before(self.load_cores))
+
+    def from_clients(self, command):
+        return command
 
     def load(self, what, *options, port=None, timeout=300):
         """What derp_load tells of it."""
@@ -206,7 +253,7 @@ class Derper(Relay):
         if self.tls:
             certificate(self.folder)
             tls = ["-certmode", "manual", "-certdir", self.folder]
-        return [derper_program(), "-c", self.folder / "key", "-a", f"{ADDRESS}:{self.port}", "-http-port", "-1",
+        return [derper_program(), "-c", self.folder / "key", "-a", f"{self.address}:{self.port}", "-http-port", "-1",
                 "-stun-port", self.stun_port, "-hostname", ADDRESS, *tls]
 
     def environment(self):
@@ -228,8 +275,8 @@ class Tailplane(Relay):
             key, cert = certificate(self.folder)
             key.chmod(0o600)
             tls = {"tls_cert_path": cert, "tls_key_path": key, "plain_listen_addr": [f"{ADDRESS}:{free_port()}"]}
-        return self.tailplaned({"plugins": ["derp"], "derp": {"stun_listen_addr": f"{ADDRESS}:{self.stun_port}"},
-                                "core": {"http": {"listen_addr": [f"{ADDRESS}:{self.port}"], **tls}}})
+        return self.tailplaned({"plugins": ["derp"], "derp": {"stun_listen_addr": f"{self.address}:{self.stun_port}"},
+                                "core": {"http": {"listen_addr": [f"{self.address}:{self.port}"], **tls}}})
 
     def environment(self):
         return {"TAILPLANE_PLUGIN_PATH": ROOT / "build/derp"}
@@ -300,6 +347,37 @@ class Echo(Ideal):
         return [LOAD, "echo", self.stun_port]
 
 
+class OnLink(Relay):
+    address = "192.0.2.1"
+
+    def __init__(self, link, first):
+        self.link = link
+        super().__init__(False, first=first)
+
+    def command(self):
+        return self.link.relay.enter(super().command())
+
+    def listens(self):
+        with self.link.relay.inside():
+            return super().listens()
+
+    def from_clients(self, command):
+        return self.link.client.enter(command)
+
+
+class DerperOnLink(OnLink, Derper):
+    pass
+
+
+class TailplaneOnLink(OnLink, Tailplane):
+    pass
+
+
+class EchoOnLink(OnLink, Echo):
+    pass
+
+
+ON_LINK = {Derper: DerperOnLink, Tailplane: TailplaneOnLink, Ideal: EchoOnLink}
 RELAYS = {"derper": Derper, "tailplane": Tailplane, "ideal": Ideal}
 
 
@@ -399,6 +477,16 @@ def stun(relay, seconds):
             "busy": got["relay_cpu_s"] / got["seconds"]}
 
 
+def stun_on_link(relay, seconds):
+    with open_link() as link, ON_LINK[type(relay)](link, relay.first) as far:
+        got = far.load("stun", "--window", 64, "--seconds", seconds, "--answers", link.relay.path(Link.COUNTER),
+                       port=far.stun_port)
+        if not isinstance(far, Echo) and not link.kept().startswith(b"\x01\x01"):
+            raise SystemExit(f"what {type(far).__name__} sends is no answer")
+        return {"per_cpu_s": got["answered"] / got["relay_cpu_s"] / 1e6, "lost": got["lost"],
+                "busy": got["relay_cpu_s"] / got["seconds"]}
+
+
 def stun_on_port(relay, seconds):
     """Without a data plane, and of derper, the kernel's sockets."""
     if not isinstance(relay, Tailplane):
@@ -447,6 +535,7 @@ CELLS = {
     "setup-ticket": Cell(True, set_up_lean, ("--resume",), ideal=True),
     "setup-plain-lean": Cell(False, set_up_lean, ideal=True),
     "setup-plain": Cell(False, set_up, ideal=True),
+    "stun-link": Cell(False, stun_on_link, ideal=True),
     "stun": Cell(False, stun, ideal=True),
     "stun-port": Cell(False, stun_on_port),
     "stall-plain": Cell(False, stall, delays=True, once=True),
@@ -487,7 +576,8 @@ ROWS = [
     Row("setup-ticket", "per_cpu_s", "connections set up, TLS, lean clients with tickets"),
     Row("setup-plain", "per_cpu_s", "connections set up, plain, Tailscale's clients"),
     Row("setup-plain-lean", "per_cpu_s", "connections set up, plain, lean clients"),
-    Row("stun", "per_cpu_s", "STUN: million answers"),
+    Row("stun-link", "per_cpu_s", "STUN, clients on another machine: million answers"),
+    Row("stun", "per_cpu_s", "STUN over loopback, which delivers the answers too: million answers"),
     Row("stun-port", "per_cpu_s", "STUN, ours on an Ethernet port in memory: million answers"),
     Row("stall-plain", "closed_after_s", "a reader stalls, plain: closed after, s", False),
     Row("stall-plain", "hidden_kib", "a reader stalls, plain: held by the kernel, KiB", False),

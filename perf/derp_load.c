@@ -32,6 +32,7 @@ static const char USAGE[] =
 	"  --crossing: each pair has its ends on two loops of a relay; else one in two\n"
 	"  --connections N (1000): how many pass or stay; these end when standard input does\n"
 	"  --resume: with the ticket of the connection before\n"
+	"  --answers FILE: counts those of STUN, which do not come back\n"
 	"derp_load echo PORT: the bare cost of datagrams\n";
 
 struct options {
@@ -55,6 +56,7 @@ static struct option long_options[] = {
 	{"one-a-record", no_argument, NULL, '1'},
 	{"threads", required_argument, NULL, 'n'},
 	{"crossing", no_argument, NULL, 'X'},
+	{"answers", required_argument, NULL, 'A'},
 	{0},
 };
 
@@ -106,6 +108,9 @@ static void options_read(int argc, char **argv, struct options *o)
 			break;
 		case 'X':
 			plan->crossing = true;
+			break;
+		case 'A':
+			plan->answers = optarg;
 			break;
 		case 'T':
 			o->tls = true;

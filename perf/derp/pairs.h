@@ -24,7 +24,8 @@ struct plan {
 	unsigned threads; /* not with a rate */
 	bool crossing;    /* of a relay with two loops each pair has both */
 	double seconds, warm_up;
-	pid_t relay; /* whose CPU time is counted */
+	pid_t relay;         /* whose CPU time is counted */
+	const char *answers; /* of STUN: what counts them, where they do not come back */
 };
 
 struct outcome {

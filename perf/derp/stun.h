@@ -6,7 +6,8 @@
  * is a client who looks into that socket meanwhile, or has to be woken. One that looks as soon as
  * there is something does so for every second answer of a slow relay, and for forty at a time of
  * one as fast as itself; of a client elsewhere a relay feels nothing. So this one looks 16 000
- * times a second, and never sleeps.
+ * times a second, and never sleeps. Where answers do not come back to it, as `answers` of the plan
+ * tells, it looks at the interface that counts them, without pause.
  */
 #pragma once
 

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which X25519 servers' handshakes use. Runs on: any thread.
+ * OpenSSL for servers' handshakes, with the provider of ours. Runs on: any thread.
  *
- * Where two operations at once cost as much as one, those of a handshake are made by ours
- * (tls_x25519.c), in a library context of its own: nothing else in the process sees it. It is tried
- * once, against OpenSSL's own: what does not agree is not used.
+ * It is in a library context of its own: nothing else in the process sees it. It is tried once,
+ * against OpenSSL's own: what does not agree is not used.
  */
 #include "tls_library.h"
 
@@ -18,6 +17,7 @@
 #include <tailplane/tls_records.h>
 
 #include "tls_provider.h"
+#include "tls_records_check.h"
 #include "tls_trial.h"
 #include "tls_x25519.h"
 #include "x25519.h"
@@ -26,7 +26,7 @@
 #define KEY_LEN 32
 
 static struct tls_library library; /* its context NULL: OpenSSL's own is used */
-static const char *x25519_why_not; /* written once, before `chosen` */
+static const char *why_not;        /* written once, before `chosen` */
 static _Atomic bool chosen;
 
 /* ---- is it right? ---- */
@@ -97,16 +97,18 @@ static SSL_CTX *server_of(OSSL_LIB_CTX *of)
 	return SSL_CTX_new_ex(of, of ? OURS : NULL, TLS_server_method());
 }
 
-/* With our group, and with one that is none of ours. */
+/* With either group, as the machine has it; and records of ours go on. */
 static bool shakes_hands(OSSL_LIB_CTX *with_ours, const char *group)
 {
 	SSL_CTX *server = server_of(with_ours), *client = SSL_CTX_new(TLS_client_method());
-	struct tls_trial trial = {0};
 	bool done = server && client && SSL_CTX_set1_groups_list(client, group) == 1 &&
-		    tls_trial_certify(server) &&
-		    tls_trial_open(&trial, server, client, "TLS_AES_128_GCM_SHA256");
+		    tls_trial_certify(server);
 
-	tls_trial_close(&trial);
+	if (done) {
+		tls_records_count(server);
+		tls_records_listen(client);
+		done = tls_records_go_on(server, client);
+	}
 	SSL_CTX_free(server);
 	SSL_CTX_free(client);
 	return done;
@@ -121,8 +123,8 @@ bool tls_library_open(struct tls_library *made)
 		made->ours = OSSL_PROVIDER_load(made->ctx, TLS_PROVIDER);
 		made->rest = OSSL_PROVIDER_load(made->ctx, "default");
 	}
-	if (made->ours && made->rest && agrees(made->ctx) && shakes_hands(made->ctx, TLS_X25519) &&
-		shakes_hands(made->ctx, "P-256"))
+	if (made->ours && made->rest && (!x25519_pair_costs_one() || agrees(made->ctx)) &&
+		shakes_hands(made->ctx, TLS_X25519) && shakes_hands(made->ctx, "P-256"))
 		return true;
 	tls_library_close(made);
 	return false;
@@ -141,29 +143,37 @@ void tls_library_close(struct tls_library *made)
 
 static void choose(void)
 {
-	const char *why_not = NULL;
-
-	if (!x25519_pair_costs_one()) {
-		why_not = "this machine has no AVX-512 IFMA";
-	} else if (EVP_default_properties_is_fips_enabled(NULL)) {
-		why_not = TLS_FIPS;
+	if (EVP_default_properties_is_fips_enabled(NULL)) {
+		why_not = TLS_FIPS; /* who wants its module alone has that */
 	} else if (!tls_library_open(&library)) {
 		why_not = "it does not take ours";
-		log_warnx("%s does not take X25519 of ours: TLS handshakes use its own, and take "
-			  "longer",
+		log_warnx("%s does not take our part of TLS handshakes: they take longer",
 			OpenSSL_version(OPENSSL_VERSION));
 	}
-	x25519_why_not = why_not;
-	/* release: with the reason, to tls_library_x25519 */
+	/* release: with the reason, to part */
 	atomic_store_explicit(&chosen, true, memory_order_release);
 }
 
-struct tls_part tls_library_x25519(void)
+static struct tls_part part(void)
 {
 	/* acquire: choose's release */
 	bool known = atomic_load_explicit(&chosen, memory_order_acquire);
 
-	return (struct tls_part){known, known ? x25519_why_not : NULL};
+	return (struct tls_part){known, known ? why_not : NULL};
+}
+
+struct tls_part tls_library_schedule(void)
+{
+	return part();
+}
+
+struct tls_part tls_library_x25519(void)
+{
+	struct tls_part x25519 = part();
+
+	if (x25519.known && !x25519.why_not && !x25519_pair_costs_one())
+		x25519.why_not = "this machine has no AVX-512 IFMA";
+	return x25519;
 }
 
 SSL_CTX *tls_library_server(void)
@@ -173,7 +183,9 @@ SSL_CTX *tls_library_server(void)
 
 	pthread_once(&once, choose);
 	ctx = server_of(library.ctx);
-	if (ctx)
+	if (ctx && library.ctx)
+		tls_records_watch_derived(ctx);
+	else if (ctx)
 		tls_records_watch(ctx);
 	return ctx;
 }

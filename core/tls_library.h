@@ -7,10 +7,11 @@
 
 #include "tls_part.h"
 
-/* A server's context that is watched (tailplane/tls_records.h), with X25519 of ours if that was
- * found to be right; see tls_library.c. NULL: no memory. Any thread. */
+/* A server's context that is watched (tailplane/tls_records.h), with our part of the handshake if
+ * that was found to be right; see tls_library.c. NULL: no memory. Any thread. */
 SSL_CTX *tls_library_server(void);
 struct tls_part tls_library_x25519(void);
+struct tls_part tls_library_schedule(void);
 
 /* OpenSSL with the provider of ours. False: it is not right. */
 struct tls_library {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* X25519 of ours as an OpenSSL provider. Runs on: any thread. */
+/*
+ * What of a server's handshake is ours, as an OpenSSL provider: the key schedule, and X25519 where
+ * two operations cost as much as one. Runs on: any thread.
+ */
 #include "tls_provider.h"
 
 #include <openssl/core_dispatch.h>
@@ -7,7 +10,9 @@
 #include <openssl/params.h>
 #include <strings.h>
 
+#include "tls_schedule.h"
 #include "tls_x25519.h"
+#include "x25519.h"
 
 #define GROUP "x25519"
 #define GROUP_ID 29 /* RFC 8446, 4.2.7 */
@@ -21,16 +26,20 @@ static const OSSL_ALGORITHM key_algorithms[] = {
 	{TLS_X25519 ":1.3.101.110", PROPERTIES, tls_x25519_key, NULL}, END};
 static const OSSL_ALGORITHM exchange_algorithms[] = {
 	{TLS_X25519 ":1.3.101.110", PROPERTIES, tls_x25519_exchange, NULL}, END};
+static const OSSL_ALGORITHM kdf_algorithms[] = {
+	{"TLS13-KDF", PROPERTIES, tls_schedule_functions, NULL}, END};
 
 static const OSSL_ALGORITHM *query(void *provider, int operation, int *no_cache)
 {
 	(void)provider;
 	*no_cache = 0;
 	switch (operation) {
+	case OSSL_OP_KDF:
+		return kdf_algorithms;
 	case OSSL_OP_KEYMGMT:
-		return key_algorithms;
+		return x25519_pair_costs_one() ? key_algorithms : NULL;
 	case OSSL_OP_KEYEXCH:
-		return exchange_algorithms;
+		return x25519_pair_costs_one() ? exchange_algorithms : NULL;
 	default:
 		return NULL;
 	}
@@ -57,7 +66,7 @@ static int capabilities(void *provider, const char *capability, OSSL_CALLBACK *t
 	};
 
 	(void)provider;
-	if (strcasecmp(capability, "TLS-GROUP") != 0)
+	if (strcasecmp(capability, "TLS-GROUP") != 0 || !x25519_pair_costs_one())
 		return 1;
 	return take(group, arg);
 }

@@ -124,11 +124,22 @@ struct tls_part tls_records_part(void)
 	return (struct tls_part){known, known ? why_not : NULL};
 }
 
-void tls_records_watch(SSL_CTX *ctx)
+static bool tells(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, check);
-	if (!why_not)
+	return !why_not;
+}
+
+void tls_records_watch(SSL_CTX *ctx)
+{
+	if (tells())
 		tls_records_listen(ctx);
+}
+
+void tls_records_watch_derived(SSL_CTX *ctx)
+{
+	if (tells())
+		tls_records_count(ctx);
 }

@@ -3,9 +3,9 @@
  * From a connection of OpenSSL's to its keys. Runs on: the connection's thread; contexts on the
  * control loop.
  *
- * OpenSSL tells traffic secrets to a log of keys (nobody writes one), and each record's header to
- * who watches messages; of how many records went under a key it tells nothing, so they are counted
- * (and that this is right is tried: tls_records_check.c).
+ * OpenSSL tells traffic secrets to a log of keys, or derives them by our key schedule, and each
+ * record's header to who watches messages; of how many records went under a key it tells nothing,
+ * so they are counted (and that this is right is tried: tls_records_check.c).
  */
 #include <tailplane/tls_records.h>
 
@@ -45,17 +45,18 @@ static void make_slot(void)
 	slot = SSL_get_ex_new_index(0, NULL, NULL, NULL, watched_free);
 }
 
-static struct watched *watched_get(SSL *tls)
+/* NULL: this connection's records are not counted. */
+static struct watched *watched_of(const SSL *tls)
 {
-	struct watched *watched = SSL_get_ex_data(tls, slot);
+	return slot < 0 ? NULL : SSL_get_ex_data(tls, slot);
+}
 
-	if (watched)
-		return watched;
-	watched = calloc(1, sizeof(*watched));
-	if (watched && SSL_set_ex_data(tls, slot, watched))
-		return watched;
-	free(watched);
-	return NULL;
+static void watched_begin(SSL *tls)
+{
+	struct watched *watched = calloc(1, sizeof(*watched));
+
+	if (watched && !SSL_set_ex_data(tls, slot, watched))
+		free(watched);
 }
 
 /* LABEL RANDOM SECRET, the last two in hex. */
@@ -75,42 +76,78 @@ static void side_read(struct side *side, const char *line, const char *label)
 
 static void on_secret(const SSL *tls, const char *line)
 {
-	struct watched *watched;
+	struct watched *watched = watched_of(tls);
 
-	if (strstr(line, "_TRAFFIC_SECRET_0 ") == NULL)
-		return;
-	watched = watched_get((SSL *)tls);
 	if (!watched)
 		return;
 	side_read(&watched->client, line, "CLIENT_TRAFFIC_SECRET_0");
 	side_read(&watched->server, line, "SERVER_TRAFFIC_SECRET_0");
 }
 
+static void on_handshake(SSL *tls, struct watched *watched, uint8_t type)
+{
+	if (type == SSL3_MT_CLIENT_HELLO && !watched)
+		watched_begin(tls);
+	if (type == SSL3_MT_KEY_UPDATE && watched)
+		watched->changed = true;
+}
+
 static void on_message(
 	int written, int version, int content, const void *bytes, size_t len, SSL *tls, void *arg)
 {
-	struct watched *watched = SSL_get_ex_data(tls, slot);
+	struct watched *watched = watched_of(tls);
 	const uint8_t *at = bytes;
 	struct side *side;
 
 	(void)version, (void)arg;
-	if (!watched || !len)
+	if (!len)
 		return;
-	if (content == SSL3_RT_HANDSHAKE && at[0] == SSL3_MT_KEY_UPDATE)
-		watched->changed = true;
-	if (content != SSL3_RT_HEADER || at[0] != SSL3_RT_APPLICATION_DATA)
+	if (content == SSL3_RT_HANDSHAKE)
+		on_handshake(tls, watched, at[0]);
+	if (!watched || content != SSL3_RT_HEADER || at[0] != SSL3_RT_APPLICATION_DATA)
 		return;
 	side = !!written == !!SSL_is_server(tls) ? &watched->server : &watched->client;
 	side->n += side->known;
 }
 
-void tls_records_listen(SSL_CTX *ctx)
+void tls_records_count(SSL_CTX *ctx)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, make_slot);
-	SSL_CTX_set_keylog_callback(ctx, on_secret);
 	SSL_CTX_set_msg_callback(ctx, on_message);
+}
+
+void tls_records_listen(SSL_CTX *ctx)
+{
+	tls_records_count(ctx);
+	SSL_CTX_set_keylog_callback(ctx, on_secret);
+}
+
+static _Thread_local const SSL *followed;
+
+void tls_records_follow(const SSL *tls)
+{
+	followed = tls;
+}
+
+void tls_records_secret(
+	const uint8_t *label, size_t label_len, const uint8_t *secret, size_t secret_len)
+{
+	static const char of_client[] = "c ap traffic", of_server[] = "s ap traffic";
+	struct watched *watched = followed ? watched_of(followed) : NULL;
+	struct side *side;
+
+	if (!watched || secret_len != sizeof(side->secret) || label_len != strlen(of_client))
+		return;
+	if (memcmp(label, of_client, label_len) == 0)
+		side = &watched->client;
+	else if (memcmp(label, of_server, label_len) == 0)
+		side = &watched->server;
+	else
+		return;
+	memcpy(side->secret, secret, secret_len);
+	side->known = true;
 }
 
 static bool suite_of(const SSL *tls, enum tls_suite *suite)
@@ -129,7 +166,7 @@ static bool suite_of(const SSL *tls, enum tls_suite *suite)
 
 struct tls_records *tls_records_take(SSL *tls)
 {
-	const struct watched *watched = slot < 0 ? NULL : SSL_get_ex_data(tls, slot);
+	const struct watched *watched = watched_of(tls);
 	const struct side *in, *out;
 	struct tls_records *records;
 	struct tls_keys keys = {.client = !SSL_is_server(tls)};

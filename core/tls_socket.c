@@ -18,6 +18,8 @@
 
 #include <tailplane/tls_records.h>
 
+#include "tls_records_check.h"
+
 #define AHEAD 2048 /* a ClientHello, and what comes with Finished */
 #define HEADER_LEN 5
 
@@ -208,7 +210,9 @@ int tls_socket_shake(SSL *tls)
 
 	socket->shaking = true;
 	socket->drained = false;
+	tls_records_follow(tls);
 	rc = SSL_do_handshake(tls);
+	tls_records_follow(NULL);
 	socket->shaking = false;
 	return rc;
 }

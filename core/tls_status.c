@@ -22,7 +22,8 @@ static void add(json_t *tls, const char *part, const char *ours, const char *why
 
 void tls_status(json_t *status)
 {
-	struct tls_part x25519 = tls_library_x25519(), records = tls_records_part();
+	struct tls_part x25519 = tls_library_x25519(), schedule = tls_library_schedule();
+	struct tls_part records = tls_records_part();
 	json_t *tls;
 
 	if (!x25519.known && !records.known)
@@ -30,6 +31,8 @@ void tls_status(json_t *status)
 	tls = json_pack("{s:s}", "library", OpenSSL_version(OPENSSL_VERSION));
 	if (x25519.known)
 		add(tls, "x25519", "tailplane", x25519.why_not);
+	if (schedule.known)
+		add(tls, "key_schedule", "tailplane", schedule.why_not);
 	if (records.known)
 		add(tls, "relay_records", "tailplane", records.why_not);
 	if (records.known && !records.why_not)

@@ -7,6 +7,8 @@
 #include <openssl/x509.h>
 #include <string.h>
 
+#include "tls_records_check.h"
+
 #define TURNS 4 /* a handshake takes two */
 #define HOUR 3600
 
@@ -56,7 +58,9 @@ bool tls_trial_open(struct tls_trial *trial, SSL_CTX *server, SSL_CTX *client, c
 		return false;
 	for (unsigned i = 0; i < TURNS; i++) {
 		SSL_do_handshake(trial->client);
+		tls_records_follow(trial->server);
 		SSL_do_handshake(trial->server);
+		tls_records_follow(NULL);
 	}
 	ERR_clear_error(); /* that they waited for each other is none */
 	return SSL_is_init_finished(trial->client) && SSL_is_init_finished(trial->server) &&

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What is ours inside OpenSSL: X25519 by published vectors, and in handshakes. */
+/* What is ours inside OpenSSL: X25519 by published vectors, the key schedule beside OpenSSL's own,
+ * and handshakes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,12 +8,16 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
 #include <openssl/ssl.h>
 
 #include <tailplane/tls_records.h>
 
+#include "prng.h"
 #include "secret.h"
 #include "tls_library.h"
 #include "tls_trial.h"
@@ -197,6 +202,107 @@ static void another_key_than_the_pattern(void **state)
 	EVP_PKEY_free(made);
 }
 
+/* ---- the key schedule ---- */
+
+struct derivation {
+	int mode;
+	const char *hash;
+	uint8_t bytes[4][200]; /* key, salt, label, context */
+	size_t lens[4];
+	bool has[4];
+	size_t out;
+};
+
+static bool schedule(
+	OSSL_LIB_CTX *of, const char *properties, struct derivation *d, uint8_t out[static 600])
+{
+	static const char *const names[] = {
+		OSSL_KDF_PARAM_KEY, OSSL_KDF_PARAM_SALT, OSSL_KDF_PARAM_LABEL, OSSL_KDF_PARAM_DATA};
+	EVP_KDF *kdf = EVP_KDF_fetch(of, "TLS13-KDF", properties);
+	EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(kdf);
+	OSSL_PARAM params[8], *at = params;
+	char prefix[] = "tls13 ";
+	bool done;
+
+	*at++ = OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &d->mode);
+	*at++ = OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)d->hash, 0);
+	*at++ = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_PREFIX, prefix, 6);
+	for (unsigned i = 0; i < 4; i++)
+		if (d->has[i])
+			*at++ = OSSL_PARAM_construct_octet_string(
+				names[i], d->bytes[i], d->lens[i]);
+	*at = OSSL_PARAM_construct_end();
+	memset(out, 0, 600);
+	done = EVP_KDF_derive(ctx, out, d->out, params) == 1;
+	EVP_KDF_CTX_free(ctx);
+	EVP_KDF_free(kdf);
+	ERR_clear_error();
+	return done;
+}
+
+static const char *const hashes[] = {"SHA256", "SHA384"};
+static const size_t hash_lens[] = {32, 48};
+
+static struct derivation any(struct prng *prng, unsigned i)
+{
+	size_t hash = hash_lens[i % 2];
+	bool extract = i % 3 == 0;
+	struct derivation d = {
+		.mode = extract ? EVP_KDF_HKDF_MODE_EXTRACT_ONLY : EVP_KDF_HKDF_MODE_EXPAND_ONLY,
+		.hash = hashes[i % 2],
+		.lens = {extract && i % 5 ? 32 : hash, hash, prng_next(prng) % 30 + 1,
+			prng_next(prng) % 65},
+		.has = {!extract || i % 4, extract && i % 7, true, !extract && i % 11},
+		.out = extract ? hash : prng_next(prng) % 500 + 1,
+	};
+
+	for (unsigned k = 0; k < 4; k++)
+		prng_fill(prng, d.bytes[k], sizeof(d.bytes[k]));
+	return d;
+}
+
+static void same_schedule_as_openssl(void **state)
+{
+	struct prng prng = {5};
+	uint8_t ours[600], theirs[600];
+
+	(void)state;
+	for (unsigned i = 0; i < 2000; i++) {
+		struct derivation d = any(&prng, i);
+
+		assert_true(schedule(NULL, NULL, &d, theirs));
+		assert_true(schedule(library, OURS, &d, ours));
+		assert_memory_equal(ours, theirs, sizeof(ours));
+	}
+}
+
+static void bad_derivations(void **state)
+{
+	struct prng prng = {6};
+	uint8_t out[600];
+
+	(void)state;
+	for (unsigned i = 0; i < 6; i++) {
+		struct derivation d = any(&prng, 1);
+
+		assert_true(schedule(library, "provider=tailplane", &d, out));
+		if (i == 0)
+			d.hash = "SHA512";
+		if (i == 1)
+			d.mode = EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND;
+		if (i == 2)
+			d.has[0] = false;
+		if (i == 3)
+			d.lens[0] = 129; /* more than a block */
+		if (i == 4)
+			d.mode = EVP_KDF_HKDF_MODE_EXTRACT_ONLY; /* d.out is no hash's */
+		if (i == 5)
+			d.hash = "";
+		d.out = 31;
+		assert_false(schedule(library, "provider=tailplane", &d, out));
+	}
+}
+
 /* ---- handshakes ---- */
 
 struct offer {
@@ -273,6 +379,8 @@ int main(void)
 		cmocka_unit_test(wycheproof),
 		cmocka_unit_test(another_key_than_the_pattern),
 		cmocka_unit_test(small_order_is_refused),
+		cmocka_unit_test(same_schedule_as_openssl),
+		cmocka_unit_test(bad_derivations),
 		cmocka_unit_test(handshakes),
 	};
 

@@ -27,7 +27,8 @@ struct serving {
 	struct tls_files *files; /* their texts are ours */
 	struct stat *seen;       /* two a pair: certificate, key */
 	size_t n_files;
-	uint64_t made; /* when `tls` was */
+	uint64_t made;      /* when `tls` was */
+	struct err problem; /* why files that changed since are not in it */
 	struct net_prefix *trusted;
 	size_t n_trusted;
 	struct front_limits limits;
@@ -225,15 +226,22 @@ static int renew(struct err *err)
 		serving->tls = old;
 		return rc;
 	}
+	serving->problem.msg[0] = '\0';
 	io_on_each(give_here, serving);
 	tls_context_put(old);
 	return 0;
 }
 
+const char *front_certificates_problem(void)
+{
+	return front.running && *front.running->problem.msg ? front.running->problem.msg : NULL;
+}
+
+/* Neither its bytes nor who may read them changed. */
 static bool same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 bool front_files_differ(const struct stat *a, const struct stat *b, size_t n)
@@ -262,10 +270,12 @@ LOOP_CALLBACK(front_look, ev_timer)
 	free(now);
 	if (!changed && core_now() - serving->made < TICKETS_FOR)
 		return;
-	if (renew(&err))
+	if (renew(&err)) {
 		log_warnx("the certificates changed, and are not taken: %s", err.msg);
-	else if (changed)
+		serving->problem = err;
+	} else if (changed) {
 		log_info("the certificates were renewed");
+	}
 }
 
 int front_extra_certificate(const void *der, size_t len, struct err *err)

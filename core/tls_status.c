@@ -5,6 +5,8 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 
+#include <tailplane/front.h>
+
 #include "tls_gcm.h"
 #include "tls_library.h"
 #include "tls_records_check.h"
@@ -37,5 +39,8 @@ void tls_status(json_t *status)
 		add(tls, "relay_records", "tailplane", records.why_not);
 	if (records.known && !records.why_not)
 		add(tls, "aes_128_gcm", "ipsec-mb", tls_gcm_why_not());
+	if (front_certificates_problem())
+		json_object_set_new(
+			tls, "certificates_not_taken", json_string(front_certificates_problem()));
 	json_object_set_new(status, "tls", tls);
 }

@@ -75,9 +75,11 @@ static void answer_now(struct doctor *d)
 {
 	static const char *const states[] = {"ok", "warning", "failed"};
 	struct finding findings[FINDINGS_MAX];
-	size_t n = doctor_judge(&d->facts, findings), failed = 0;
+	size_t n, failed = 0;
 	json_t *rows = json_array();
 
+	d->facts.certificates_problem = front_certificates_problem(); /* a reload ends its text */
+	n = doctor_judge(&d->facts, findings);
 	for (size_t i = 0; i < n; i++) {
 		const struct finding *f = &findings[i];
 

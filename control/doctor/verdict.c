@@ -265,6 +265,13 @@ static void tls_line(const struct doctor_facts *f, struct finding *line)
 			     "they know, and put the issuers' certificates behind it in the file.");
 	} else if (!f->certificate_ends) {
 		found(line, FINDING_WARNING, "not seen: no TLS connection came about");
+	} else if (f->certificates_problem) {
+		found(line, FINDING_WARNING, "the certificates changed, and are not taken: %s",
+			f->certificates_problem);
+		advise(line,
+			"What was in the files before is served, and ends in %lld days. They are "
+			"read again when they change, or may be read.",
+			days);
 	} else {
 		found(line,
 			f->certificate_ends - f->now < CERTIFICATE_SOON ? FINDING_WARNING

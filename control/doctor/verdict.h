@@ -52,11 +52,12 @@ struct doctor_facts {
 	struct net_addr public_addr; /* as relays see this network; family 0: unknown */
 	size_t stun_asked;
 
-	struct doctor_look self;  /* server_url, as clients speak to it */
-	bool distrusted;          /* its certificate is what is wrong */
-	bool request_is_secure;   /* as the front door saw the request that came to us */
-	struct doctor_look plain; /* port 80 of the host */
-	int64_t certificate_ends; /* Unix s; 0: unknown */
+	struct doctor_look self;          /* server_url, as clients speak to it */
+	bool distrusted;                  /* its certificate is what is wrong */
+	bool request_is_secure;           /* as the front door saw the request that came to us */
+	struct doctor_look plain;         /* port 80 of the host */
+	int64_t certificate_ends;         /* Unix s; 0: unknown */
+	const char *certificates_problem; /* why files that changed are not served; NULL: none */
 
 	unsigned clients_asked;
 	struct net_addr client; /* one that reached server_url, best from outside; family 0: none */

@@ -155,6 +155,20 @@ def test_bad_certificates_are_not_taken(secure):
     assert subject(secure, "one.test") == "one"
     wait_until(lambda: "the certificates changed, and are not taken" in secure.log(), "the warning", timeout=20)
     assert subject(secure, "one.test") == "one"
+    assert secure.call("status")["tls"]["certificates_not_taken"].endswith("no certificate in PEM is in it")
+
+
+def test_a_renewed_key_that_nobody_may_read(secure):
+    """As a client of ACME leaves it; that it may be read from then on is a change, too."""
+    new = make_certificate(secure.folder, "new", "one.test")
+    new[1].chmod(0o644)
+    for old, fresh in zip(secure.one, new):
+        os.replace(fresh, old)
+    wait_until(lambda: "certificates_not_taken" in secure.call("status")["tls"], "the status", timeout=20)
+    assert subject(secure, "one.test") == "one"
+    secure.one[1].chmod(0o600)
+    wait_until(lambda: subject(secure, "one.test") == "new", "the new certificate", timeout=20)
+    assert "certificates_not_taken" not in secure.call("status")["tls"]
 
 
 @pytest.mark.parametrize("spoil, words", [

@@ -154,6 +154,10 @@ static void certificates(void **state)
 	strcpy(f.self.why, "self-signed certificate");
 	only(&f, "TLS", FINDING_FAILED, "self-signed", "authority");
 	f = healthy();
+	f.certificates_problem = "cannot read the private key";
+	only(&f, "TLS", FINDING_WARNING, "not taken: cannot read the private key",
+		"before is served");
+	f = healthy();
 	f.plain.answer = ANSWER_NONE;
 	strcpy(f.plain.why, "Connection refused");
 	only(&f, "port 80", FINDING_WARNING, "refused", "plain_listen_addr");

@@ -88,6 +88,10 @@ struct io_stream *front_upgrade(struct front_request *request);
  */
 int front_extra_certificate(const void *der, size_t len, struct err *err);
 
+/* Why the files of core.http's certificates, which changed, are not served but what was in them
+ * before; NULL: they are, or there are none. Until the next look. Control loop. */
+const char *front_certificates_problem(void);
+
 /*
  * Listeners of a plugin's own beside those of core.http: the same routes, another certificate, out
  * of two files in PEM that are read again when they change. Control loop; open in start, close in

@@ -160,6 +160,17 @@ void directory_activate(struct conn *conn)
 	tell_owner(conn, CLAIM_ACTIVATE);
 }
 
+/* Until the owner has said where the key is now: what comes for one that was sent away waits from
+ * the first packet on. (Where the owner is this loop, it has said so.) */
+static void not_here(struct derp_loop *loop, struct peer *peer, bool sent_away)
+{
+	peer->via = NULL;
+	if (!sent_away || directory_owner(&peer->key) == loop->index)
+		return;
+	peer->route = (struct route){0};
+	peer->away = true;
+}
+
 void directory_unclaim(struct conn *conn)
 {
 	struct peer *peer = conn->peer;
@@ -168,10 +179,10 @@ void directory_unclaim(struct conn *conn)
 	while (*at != conn)
 		at = &(*at)->same_next;
 	*at = conn->same_next;
-	if (peer->via == conn)
-		peer->via = NULL;
 	conn->peer = NULL;
 	tell_owner(conn, conn->sent_away ? CLAIM_MOVE : CLAIM_REMOVE);
+	if (peer->via == conn)
+		not_here(conn->loop, peer, conn->sent_away);
 	peer_release(conn->loop, peer);
 }
 

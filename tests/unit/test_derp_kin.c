@@ -3,6 +3,8 @@
  */
 #include "derp_world.h"
 
+#include <semaphore.h>
+
 /* It watches, as we do. */
 static void kin_open(struct client *kin, bool newer)
 {
@@ -412,6 +414,54 @@ static void test_packets_wait(void **state)
 	move_end();
 }
 
+struct hold {
+	struct io_message message;
+	sem_t end;
+};
+
+static void hold_run(struct io_message *message)
+{
+	sem_wait(&((struct hold *)message)->end);
+}
+
+/* Also what comes before the key's owner, another loop, has said that it is on its way. */
+static void test_the_first_packet_waits(void **state)
+{
+	struct hold hold = {.message.run = hold_run};
+	uint32_t len;
+
+	(void)state;
+	do
+		client_key(&move.mover);
+	while (directory_owner(&move.mover.key) != 1);
+	client_join(&move.mover, 0, NULL);
+	for (unsigned i = 0; i < CROWD; i++)
+		client_new(&move.crowd[i], 0);
+	client_new(&move.sender, 0);
+	kin_open(&move.kin, true);
+	expect_among(&move.kin, DERP_PEER_PRESENT, &move.sender);
+	assert_int_equal(sem_init(&hold.end, 0, 0), 0);
+	io_post(io_loop_at(1), &hold.message);
+	derp_server_drain(3600 * SECOND, true, NULL, NULL);
+	expect_frame(&move.mover, DERP_RESTARTING, 8);
+	expect_closed(&move.mover);
+	send_packet(&move.sender, &move.mover, "first", 5);
+	ping(&move.sender);
+	sem_post(&hold.end);
+	world_settle();
+	say_present(&move.kin, &move.mover.key);
+	while (next_frame(&move.kin, &len) != DERP_FORWARD_PACKET)
+		continue;
+	assert_int_equal(len, 2 * DERP_KEY_LEN + 5);
+	assert_memory_equal(world_payload + 2 * DERP_KEY_LEN, "first", 5);
+	sem_destroy(&hold.end);
+	client_close(&move.kin);
+	client_close(&move.mover);
+	client_close(&move.sender);
+	for (unsigned i = 0; i < CROWD; i++)
+		client_close(&move.crowd[i]);
+}
+
 static bool mover_is_closed(void *arg)
 {
 	return figures().connections < *(uint64_t *)arg;
@@ -507,6 +557,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_all_are_listed, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_closed_in_all, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_packets_wait, move_begin, world_end),
+		cmocka_unit_test_setup_teardown(
+			test_the_first_packet_waits, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_back_there, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_still_heard, move_begin, world_end),
 		cmocka_unit_test_prestate_setup_teardown(

@@ -81,6 +81,7 @@ def targets(data, _kind):
 
 def headline(data):
     found = {(r["cell"], r["what"]): r for r in data["results"]}
-    return [(f"DERP relay, {r['label']}", f"{short(r['tailplane']['median'])}; derper: {short(r['derper']['median'])} "
+    return [(f"DERP relay, {r['label']}{' a CPU second' if 'cpu' in r['what'] else ''}",
+             f"{short(r['tailplane']['median'])}; derper: {short(r['derper']['median'])} "
              f"({r['times_better']['tailplane']:.2f} times better)")
             for r in map(found.get, HEADLINES) if r and r.get("tailplane") and r["times_better"].get("tailplane")]

@@ -58,12 +58,12 @@ def save(report, subjects):
     return RESULTS / f"{base}.md"
 
 
-def committed():
-    """The newest report of each kind of machine, newest first."""
+def committed(part=None):
+    """The newest report of each kind of machine, newest first; `part`: of that subject alone."""
     newest = {}
     for path in sorted(RESULTS.glob("*.json")):
         report = json.loads(path.read_text())
-        if "subjects" in report and not report.get("part"):
+        if "subjects" in report and report.get("part") == part:
             newest[report["machine"]["kind"]] = (path, report)
     return sorted(newest.values(), key=lambda entry: entry[0].name, reverse=True)
 
@@ -79,6 +79,12 @@ def readme_section(subjects):
             if subject in report["subjects"]:
                 rows += module.headline(report["subjects"][subject])
         lines += table(["", ""], rows)
+    for part, module in subjects.items():
+        for path, report in committed(part):
+            machine = report["machine"]
+            lines += [f"On {machine['date']} on {machine['kind']}, commit {machine['commit']}; everything in "
+                      f"[{path.stem}](perf/results/{path.stem}.md):", "",
+                      *table(["", ""], module.headline(report["subjects"][part]))]
     if len(lines) == 2:
         lines += ["Nothing measured yet.", ""]
     return "\n".join(lines + [END])

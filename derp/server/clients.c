@@ -308,7 +308,8 @@ bool drain_tick(struct derp_loop *loop, uint64_t now)
 			n--;
 		}
 	}
-	if (left || loop->leaving || (loop->drain_late && now < loop->drain_until))
+	/* what waits for those who are on their way waits here */
+	if (left || loop->leaving || (loop->drain_late && (loop->away || now < loop->drain_until)))
 		return true;
 	loop->drain_left = false;
 	/* acq_rel: the last one sees that the others are empty */

@@ -462,6 +462,50 @@ static void test_the_first_packet_waits(void **state)
 		client_close(&move.crowd[i]);
 }
 
+static void set(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static bool is_set(void *arg)
+{
+	return *(bool *)arg;
+}
+
+static bool has_passed(void *arg)
+{
+	return core_now() > *(uint64_t *)arg;
+}
+
+/* The process is there until who was sent away last is back. */
+static void test_it_stays_for_the_last(void **state)
+{
+	uint64_t later = core_now() + SECOND;
+	struct client mover, kin, there;
+	bool done = false;
+	uint32_t len;
+
+	(void)state;
+	world_conf.away = 60 * SECOND;
+	world_configure();
+	client_key(&there);
+	client_new(&mover, 0);
+	kin_open(&kin, true);
+	derp_server_drain(SECOND / 10, true, set, &done);
+	expect_frame(&mover, DERP_RESTARTING, 8);
+	expect_closed(&mover);
+	client_close(&mover);
+	send_forward(&kin, &there.key, &mover.key, "held");
+	world_until(has_passed, &later);
+	assert_false(done);
+	say_present(&kin, &mover.key);
+	while (next_frame(&kin, &len) != DERP_FORWARD_PACKET)
+		continue;
+	assert_memory_equal(world_payload + 2 * DERP_KEY_LEN, "held", 4);
+	world_until(is_set, &done);
+	client_close(&kin);
+}
+
 static bool mover_is_closed(void *arg)
 {
 	return figures().connections < *(uint64_t *)arg;
@@ -559,6 +603,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_packets_wait, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(
 			test_the_first_packet_waits, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_it_stays_for_the_last, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_back_there, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_still_heard, move_begin, world_end),
 		cmocka_unit_test_prestate_setup_teardown(

@@ -117,29 +117,42 @@ static void avx512_open(struct aead_item *items, unsigned n)
 	open(avx512, items, n);
 }
 
-static bool manager_new(IMB_MGR **manager, void (*init)(IMB_MGR *), const char *name)
+struct kind {
+	uint64_t needs; /* of IMB_FEATURE_ */
+	void (*init)(IMB_MGR *manager);
+	struct method method;
+};
+
+static bool manager_new(IMB_MGR **manager, const struct kind *kind)
 {
+	bool able;
+
 	*manager = alloc_mb_mgr(0);
 	if (*manager == NULL)
 		errx(1, "ipsec-mb: no memory");
-	init(*manager);
-	if (imb_get_errno(*manager) == 0)
+	/* asked first: 1.3 tests itself while it starts, and falls where instructions are missing
+	 */
+	able = ((*manager)->features & kind->needs) == kind->needs;
+	if (able)
+		kind->init(*manager);
+	if (able && imb_get_errno(*manager) == 0)
 		return true;
-	warnx("%s: not on this machine: %s", name, imb_get_strerror(imb_get_errno(*manager)));
+	warnx("%s: not on this machine", kind->method.name);
 	free_mb_mgr(*manager);
 	return false;
 }
 
 void ipsec_mb_find(void)
 {
-	static const struct method with_avx2 = {"ipsec-mb-job-avx2", avx2_seal, avx2_open, false};
-	static const struct method with_avx512 = {
-		"ipsec-mb-job-avx512", avx512_seal, avx512_open, false};
+	static const struct kind with_avx2 = {IMB_CPUFLAGS_AVX2, init_mb_mgr_avx2,
+		{"ipsec-mb-job-avx2", avx2_seal, avx2_open, false}};
+	static const struct kind with_avx512 = {IMB_CPUFLAGS_AVX512, init_mb_mgr_avx512,
+		{"ipsec-mb-job-avx512", avx512_seal, avx512_open, false}};
 
-	if (manager_new(&avx2, init_mb_mgr_avx2, with_avx2.name))
-		method_add(&with_avx2);
-	if (manager_new(&avx512, init_mb_mgr_avx512, with_avx512.name))
-		method_add(&with_avx512);
+	if (manager_new(&avx2, &with_avx2))
+		method_add(&with_avx2.method);
+	if (manager_new(&avx512, &with_avx512))
+		method_add(&with_avx512.method);
 }
 
 const char *ipsec_mb_version(void)

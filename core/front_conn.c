@@ -321,12 +321,13 @@ static void shake_hands(struct front_conn *conn)
 
 static void begin_tls(struct front_conn *conn)
 {
+	struct tls_context *context = conn->context ? conn->context : conn->loop->tls;
 	int one = 1;
 
 	if (conn->hello_len)
 		setsockopt(conn->stream.fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
-	conn->stream.tls =
-		tls_new(conn->context ? conn->context : conn->loop->tls, conn->stream.fd);
+	/* none: TLS went by a reload while the ClientHello was on its way */
+	conn->stream.tls = context ? tls_new(context, conn->stream.fd) : NULL;
 	if (!conn->stream.tls) {
 		front_conn_close(conn);
 		return;

@@ -280,6 +280,24 @@ def test_half_of_a_hello_costs_no_tls_state(secure):
     wait_until(lambda: in_state(secure, "hello") == in_state(secure, "handshake") == 0, "all are gone")
 
 
+def test_tls_goes_while_hellos_are_on_their_way(secure):
+    hello, held = client_hello(), []
+    for n in (0, 5, len(hello) - 1):
+        held.append((socket.create_connection(("127.0.0.1", secure.port), timeout=10), n))
+        held[-1][0].sendall(hello[:n])
+    wait_until(lambda: in_state(secure, "hello") == len(held), "all wait for the rest")
+    configure(secure)
+    secure.call("reload")
+    for s, n in held:
+        s.sendall(hello[n:])
+        try:
+            assert s.recv(1) == b""
+        except ConnectionResetError:
+            pass
+        s.close()
+    assert ask(secure, "/mirror").status == 200
+
+
 def test_a_stranger_costs_little(secure):
     """A struct and what he sent: 200 000 of them fit into 100 MB."""
     if "san" in str(BUILD):

@@ -71,6 +71,7 @@ static int read_chain(struct tls_certificate *cert, const char *path, struct err
 	char *full = state_path(path);
 	BIO *in = full ? BIO_new_file(full, "r") : NULL;
 	X509 *one;
+	bool broken;
 	int rc = in ? 0 : unreadable("certificate", path, full, full ? errno : ENOMEM, err);
 
 	free(full);
@@ -80,10 +81,15 @@ static int read_chain(struct tls_certificate *cert, const char *path, struct err
 	cert->chain = sk_X509_new_null();
 	while (cert->leaf && cert->chain && (one = PEM_read_bio_X509(in, NULL, NULL, NULL)))
 		sk_X509_push(cert->chain, one);
+	/* the file's end says that no other one begins */
+	broken = ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE;
 	BIO_free(in);
 	ERR_clear_error();
 	if (!cert->leaf || !cert->chain)
 		return err_set(err, -EINVAL, "%s: no certificate in PEM is in it", path);
+	if (broken)
+		return err_set(err, -EINVAL, "%s: certificate %d in it cannot be read", path,
+			sk_X509_num(cert->chain) + 2);
 	return 0;
 }
 

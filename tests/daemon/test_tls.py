@@ -171,11 +171,17 @@ def test_a_renewed_key_that_nobody_may_read(secure):
     assert "certificates_not_taken" not in secure.call("status")["tls"]
 
 
+def append(file, text):
+    file.write_text(file.read_text() + text)
+
+
 @pytest.mark.parametrize("spoil, words", [
     (lambda d: d.one[1].chmod(0o644), "everybody can read; type: chmod"),
     (lambda d: d.tls.update(tls_key_path=d.two[1]), "is not the key of the certificate"),
     (lambda d: d.tls.update(tls_cert_path=d.folder / "none.pem"), "none.pem: No such file"),
     (lambda d: d.one[1].write_text("x"), "no private key in PEM"),
+    (lambda d: append(d.one[0], d.two[0].read_text()[:200]), "one.pem: certificate 2 in it cannot be read"),
+    (lambda d: append(d.one[0], d.two[0].read_text().replace("MII", "MMM")), "one.pem: certificate 2 in it cannot be read"),
 ])
 def test_bad_files(secure, spoil, words):
     secure.stop()

@@ -123,6 +123,20 @@ static int read_key(struct tls_certificate *cert, const char *path, struct err *
 	return rc;
 }
 
+/* Handshakes find out too late, for those that are not the first. */
+static int try_pair(const struct tls_certificate *cert, const char *path, struct err *err)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	int rc = 0;
+
+	if (!ctx || SSL_CTX_use_cert_and_key(ctx, cert->leaf, cert->key, cert->chain, 1) != 1)
+		rc = err_set(err, -EINVAL, "%s: OpenSSL does not take the certificate: %s", path,
+			ERR_reason_error_string(ERR_peek_last_error()));
+	SSL_CTX_free(ctx);
+	ERR_clear_error();
+	return rc;
+}
+
 static int read_pair(struct tls_certificate *cert, const struct tls_files *pair, struct err *err)
 {
 	int rc = read_chain(cert, pair->cert_path, err);
@@ -134,7 +148,7 @@ static int read_pair(struct tls_certificate *cert, const struct tls_files *pair,
 		rc = err_set(err, -EINVAL, "%s is not the key of the certificate %s",
 			pair->key_path, pair->cert_path);
 	}
-	return rc;
+	return rc ? rc : try_pair(cert, pair->cert_path, err);
 }
 
 int tls_files_provider(

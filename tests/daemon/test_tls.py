@@ -171,6 +171,12 @@ def test_a_renewed_key_that_nobody_may_read(secure):
     assert "certificates_not_taken" not in secure.call("status")["tls"]
 
 
+def weak_certificate(daemon):
+    """The second pair, whose key is shorter than OpenSSL has it."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-days", "2", "-keyout", daemon.two[1],
+                    "-out", daemon.two[0], "-subj", "/CN=two"], check=True, capture_output=True)
+
+
 def append(file, text):
     file.write_text(file.read_text() + text)
 
@@ -180,6 +186,7 @@ def append(file, text):
     (lambda d: d.tls.update(tls_key_path=d.two[1]), "is not the key of the certificate"),
     (lambda d: d.tls.update(tls_cert_path=d.folder / "none.pem"), "none.pem: No such file"),
     (lambda d: d.one[1].write_text("x"), "no private key in PEM"),
+    (weak_certificate, "two.pem: OpenSSL does not take the certificate: ee key too small"),
     (lambda d: append(d.one[0], d.two[0].read_text()[:200]), "one.pem: certificate 2 in it cannot be read"),
     (lambda d: append(d.one[0], d.two[0].read_text().replace("MII", "MMM")), "one.pem: certificate 2 in it cannot be read"),
 ])

@@ -56,6 +56,7 @@ static ssize_t tls_read(struct io_stream *stream, uint8_t *buf, size_t len)
 	size_t total = 0;
 	int n;
 
+	ERR_clear_error(); /* others' errors in this thread would be taken for ours */
 	do {
 		n = SSL_read(stream->tls, buf + total, len > INT_MAX ? INT_MAX : (int)len);
 		if (n <= 0)
@@ -103,6 +104,7 @@ static ssize_t tls_writev(struct io_stream *stream, const struct iovec *iov, int
 		memcpy(gather + len, iov[i].iov_base, part);
 		len += part;
 	}
+	ERR_clear_error();
 	rc = SSL_write(stream->tls, bytes, len > INT_MAX ? INT_MAX : (int)len);
 	if (rc > 0)
 		return rc;

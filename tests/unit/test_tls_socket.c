@@ -261,6 +261,30 @@ static void the_end(void **state)
 	}
 }
 
+/* What another library left in this thread's queue is no verdict on a connection. */
+static void errors_of_others(void **state)
+{
+	static uint8_t much[1 << 20];
+	struct iovec iov = {.iov_base = much, .iov_len = 6};
+	struct ends e;
+
+	(void)state;
+	ends_open(&e, TLS1_3_VERSION);
+	shake_hands(&e);
+	deliver(&e, SAID_MAX);
+	assert_int_equal(tls_socket_shake(e.stream.tls), 1);
+	ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
+	expect_nothing(&e);
+	ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
+	assert_int_equal(io_stream_writev(&e.stream, &iov, 1), 6);
+	iov.iov_len = sizeof(much);
+	while (io_stream_writev(&e.stream, &iov, 1) > 0)
+		;
+	ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
+	assert_int_equal(io_stream_writev(&e.stream, &iov, 1), -EAGAIN);
+	ends_close(&e);
+}
+
 /* A step of the handshake does not ask the socket again when it was empty. */
 static unsigned receives;
 
@@ -298,6 +322,7 @@ int main(void)
 		cmocka_unit_test(much),
 		cmocka_unit_test(the_end),
 		cmocka_unit_test(few_reads),
+		cmocka_unit_test(errors_of_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,9 @@
 #include "tls_hkdf.h"
 
 #define RECORDS_MAX (1u << 24) /* of 2^24.5 */
+/* Records in a row without text: no limit of who takes the text counts them, and new keys cost
+ * much. OpenSSL has as many empty ones, Go half of it of either. */
+#define BARREN_MAX 32
 
 enum alert {
 	CLOSE_NOTIFY = 0,
@@ -41,7 +44,8 @@ struct tls_records {
 	bool client;
 	bool update; /* our keys, before the next record */
 	bool ended;
-	uint8_t alert; /* why it cannot go on */
+	uint8_t barren; /* the last records, which brought no text */
+	uint8_t alert;  /* why it cannot go on */
 };
 
 /* ---- keys ---- */
@@ -286,6 +290,9 @@ ssize_t tls_records_open(struct tls_records *records, const uint8_t *in, size_t 
 		text = take_inner(records, to + total, (size_t)one - TLS_HEADER_LEN - TLS_TAG_LEN);
 		if (text < 0)
 			return text;
+		records->barren = text ? 0 : records->barren + 1;
+		if (records->barren > BARREN_MAX)
+			return fail(records, UNEXPECTED_MESSAGE);
 		at += (size_t)one;
 		total += (size_t)text;
 	}

@@ -377,6 +377,54 @@ static void test_bad_contents(void **state)
 	}
 }
 
+#define BARREN 32 /* records in a row without text */
+
+static void key_updates(struct ends *e, unsigned n)
+{
+	while (n--) {
+		assert_int_equal(SSL_key_update(e->client, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+		assert_int_equal(SSL_do_handshake(e->client), 1);
+	}
+}
+
+/* New keys cost much, and nothing limits them, as they bring nothing that could be counted. */
+static void test_records_without_text(void **state)
+{
+	uint8_t got[4000];
+	struct ends e;
+
+	(void)state;
+	ends_taken(&e, suites[0]);
+	for (unsigned i = 0; i < 3; i++) {
+		key_updates(&e, BARREN);
+		assert_int_equal(SSL_write(e.client, "text", 4), 4);
+		assert_int_equal(hear(&e, got, sizeof(got)), 4);
+	}
+	key_updates(&e, BARREN + 1);
+	assert_int_equal(hear(&e, got, sizeof(got)), -EPROTO);
+	expect_alert(&e, SSL_AD_UNEXPECTED_MESSAGE);
+	ends_close(&e);
+}
+
+static void test_records_of_no_length(void **state)
+{
+	uint8_t sealed[100], got[100];
+	struct tls_records *client;
+	struct ends e;
+
+	(void)state;
+	ends_taken(&e, suites[1]);
+	client = tls_records_take(e.client);
+	for (unsigned i = 0; i <= BARREN; i++) {
+		size_t len = tls_records_seal(client, TLS_TEXT, got, 0, sealed);
+
+		assert_int_equal(
+			tls_records_open(e.records, sealed, &len, got), i < BARREN ? 0 : -EPROTO);
+	}
+	tls_records_free(client);
+	ends_close(&e);
+}
+
 /* A record twice, or one left out: its number is in the nonce. */
 static void test_order_is_kept(void **state)
 {
@@ -565,6 +613,8 @@ int main(void)
 		cmocka_unit_test(test_forgeries_end_it),
 		cmocka_unit_test(test_bad_lengths),
 		cmocka_unit_test(test_bad_contents),
+		cmocka_unit_test(test_records_without_text),
+		cmocka_unit_test(test_records_of_no_length),
 		cmocka_unit_test(test_order_is_kept),
 		cmocka_unit_test(test_another_openssl),
 		cmocka_unit_test(test_what_stays_with_openssl),

@@ -166,7 +166,7 @@ static bool suite_of(const SSL *tls, enum tls_suite *suite)
 
 struct tls_records *tls_records_take(SSL *tls)
 {
-	const struct watched *watched = watched_of(tls);
+	struct watched *watched = watched_of(tls);
 	const struct side *in, *out;
 	struct tls_records *records;
 	struct tls_keys keys = {.client = !SSL_is_server(tls)};
@@ -184,5 +184,7 @@ struct tls_records *tls_records_take(SSL *tls)
 	keys.n_out = out->n;
 	records = tls_records_new(&keys);
 	secret_zero(&keys, sizeof(keys));
+	if (records) /* nobody takes them again: no number may go under a key twice */
+		secret_zero(watched, sizeof(*watched));
 	return records;
 }

@@ -527,6 +527,7 @@ static void test_what_stays_with_openssl(void **state)
 	assert_int_equal(SSL_read(e.server, half, sizeof(half)), 1);
 	e.records = tls_records_take(e.server);
 	assert_non_null(e.records);
+	assert_null(tls_records_take(e.server)); /* the same nonces twice would tell the key */
 	ends_close(&e);
 
 	for (int part = 1; part < 8; part++) { /* a record that is half read */

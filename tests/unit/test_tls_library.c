@@ -19,7 +19,9 @@
 
 #include "prng.h"
 #include "secret.h"
+#include "tls_hkdf.h"
 #include "tls_library.h"
+#include "tls_records_check.h"
 #include "tls_trial.h"
 #include "vectors.h"
 #include "x25519.h"
@@ -311,11 +313,31 @@ struct offer {
 	const char *suite;
 };
 
+/* Records of ours go on from there: their keys are right, and how many went under them. */
+static bool goes_on(struct tls_trial *trial)
+{
+	struct tls_records *records = tls_records_take(trial->server);
+	uint8_t wire[1000], text[sizeof(wire)];
+	size_t len;
+
+	if (!records)
+		return false;
+	len = tls_records_seal(records, TLS_TEXT, (const uint8_t *)"ping", 4, wire);
+	assert_int_equal(BIO_write(trial->at_server, wire, (int)len), len);
+	assert_int_equal(SSL_read(trial->client, text, sizeof(text)), 4);
+	assert_memory_equal(text, "ping", 4);
+	assert_int_equal(SSL_write(trial->client, "pong", 4), 4);
+	len = (size_t)BIO_read(trial->at_server, wire, sizeof(wire));
+	assert_int_equal(tls_records_open(records, wire, &len, text), 4);
+	assert_memory_equal(text, "pong", 4);
+	tls_records_free(records);
+	return true;
+}
+
 /* Whether records of ours could go on from there. */
 static bool handshake(const struct offer *offer, bool *taken)
 {
 	SSL_CTX *server = tls_library_server(), *client = SSL_CTX_new(TLS_client_method());
-	struct tls_records *records;
 	struct tls_trial trial;
 	bool done;
 
@@ -325,9 +347,7 @@ static bool handshake(const struct offer *offer, bool *taken)
 	if (offer->only)
 		assert_int_equal(SSL_CTX_set1_groups_list(server, offer->only), 1);
 	done = tls_trial_open(&trial, server, client, offer->suite);
-	records = tls_records_take(trial.server);
-	*taken = records;
-	tls_records_free(records);
+	*taken = done && goes_on(&trial);
 	tls_trial_close(&trial);
 	SSL_CTX_free(server);
 	SSL_CTX_free(client);
@@ -364,6 +384,117 @@ static void handshakes(void **state)
 	}
 }
 
+/* ---- sessions ---- */
+
+static SSL_SESSION *session_of(SSL_CTX *server, SSL_CTX *client, const char *suite)
+{
+	struct tls_trial trial;
+	SSL_SESSION *session;
+
+	assert_true(tls_trial_open(&trial, server, client, suite));
+	SSL_shutdown(trial.client); /* what ends otherwise is not resumed */
+	session = SSL_get1_session(trial.client);
+	assert_true(SSL_SESSION_is_resumable(session));
+	tls_trial_close(&trial);
+	return session;
+}
+
+static void resume(struct tls_trial *trial, SSL_CTX *server, SSL_CTX *client, SSL_SESSION *session,
+	const char *early)
+{
+	BIO *at_client;
+	size_t n;
+
+	*trial = (struct tls_trial){SSL_new(server), SSL_new(client), NULL};
+	assert_int_equal(SSL_set_session(trial->client, session), 1);
+	assert_int_equal(BIO_new_bio_pair(&trial->at_server, 0, &at_client, 0), 1);
+	SSL_set_bio(trial->server, trial->at_server, trial->at_server);
+	SSL_set_bio(trial->client, at_client, at_client);
+	SSL_set_accept_state(trial->server);
+	SSL_set_connect_state(trial->client);
+	for (unsigned i = 0; early && i < 3; i++)
+		assert_int_equal(SSL_write_early_data(trial->client, early, strlen(early), &n), 1);
+	for (unsigned i = 0; i < 4; i++) {
+		SSL_do_handshake(trial->client);
+		tls_records_follow(trial->server);
+		SSL_do_handshake(trial->server);
+		tls_records_follow(NULL);
+	}
+	assert_int_equal(SSL_session_reused(trial->client), 1);
+	assert_true(tls_trial_talk(trial->client, trial->server));
+	assert_true(tls_trial_talk(trial->server, trial->client));
+}
+
+/* With any number of tickets; and where the client talks too early, which is passed over. */
+static void sessions(void **state)
+{
+	static const struct {
+		const char *suite, *groups, *early;
+		size_t tickets;
+		bool taken;
+	} cases[] = {
+		{AES_128, "X25519", NULL, 1, true},
+		{AES_128, "P-256", NULL, 2, true},
+		{"TLS_CHACHA20_POLY1305_SHA256", "X25519", NULL, 0, true},
+		{"TLS_AES_256_GCM_SHA384", "X25519", NULL, 1, false},
+		{AES_128, "X25519", "early", 1, true},
+		{"TLS_AES_256_GCM_SHA384", "P-256", "early", 1, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		SSL_CTX *server = tls_library_server(), *client = SSL_CTX_new(TLS_client_method());
+		struct tls_trial trial;
+		SSL_SESSION *session;
+
+		assert_true(tls_trial_certify(server));
+		assert_int_equal(SSL_CTX_set1_groups_list(client, cases[i].groups), 1);
+		assert_int_equal(SSL_CTX_set_ciphersuites(client, cases[i].suite), 1);
+		session = session_of(server, client, cases[i].suite);
+		assert_int_equal(SSL_SESSION_get_max_early_data(session), 0);
+		if (cases[i].early)
+			SSL_SESSION_set_max_early_data(session, 1000);
+		SSL_CTX_set_num_tickets(server, cases[i].tickets);
+		resume(&trial, server, client, session, cases[i].early);
+		if (cases[i].early)
+			assert_int_equal(
+				SSL_get_early_data_status(trial.client), SSL_EARLY_DATA_REJECTED);
+		assert_int_equal(goes_on(&trial), cases[i].taken);
+		tls_trial_close(&trial);
+		SSL_SESSION_free(session);
+		SSL_CTX_free(server);
+		SSL_CTX_free(client);
+	}
+}
+
+/* ---- what is not right is not used ---- */
+
+static int wrong_hash = -1; /* what is extracted with it is wrong */
+
+bool __real_tls_hkdf_extract(
+	enum tls_hash hash, struct tls_bytes salt, struct tls_bytes key, uint8_t *out);
+bool __wrap_tls_hkdf_extract(
+	enum tls_hash hash, struct tls_bytes salt, struct tls_bytes key, uint8_t *out);
+bool __wrap_tls_hkdf_extract(
+	enum tls_hash hash, struct tls_bytes salt, struct tls_bytes key, uint8_t *out)
+{
+	bool done = __real_tls_hkdf_extract(hash, salt, key, out);
+
+	out[0] ^= wrong_hash == (int)hash;
+	return done;
+}
+
+static void a_wrong_schedule_is_not_used(void **state)
+{
+	struct tls_library another;
+
+	(void)state;
+	for (wrong_hash = 0; wrong_hash < TLS_HASHES; wrong_hash++)
+		assert_false(tls_library_open(&another));
+	assert_true(tls_library_open(&another));
+	tls_library_close(&another);
+}
+
 static void small_order_is_refused(void **state)
 {
 	static const uint8_t zero[32], one[32] = {1};
@@ -382,6 +513,8 @@ int main(void)
 		cmocka_unit_test(same_schedule_as_openssl),
 		cmocka_unit_test(bad_derivations),
 		cmocka_unit_test(handshakes),
+		cmocka_unit_test(sessions),
+		cmocka_unit_test(a_wrong_schedule_is_not_used),
 	};
 
 	return cmocka_run_group_tests(tests, open_library, close_library);

@@ -372,7 +372,8 @@ bool head_is_trusted(const struct head_proxies *proxies, const struct net_addr *
 	return false;
 }
 
-/* "192.0.2.1", "192.0.2.1:80", "2001:db8::1", "[2001:db8::1]:80" */
+/* "192.0.2.1", "192.0.2.1:80", "2001:db8::1", "[2001:db8::1]:80"; "::ffff:192.0.2.1" is the first
+ * of them. */
 static bool parse_address(struct net_addr *addr, const char *text, size_t len)
 {
 	char copy[NET_ENDPOINT_STRLEN];
@@ -386,11 +387,12 @@ static bool parse_address(struct net_addr *addr, const char *text, size_t len)
 		return false;
 	memcpy(copy, text, len);
 	copy[len] = '\0';
-	if (net_addr_parse(addr, copy) == 0)
-		return true;
-	if (net_endpoint_parse(&ep, copy) != 0)
-		return false;
-	*addr = ep.addr;
+	if (net_addr_parse(addr, copy) != 0) {
+		if (net_endpoint_parse(&ep, copy) != 0)
+			return false;
+		*addr = ep.addr;
+	}
+	net_addr_unmap(addr);
 	return true;
 }
 

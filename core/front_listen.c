@@ -46,17 +46,6 @@ static void dispatch(struct front_conn *conn)
 		io_post(io_loop_at(turn++ % n), &conn->arrival);
 }
 
-static void unmap(struct net_endpoint *ep)
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-
-	if (ep->addr.family != AF_INET6 || memcmp(ep->addr.bytes, mapped, sizeof(mapped)) != 0)
-		return;
-	ep->addr.family = AF_INET;
-	memmove(ep->addr.bytes, ep->addr.bytes + 12, 4);
-	memset(ep->addr.bytes + 4, 0, 12);
-}
-
 static void take(const struct listener *listener, int fd, const struct sockaddr *from)
 {
 	struct front_conn *conn = calloc(1, sizeof(*conn));
@@ -69,7 +58,7 @@ static void take(const struct listener *listener, int fd, const struct sockaddr 
 	}
 	conn->stream.fd = fd;
 	net_endpoint_from_sockaddr(&conn->stream.from, from);
-	unmap(&conn->stream.from);
+	net_addr_unmap(&conn->stream.from.addr);
 	conn->site = listener->site;
 	conn->tls = listener->tls;
 	conn->beside_tls = listener->beside_tls;

@@ -208,6 +208,17 @@ bool net_prefix_contains(const struct net_prefix *prefix, const struct net_addr 
 	return addr_bits(addr) && net_addr_equal(&a.addr, &b.addr);
 }
 
+void net_addr_unmap(struct net_addr *addr)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (addr->family != AF_INET6 || memcmp(addr->bytes, mapped, sizeof(mapped)) != 0)
+		return;
+	addr->family = AF_INET;
+	memmove(addr->bytes, addr->bytes + 12, 4);
+	memset(addr->bytes + 4, 0, 12);
+}
+
 socklen_t net_endpoint_to_sockaddr(const struct net_endpoint *ep, struct sockaddr_storage *ss)
 {
 	struct sockaddr_in *sin = (struct sockaddr_in *)ss;

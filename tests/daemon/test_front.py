@@ -205,6 +205,8 @@ def test_who_is_at_the_far_end(daemon):
     assert seen(("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "2001:db8::7"))["from"] == "[2001:db8::7]:0"
     assert seen(("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-For", "10.1.1.1"))["from"] == "192.0.2.1:0"
     assert seen(("X-Forwarded-For", "[2001:db8::7]:99"))["from"] == "[2001:db8::7]:0"
+    for mapped in ("::ffff:192.0.2.1", "[::ffff:192.0.2.1]:99", "::ffff:192.0.2.1, ::ffff:10.1.1.1"):
+        assert seen(("X-Forwarded-For", mapped))["from"] == "192.0.2.1:0", "as listeners for both families call it"
     assert seen(("X-Forwarded-For", "6.6.6.6, nonsense, 10.0.0.2"))["from"] == "10.0.0.2:0"
     assert seen(("X-Forwarded-For", "nonsense"), ("X-Real-IP", "192.0.2.9"))["from"] == "192.0.2.9:0"
     assert seen(("X-Forwarded-Proto", "https"))["secure"]

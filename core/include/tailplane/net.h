@@ -46,6 +46,8 @@ const char *net_endpoint_format(
 	const struct net_endpoint *ep, char buf[static NET_ENDPOINT_STRLEN]);
 
 bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
+/* ::ffff:192.0.2.1 is what programs with one socket for both families call 192.0.2.1. */
+void net_addr_unmap(struct net_addr *addr);
 bool net_endpoint_equal(const struct net_endpoint *a, const struct net_endpoint *b);
 /* As written: host bits count. Never memcmp: the struct has padding. */
 bool net_prefix_equal(const struct net_prefix *a, const struct net_prefix *b);

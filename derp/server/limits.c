@@ -76,18 +76,22 @@ static bool count_address(const struct net_addr *from, unsigned max)
 	return true;
 }
 
-void limit_disconnected(const struct net_addr *from)
+static void uncount_address(const struct net_addr *from)
 {
 	struct net_addr addr = holder(from);
 	uint64_t hash = hash_address(&addr);
-	struct address *address;
+	struct address *address = table_find(&shared.table, hash, same_address, &addr);
 
-	pthread_mutex_lock(&shared.lock);
-	address = table_find(&shared.table, hash, same_address, &addr);
 	if (address && --address->n == 0) {
 		table_remove(&shared.table, hash, address);
 		free(address);
 	}
+}
+
+void limit_disconnected(const struct net_addr *from)
+{
+	pthread_mutex_lock(&shared.lock);
+	uncount_address(from);
 	pthread_mutex_unlock(&shared.lock);
 }
 
@@ -128,14 +132,17 @@ const char *limit_connection(struct derp_loop *loop, const struct net_addr *from
 		!limit_memory(loop, CONN_COST_TLS))
 		return refuse(&loop->counters.refused_full, "this relay is full");
 	pthread_mutex_lock(&shared.lock);
-	in_time = take_token(conf);
-	welcome = in_time && count_address(from, conf->connections_address);
+	/* one address that is refused anyway must not take what all have together */
+	welcome = count_address(from, conf->connections_address);
+	in_time = welcome && take_token(conf);
+	if (welcome && !in_time)
+		uncount_address(from);
 	pthread_mutex_unlock(&shared.lock);
-	if (!in_time)
-		return refuse(&loop->counters.refused_rate, "too many connections at once");
 	if (!welcome)
 		return refuse(
 			&loop->counters.refused_address, "too many connections of an address");
+	if (!in_time)
+		return refuse(&loop->counters.refused_rate, "too many connections at once");
 	return NULL;
 }
 

@@ -254,6 +254,24 @@ def test_connections_of_an_address(relay, trusted):
         assert "tailplane_derp_refused_address_total 1\n" in ask(relay.metrics, "/metrics")[1]
 
 
+def test_one_address_does_not_use_up_the_rate(relay):
+    """What is refused because there are too many connections of its address leaves the others' share alone."""
+    relay.begin(http={"trusted_proxies": ["127.0.0.1/32"]},
+                limits={"connections_per_address": 1, "accept_rate": 1, "accept_burst": 20})
+    wait_until(lambda: relay.call("derp status")["works"] == "yes" and not relay.call("derp clients"), "it works")
+    with contextlib.ExitStack() as stack:
+        def status(of):
+            s, status = knock(relay, of)
+            stack.callback(s.close)
+            return status
+
+        assert [status("192.0.2.1") for _ in range(50)] == [101] + 49 * [503]
+        assert status("192.0.2.2") == 101
+        assert [status(f"198.51.100.{n}") for n in range(30)].count(503) >= 5, "there is a rate"
+    metrics = ask(relay.metrics, "/metrics")[1]
+    assert "tailplane_derp_refused_address_total 49\n" in metrics
+
+
 class Judge:
     """A /verify: says yes to those in `known`, or fails with `status`."""
 

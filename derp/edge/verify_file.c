@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <tailplane/log.h>
 #include <tailplane/loop.h>
@@ -22,8 +23,9 @@ static struct {
 	size_t n;
 	char *path;
 	void (*gone)(const struct public_key *key);
-	ev_stat watch;
-	ev_timer settled;
+	struct stat seen;
+	bool changes; /* since it was read */
+	ev_timer look;
 } file;
 
 /* ---- parsing ------------------------------------------------------------------------------- */
@@ -122,25 +124,48 @@ static void read_file(void)
 	free(text);
 }
 
-LOOP_CALLBACK(verify_file_settled, ev_timer)
+/* ---- looking at it ------------------------------------------------------------------------- */
+
+/* Of times the nanoseconds, too: two versions of one second may be equally long (ev_stat would not
+ * tell the second one). */
+static bool is_as_seen(const struct stat *now)
 {
-	(void)revents;
-	ev_timer_stop(loop, watcher);
-	read_file();
+	const struct stat *seen = &file.seen;
+
+	return now->st_dev == seen->st_dev && now->st_ino == seen->st_ino &&
+	       now->st_size == seen->st_size && now->st_mode == seen->st_mode &&
+	       now->st_uid == seen->st_uid && now->st_ctim.tv_sec == seen->st_ctim.tv_sec &&
+	       now->st_ctim.tv_nsec == seen->st_ctim.tv_nsec;
 }
 
-LOOP_CALLBACK(verify_file_changed, ev_stat)
+static struct stat look(void)
 {
-	(void)watcher, (void)revents;
-	ev_timer_again(loop, &file.settled);
+	struct stat now = {0};
+
+	if (stat(file.path, &now) != 0)
+		now = (struct stat){0};
+	return now;
+}
+
+LOOP_CALLBACK(verify_file_look, ev_timer)
+{
+	struct stat now = look();
+
+	(void)revents;
+	if (!is_as_seen(&now)) {
+		file.changes = true;
+	} else if (file.changes) {
+		file.changes = false;
+		read_file();
+	}
+	file.seen = now;
+	watcher->repeat = file.changes ? SETTLES : LOOK_EVERY;
+	ev_timer_again(loop, watcher);
 }
 
 void verify_file_stop(void)
 {
-	if (file.path) {
-		ev_stat_stop(core_loop(), &file.watch);
-		ev_timer_stop(core_loop(), &file.settled);
-	}
+	ev_timer_stop(core_loop(), &file.look);
 	free(file.keys);
 	free(file.path);
 	memset(&file, 0, sizeof(file));
@@ -150,7 +175,7 @@ void verify_file_start(const char *path, void (*gone)(const struct public_key *k
 {
 	char *full = state_path(path);
 
-	if (full && file.path && !strcmp(full, file.path)) {
+	if (file.path && !strcmp(full, file.path)) {
 		free(full);
 		read_file();
 		return;
@@ -158,11 +183,9 @@ void verify_file_start(const char *path, void (*gone)(const struct public_key *k
 	verify_file_stop();
 	file.path = full;
 	file.gone = gone;
-	ev_stat_init(&file.watch, verify_file_changed, file.path ? file.path : "", LOOK_EVERY);
-	ev_init(&file.settled, verify_file_settled);
-	file.settled.repeat = SETTLES;
-	if (!file.path)
-		return;
+	ev_init(&file.look, verify_file_look);
+	file.look.repeat = LOOK_EVERY;
+	ev_timer_again(core_loop(), &file.look);
+	file.seen = look();
 	read_file();
-	ev_stat_start(core_loop(), &file.watch);
 }

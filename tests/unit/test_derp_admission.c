@@ -8,8 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+
+#include <tailplane/loop.h>
 
 #include "grace.h"
 #include "map_text.h"
@@ -19,6 +23,8 @@
 #define B "nodekey:00000000000000000000000000000000000000000000000000000000000000BB"
 #define SECOND 1000000000ull
 #define MANY 100000
+
+static unsigned n_gone;
 
 static size_t count(const char *text)
 {
@@ -44,6 +50,73 @@ static void test_keys(void **state)
 	assert_int_equal(count("nodekey:00\n"), SIZE_MAX);
 	assert_int_equal(count(A "\nmkey:00\n"), SIZE_MAX);
 }
+
+/* ---- a file that changes ---- */
+
+static void look_again(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop, (void)timer, (void)revents;
+}
+
+static void turn_until(bool (*done)(const void *arg), const void *arg)
+{
+	uint64_t deadline = core_now() + 10 * SECOND;
+	ev_timer again;
+
+	ev_timer_init(&again, look_again, 0.001, 0.001);
+	ev_timer_start(core_loop(), &again);
+	while (!done(arg)) {
+		assert_true(core_now() < deadline);
+		ev_run(core_loop(), EVRUN_ONCE);
+	}
+	ev_timer_stop(core_loop(), &again);
+}
+
+static bool is_another_second(const void *arg)
+{
+	return time(NULL) != *(const time_t *)arg;
+}
+
+static bool is_in_file(const void *arg)
+{
+	return verify_file_has(arg);
+}
+
+static void count_gone(const struct public_key *key)
+{
+	(void)key;
+	n_gone++;
+}
+
+/* In place and equally long: but for the nanoseconds of its time nothing tells a version from the
+ * one of the same second before. */
+static void test_each_version_is_read(void **state)
+{
+	char path[] = "/tmp/tailplane-keys-XXXXXX", text[sizeof(A) + 1];
+	int fd = mkstemp(path);
+	time_t now = time(NULL);
+
+	(void)state;
+	assert_true(fd >= 0);
+	n_gone = 0;
+	verify_file_start(path, count_gone);
+	turn_until(is_another_second, &now);
+	for (unsigned i = 0; i < 5; i++) {
+		struct public_key key = {.bytes[31] = (uint8_t)i};
+
+		snprintf(text, sizeof(text), "%.*s%02x\n", (int)sizeof(A) - 3, A, i);
+		assert_int_equal(pwrite(fd, text, strlen(text), 0), strlen(text));
+		turn_until(is_in_file, &key);
+		assert_int_equal(n_gone, i);
+	}
+	assert_int_equal(unlink(path), 0);
+	while (n_gone < 5)
+		ev_run(core_loop(), EVRUN_ONCE);
+	verify_file_stop();
+	close(fd);
+}
+
+/* ---- who was known ---- */
 
 static struct public_key key_of(unsigned n)
 {
@@ -157,6 +230,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_each_version_is_read),
 		cmocka_unit_test(test_grace),
 		cmocka_unit_test(test_grace_goes_on),
 		cmocka_unit_test(test_map_text),

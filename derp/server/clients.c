@@ -80,7 +80,7 @@ static void count_loop(struct census *census, struct derp_loop *loop)
 	for (uint32_t i = 0; i < loop->n_slots; i++) {
 		const struct conn *conn = loop->slots[i].conn;
 
-		if (conn && conn->state == CONN_UP && !conn->kin)
+		if (conn && (conn->state == CONN_UP || conn->state == CONN_CLAIMING) && !conn->kin)
 			describe(&census->clients[census->n++], conn);
 	}
 	for (size_t i = 0; i < loop->peers.size; i++)

@@ -2,6 +2,8 @@
 /* Whom the relay lets in, how much it takes of whom, and whom it sends away. */
 #include "derp_world.h"
 
+#include <semaphore.h>
+
 static const uint8_t big[DERP_PACKET_MAX];
 
 static struct derp_question *asked;
@@ -248,6 +250,55 @@ static void test_clients_are_listed(void **state)
 	client_close(&b);
 }
 
+struct hold {
+	struct io_message message;
+	sem_t end;
+};
+
+static void hold_run(struct io_message *message)
+{
+	sem_wait(&((struct hold *)message)->end);
+}
+
+static void find_in_list(void *user, const struct derp_client *clients, size_t n)
+{
+	struct client *client = user;
+
+	for (size_t i = 0; i < n; i++)
+		if (!memcmp(&clients[i].key, &client->key, sizeof(client->key)))
+			client->fd = -client->fd;
+}
+
+/* Who was let in is in the list before its key's owner, another loop, has heard of it: else nobody
+ * would ask whether it may stay. */
+static void test_who_has_just_been_let_in_is_listed(void **state)
+{
+	struct hold hold = {.message.run = hold_run};
+	struct client early, late;
+
+	(void)state;
+	client_new(&early, 0);
+	do
+		client_key(&late);
+	while (directory_owner(&late.key) != 1);
+	client_dial(&late, 0);
+	assert_int_equal(sem_init(&hold.end, 0, 0), 0);
+	io_post(io_loop_at(1), &hold.message);
+	client_info(&late, NULL);
+	ping(&early);
+	ping(&early);
+	derp_server_clients(find_in_list, &late);
+	ping(&early); /* the list has been to this loop */
+	ping(&early);
+	sem_post(&hold.end);
+	world_until(is_counted, &late);
+	late.fd = -late.fd;
+	expect_server_info(&late);
+	client_close(&late);
+	client_close(&early);
+	sem_destroy(&hold.end);
+}
+
 static void expect_health(const struct client *client, const char *text)
 {
 	expect_frame(client, DERP_HEALTH, (uint32_t)strlen(text));
@@ -342,6 +393,7 @@ int main(void)
 		TEST(test_a_fast_sender_waits),
 		TEST(test_connections_are_limited),
 		TEST(test_clients_are_listed),
+		TEST(test_who_has_just_been_let_in_is_listed),
 		TEST(test_clients_hear_of_the_relays_health),
 		TEST(test_all_are_sent_away),
 		TEST(test_the_late_are_sent_away_too),

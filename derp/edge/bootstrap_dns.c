@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <netdb.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ struct round {
 	char **names;
 	json_t **addresses; /* arrays of texts; NULL: the look-up failed */
 	size_t n;
+	_Atomic bool ends; /* nobody waits for the names that are left: said by the control loop */
 };
 
 static struct {
@@ -56,7 +58,8 @@ static void round_run(struct job *job)
 {
 	struct round *round = (struct round *)job;
 
-	for (size_t i = 0; i < round->n; i++)
+	for (size_t i = 0;
+		i < round->n && !atomic_load_explicit(&round->ends, memory_order_relaxed); i++)
 		round->addresses[i] = look_up(round->names[i]);
 }
 
@@ -95,6 +98,10 @@ static void round_done(struct job *job)
 	bool missing = false;
 
 	dns.round = NULL;
+	if (atomic_load_explicit(&round->ends, memory_order_relaxed)) {
+		round_free(round); /* and no timer begins: what is here is about to be gone */
+		return;
+	}
 	for (size_t i = 0; i < round->n; i++) {
 		const char *name = round->names[i];
 
@@ -166,11 +173,14 @@ void bootstrap_dns_apply(const struct derp_conf *conf)
 		look_in(0.);
 }
 
+/* A resolver that does not answer holds us up for one name, not for all. */
 void bootstrap_dns_stop(void)
 {
 	ev_timer_stop(core_loop(), &dns.look);
-	if (dns.round)
+	if (dns.round) {
+		atomic_store_explicit(&dns.round->ends, true, memory_order_relaxed);
 		jobs_drain();
+	}
 	json_decref(dns.known);
 	memset(&dns, 0, sizeof(dns));
 }

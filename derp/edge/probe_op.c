@@ -202,7 +202,8 @@ void probe_stop(void)
 			op_fail(asked->call, "the relay is stopping");
 		asked->call = NULL; /* a job's end begins nothing more, and frees */
 	}
-	jobs_drain();
+	if (asked_all) /* others may have jobs that take long */
+		jobs_drain();
 	while (asked_all)
 		asked_free(asked_all);
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include <jansson.h>
+#include <tailplane/log.h>
+#include <tailplane/loop.h>
 
 #include "fetch.h"
 
@@ -15,6 +17,7 @@
 #define ANSWER_MAX 4096
 #define AT_ONCE 64
 #define WAITING_MAX 8192
+#define COMPLAIN_EVERY 60000000000ull
 
 struct url_call {
 	struct url_call *next, **prev; /* of those that run, or wait */
@@ -33,6 +36,7 @@ struct calls {
 static struct {
 	struct fetcher *fetcher;
 	struct calls running, waiting;
+	uint64_t complained; /* when; 0: never */
 } urls;
 
 static void add(struct calls *calls, struct url_call *call)
@@ -113,10 +117,28 @@ static enum verdict verdict_of(const struct fetch_answer *answer)
 	return allow ? VERDICT_YES : VERDICT_NO;
 }
 
+/* Else nobody would know why clients are sent away. With 403 some say no to one of them. */
+static void complain(const struct fetch_answer *answer)
+{
+	uint64_t now = core_now();
+
+	if (!answer->problem && (answer->status == 200 || answer->status == 403))
+		return;
+	if (urls.complained && now - urls.complained < COMPLAIN_EVERY)
+		return;
+	urls.complained = now;
+	if (answer->problem)
+		log_warnx("derp.verify_client_url: %s", answer->problem);
+	else
+		log_warnx("derp.verify_client_url answers with status %ld, which is not a yes",
+			answer->status);
+}
+
 static void answered(void *arg, const struct fetch_answer *answer)
 {
 	struct url_call call = *(struct url_call *)arg;
 
+	complain(answer);
 	call_free(&urls.running, arg);
 	call.done(call.arg, verdict_of(answer));
 	begin_some();

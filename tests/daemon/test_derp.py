@@ -321,6 +321,7 @@ def test_url(relay, judge):
         known.wait("up", timeout=30)
         judge.status = 502
         assert is_served(relay, "--key", a) and not is_served(relay, "--key", b)
+        assert relay.log().count("derp.verify_client_url answers with status 502") == 1
         judge.status, since = 200, len(known.events)
         judge.known.clear()
         known.wait("down", since, timeout=30)

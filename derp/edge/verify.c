@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Control loop, but for the server's question, which comes from I/O loops. Where anybody is let in,
- * they answer it there. */
+/*
+ * Control loop, but for the server's question, which comes from I/O loops. Where anybody is let in,
+ * they answer it there.
+ *
+ * Who has let a key in is remembered: only while he himself does not answer counts what he said. A
+ * no of the control server is a no, though a URL is asked then that may be out of reach.
+ */
 #include "verify.h"
 
 #include <errno.h>
@@ -22,6 +27,9 @@
 #include "verify_file.h"
 #include "verify_url.h"
 
+/* Who knows keys, and may be out of reach; a file is always here. */
+enum source { CONTROL, URL, SOURCES };
+
 /* One question, of a client that waits or about one that is connected. Made on an I/O loop, of the
  * control loop from its message on. */
 struct question {
@@ -30,15 +38,34 @@ struct question {
 	struct derp_question *client; /* NULL: about one that is connected */
 	struct public_key key;
 	struct net_addr from;
-	bool unheard; /* somebody who might know it did not answer */
+	unsigned settings; /* it is asked by */
+	bool unheard[SOURCES], of_round;
+};
+
+/*
+ * All who are connected are asked about some at a time: they may be more than can wait, and who
+ * comes is not to stand behind them.
+ */
+#define ROUND_AT_ONCE 48
+
+struct member {
+	struct public_key key;
+	struct net_addr from;
 };
 
 enum outcome { ADMITTED, DENIED, BY_GRACE, UNHEARD, OUTCOMES };
 
 static struct {
 	const struct derp_conf *conf;
-	struct grace *grace;
+	unsigned settings; /* counts up when they change */
+	struct grace *grace[SOURCES];
 	struct question *open;
+	struct {
+		struct member *members;
+		size_t n, next;
+		unsigned open;
+		bool turns;
+	} round;
 	bool with_control; /* plugin control is loaded */
 	ev_timer again;
 	_Atomic uint64_t outcomes[OUTCOMES]; /* counted by whoever decides */
@@ -48,8 +75,12 @@ static _Atomic bool stopping, open_to_all;
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
+static void round_turn(void);
+
 static void answer(struct question *q, bool allowed)
 {
+	bool of_round = q->of_round;
+
 	*q->prev = q->next;
 	if (q->next)
 		q->next->prev = q->prev;
@@ -58,6 +89,10 @@ static void answer(struct question *q, bool allowed)
 	else if (!allowed)
 		derp_server_close_key(&q->key);
 	free(q);
+	if (!of_round)
+		return;
+	verify.round.open--;
+	round_turn();
 }
 
 static void count(enum outcome outcome)
@@ -71,74 +106,103 @@ static void decide(struct question *q, enum outcome outcome)
 	answer(q, outcome == ADMITTED || outcome == BY_GRACE);
 }
 
-static void settle(struct question *q, enum verdict verdict)
+static void settle_known(struct question *q, enum source by)
 {
-	uint64_t now = core_now();
+	grace_remember(verify.grace[by], &q->key, core_now());
+	decide(q, ADMITTED);
+}
 
-	if (verdict == VERDICT_YES) {
-		grace_remember(verify.grace, &q->key, now);
-		decide(q, ADMITTED);
-	} else if (verdict == VERDICT_NO) {
-		grace_forget(verify.grace, &q->key);
-		decide(q, DENIED);
-	} else if (grace_has(verify.grace, &q->key, now, verify.conf->verify_grace)) {
-		decide(q, BY_GRACE);
-	} else if (verify.conf->verify_client_url && verify.conf->verify_client_url_fail_open) {
-		decide(q, BY_GRACE);
-	} else {
-		decide(q, UNHEARD);
+/* Nobody who answered knows it. */
+static void settle_unknown(struct question *q)
+{
+	bool unheard = false, grace = false;
+
+	for (enum source s = 0; s < SOURCES; s++) {
+		unheard |= q->unheard[s];
+		grace |= q->unheard[s] &&
+			 grace_has(verify.grace[s], &q->key, core_now(), verify.conf->verify_grace);
 	}
+	grace |= q->unheard[URL] && verify.conf->verify_client_url_fail_open;
+	decide(q, grace ? BY_GRACE : unheard ? UNHEARD : DENIED);
 }
 
 /* ---- who is asked, one after the other ----------------------------------------------------- */
+
+static void ask_all(struct question *q);
+
+/* True: by settings that are no more, so what was said is nothing, and it is asked anew. */
+static bool is_stale(struct question *q)
+{
+	if (q->settings == verify.settings)
+		return false;
+	ask_all(q);
+	return true;
+}
 
 static void url_answered(void *arg, enum verdict verdict)
 {
 	struct question *q = arg;
 
-	settle(q, verdict == VERDICT_NO && q->unheard ? VERDICT_NOBODY : verdict);
+	if (is_stale(q))
+		return;
+	q->unheard[URL] = verdict == VERDICT_NOBODY;
+	if (verdict == VERDICT_NO)
+		grace_forget(verify.grace[URL], &q->key);
+	if (verdict == VERDICT_YES)
+		settle_known(q, URL);
+	else
+		settle_unknown(q);
 }
 
 static void ask_url(struct question *q)
 {
 	const char *url = verify.conf->verify_client_url;
 
-	if (!url)
-		settle(q, q->unheard ? VERDICT_NOBODY : VERDICT_NO);
-	else if (!verify_url_ask(url, &q->key, &q->from, url_answered, q))
-		settle(q, VERDICT_NOBODY);
+	if (url && verify_url_ask(url, &q->key, &q->from, url_answered, q))
+		return;
+	q->unheard[URL] = url != NULL;
+	settle_unknown(q);
 }
 
 static void control_answered(void *arg, bool allowed)
 {
 	struct question *q = arg;
 
-	if (allowed)
-		settle(q, VERDICT_YES);
-	else
-		ask_url(q);
+	if (is_stale(q))
+		return;
+	if (allowed) {
+		settle_known(q, CONTROL);
+		return;
+	}
+	grace_forget(verify.grace[CONTROL], &q->key);
+	ask_url(q);
+}
+
+static bool asks_control(void)
+{
+	return verify.conf->verify_clients && verify.with_control;
 }
 
 static bool anybody(void)
 {
-	return !(verify.conf->verify_clients && verify.with_control) &&
-	       !verify.conf->verify_client_url && !verify.conf->verify_client_file;
+	return !asks_control() && !verify.conf->verify_client_url &&
+	       !verify.conf->verify_client_file;
 }
 
 static void ask_all(struct question *q)
 {
 	const struct admission_ops *control = core_service(ADMISSION_SERVICE);
 
-	if (anybody() || health_is_key(&q->key)) {
+	q->settings = verify.settings;
+	memset(q->unheard, 0, sizeof(q->unheard));
+	if (anybody() || health_is_key(&q->key) || verify_file_has(&q->key)) {
 		decide(q, ADMITTED);
-	} else if (verify_file_has(&q->key)) {
-		settle(q, VERDICT_YES);
-	} else if (!verify.conf->verify_clients || !verify.with_control) {
+	} else if (!asks_control()) {
 		ask_url(q);
 	} else if (control) {
 		control->ask(q->key.bytes, control_answered, q);
 	} else {
-		q->unheard = true; /* it is being started or stopped */
+		q->unheard[CONTROL] = true; /* it is being started or stopped */
 		ask_url(q);
 	}
 }
@@ -197,38 +261,72 @@ const struct derp_admission *verify_admission(void)
 
 /* ---- clients that are connected ------------------------------------------------------------ */
 
-static void ask_again(const struct public_key *key, const struct net_addr *from)
+/* Without memory for the question it is a no: who is known comes back. */
+static void ask_again(const struct member *member, bool of_round)
 {
 	struct question *q = calloc(1, sizeof(*q));
 
-	if (!q)
+	if (!q) {
+		derp_server_close_key(&member->key);
 		return;
-	q->key = *key;
-	q->from = *from;
+	}
+	q->key = member->key;
+	q->from = member->from;
+	q->of_round = of_round;
+	verify.round.open += of_round;
 	open_question(q);
 	ask_all(q);
 }
 
 void verify_again(const struct public_key *key)
 {
-	struct net_addr from = {0};
+	struct member member = {.key = *key};
 
 	if (verify.conf && !anybody())
-		ask_again(key, &from);
+		ask_again(&member, false);
 }
 
-static void ask_for_clients(void *user, const struct derp_client *clients, size_t n)
+static void round_drop(void)
+{
+	free(verify.round.members);
+	verify.round.members = NULL;
+	verify.round.n = verify.round.next = 0;
+}
+
+/* Questions that are answered at once come back here, and find that it turns. */
+static void round_turn(void)
+{
+	if (verify.round.turns)
+		return;
+	verify.round.turns = true;
+	while (verify.round.next < verify.round.n && verify.round.open < ROUND_AT_ONCE)
+		ask_again(&verify.round.members[verify.round.next++], true);
+	verify.round.turns = false;
+	if (verify.round.next == verify.round.n)
+		round_drop();
+}
+
+static void round_begin(void *user, const struct derp_client *clients, size_t n)
 {
 	(void)user;
-	for (size_t i = 0; i < n && !atomic_load(&stopping); i++)
+	if (atomic_load_explicit(&stopping, memory_order_relaxed))
+		return;
+	round_drop();
+	verify.round.members = malloc((n + 1) * sizeof(*verify.round.members));
+	if (!verify.round.members)
+		abort();
+	for (size_t i = 0; i < n; i++)
 		if (!clients[i].mesh && clients[i].active)
-			ask_again(&clients[i].key, &clients[i].from.addr);
+			verify.round.members[verify.round.n++] =
+				(struct member){clients[i].key, clients[i].from.addr};
+	round_turn();
 }
 
 LOOP_CALLBACK(derp_verify_again, ev_timer)
 {
 	(void)loop, (void)watcher, (void)revents;
-	derp_server_clients(ask_for_clients, NULL);
+	if (!verify.round.members)
+		derp_server_clients(round_begin, NULL);
 }
 
 /* ---- from process to process ---------------------------------------------------------------- */
@@ -240,16 +338,17 @@ static void take_grace(int fd)
 	size_t len = 0;
 	void *bytes = handover_take_bytes(fd, GRACE_BYTES_MAX, &len);
 
-	if (!bytes || grace_unpack(verify.grace, bytes, len, core_now()) != 0)
+	if (!bytes || grace_unpack(verify.grace[URL], bytes, len, core_now()) != 0)
 		log_warnx(
 			"relay: whom the process before knew is not in a form that this one reads");
 	free(bytes);
 }
 
+/* No process that has the control server hands over: what it said need not go on. */
 void verify_hand_over(void)
 {
 	size_t len = 0;
-	void *bytes = grace_pack(verify.grace, &len);
+	void *bytes = grace_pack(verify.grace[URL], &len);
 	int rc = bytes ? handover_give_bytes(GRACE, bytes, len) : -ENOMEM;
 
 	if (rc)
@@ -271,6 +370,7 @@ static void configure(const struct derp_conf *conf)
 	double every = (double)conf->verify_again * 1e-9;
 
 	verify.conf = conf;
+	verify.settings++;
 	verify.with_control = false;
 	core_each_plugin(note_plugin, &verify.with_control);
 	atomic_store_explicit(&open_to_all, anybody(), memory_order_relaxed);
@@ -293,10 +393,10 @@ int verify_start(const struct derp_conf *conf, struct err *err)
 
 	if (rc)
 		return rc;
-	verify.grace = grace_new();
-	if (!verify.grace) {
-		verify_url_stop();
-		return err_set(err, -1, "out of memory");
+	for (enum source s = 0; s < SOURCES; s++) {
+		verify.grace[s] = grace_new();
+		if (!verify.grace[s])
+			abort();
 	}
 	atomic_store_explicit(&stopping, false, memory_order_relaxed);
 	ev_timer_init(&verify.again, derp_verify_again, 0., 0.);
@@ -309,7 +409,7 @@ void verify_apply(const struct derp_conf *conf)
 {
 	ev_timer_stop(core_loop(), &verify.again);
 	configure(conf);
-	derp_server_clients(ask_for_clients, NULL);
+	derp_server_clients(round_begin, NULL);
 }
 
 void verify_stop(void)
@@ -320,9 +420,11 @@ void verify_stop(void)
 	ev_timer_stop(core_loop(), &verify.again);
 	verify_url_stop();
 	verify_file_stop();
+	round_drop();
 	while (verify.open)
 		answer(verify.open, false);
-	grace_free(verify.grace);
+	for (enum source s = 0; s < SOURCES; s++)
+		grace_free(verify.grace[s]);
 	memset(&verify, 0, sizeof(verify));
 }
 
@@ -331,7 +433,7 @@ void verify_stop(void)
 void verify_describe(char *text, size_t size)
 {
 	const struct derp_conf *conf = verify.conf;
-	bool control = conf->verify_clients && verify.with_control;
+	bool control = asks_control();
 
 	if (anybody())
 		snprintf(text, size, "anybody");

@@ -51,6 +51,12 @@ def relay(daemon):
     daemon.end()
 
 
+def need_control(relay):
+    if not (BUILD / "control/control.so").exists():
+        pytest.skip("the plugin control is not built")
+    relay.env["TAILPLANE_PLUGIN_PATH"] += f":{BUILD / 'control'}"
+
+
 def ask(port, path, method="GET", **fields):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request(method, path, headers=fields)
@@ -337,6 +343,21 @@ def test_url_may_fail_open(relay):
     assert is_served(relay)
 
 
+def test_url_says_no_though_it_may_fail_open(relay, judge):
+    """A control server in this process that tells nothing of nodes does not make an open relay of a URL's no."""
+    need_control(relay)
+    (relay.folder / "none.json").write_text('{"Regions": {}}')
+    relays = {"paths": [str(relay.folder / "none.json")], "server": {"enabled": False}}
+    relay.configure("control", "derp", core={"http": {"listen_addr": [f"127.0.0.1:{relay.port}"]}},
+                    control={"first_key": False, "server_url": "http://relay.test:1",
+                             "dns": {"base_domain": "tail.test"}, "derp": relays},
+                    derp={"stun_listen_addr": "", "verify_client_url": judge.url, "verify_client_url_fail_open": True})
+    relay.start()
+    assert not is_served(relay)
+    judge.status = 502
+    assert is_served(relay)
+
+
 def test_reload(relay, judge):
     """Who is let in changes at once; connections of those who still may stay."""
     relay.begin()
@@ -353,9 +374,7 @@ def test_reload(relay, judge):
 def test_beside_control(relay):
     """Whichever of the two is restarted by a reload, the map keeps the region, with the same pin; a relay without
     TLS is not taken for the map, and may be there beside it."""
-    if not (BUILD / "control/control.so").exists():
-        pytest.skip("the plugin control is not built")
-    relay.env["TAILPLANE_PLUGIN_PATH"] += f":{BUILD / 'control'}"
+    need_control(relay)
     paths = {"paths": [str(relay.folder / "none.json")]}
     (relay.folder / "none.json").write_text('{"Regions": {}}')
     tls = free_port()

@@ -96,8 +96,9 @@ const struct setting derp_settings[] = {
 		.help = "How long a client that was let in stays welcome while who knows it does "
 			"not answer."},
 	{"verify_again", SETTING_DURATION, 0, AT(verify_again), .def = "5m", .max = 86400 * SECOND,
-		.help = "How often verify_client_url is asked again for clients that are "
-			"connected; who is no longer known is disconnected. 0: never."},
+		.help = "How often verify_client_url, or the control server in the same process, "
+			"is asked again for clients that are connected; who is no longer known is "
+			"disconnected. 0: never."},
 	{"bootstrap_dns_names", SETTING_STRING, SETTING_LIST, AT(bootstrap_dns_names),
 		.help = "Names whose addresses /bootstrap-dns tells clients that cannot resolve "
 			"them: the control server's. They are looked up every 10 minutes."},

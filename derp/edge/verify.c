@@ -378,7 +378,7 @@ static void configure(const struct derp_conf *conf)
 		verify_file_start(conf->verify_client_file, verify_again);
 	else
 		verify_file_stop();
-	if (conf->verify_client_url && conf->verify_again) {
+	if ((conf->verify_client_url || asks_control()) && conf->verify_again) {
 		ev_timer_set(&verify.again, every, every);
 		ev_timer_start(core_loop(), &verify.again);
 	}

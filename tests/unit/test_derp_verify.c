@@ -365,6 +365,26 @@ static void test_all_who_are_connected_are_asked_about(void **state)
 	end();
 }
 
+/* The control server's nodes too: it may have become another one, as a restore makes it. */
+static void test_control_is_asked_again(void **state)
+{
+	const struct derp_conf conf = {
+		.verify_clients = true, .verify_grace = HOUR, .verify_again = 1000000};
+
+	(void)state;
+	begin(&conf, true);
+	world.control_allows = true;
+	connected(MANY);
+	while (world.asked_control < 2 * MANY)
+		ev_run(core_loop(), EVRUN_ONCE);
+	assert_int_equal(world.n_closed, 0);
+	world.control_allows = false;
+	while (!world.n_closed)
+		ev_run(core_loop(), EVRUN_ONCE);
+	assert_int_equal(world.n_closed, MANY);
+	end();
+}
+
 static int world_setup(void **state)
 {
 	(void)state;
@@ -390,6 +410,7 @@ int main(void)
 		cmocka_unit_test(test_what_was_asked_by_old_settings_is_asked_anew),
 		cmocka_unit_test(test_who_waits_when_it_stops_is_refused),
 		cmocka_unit_test(test_all_who_are_connected_are_asked_about),
+		cmocka_unit_test(test_control_is_asked_again),
 	};
 
 	return cmocka_run_group_tests(tests, world_setup, world_teardown);

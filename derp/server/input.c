@@ -207,22 +207,10 @@ static enum verdict on_frame(struct walk *walk, uint8_t *frame, uint32_t len)
 	return on_other(conn, frame[0], frame + DERP_HEADER_LEN, len);
 }
 
-static uint32_t frame_max(const struct conn *conn, uint8_t type)
-{
-	if (conn->state == CONN_HANDSHAKE)
-		return CLIENT_INFO_LIMIT;
-	if (type == DERP_SEND_PACKET)
-		return DERP_KEY_LEN + DERP_PACKET_MAX;
-	if (type == DERP_FORWARD_PACKET)
-		return 2 * DERP_KEY_LEN + DERP_PACKET_MAX;
-	return DERP_FRAME_MAX;
-}
-
 /* Frames that are of no use to us are not kept until they are whole. */
 static bool is_kept(const struct conn *conn, uint8_t type)
 {
 	static const uint8_t kept[256] = {
-		[DERP_CLIENT_INFO] = 1,
 		[DERP_SEND_PACKET] = 1,
 		[DERP_FORWARD_PACKET] = 1,
 		[DERP_NOTE_PREFERRED] = 1,
@@ -232,6 +220,16 @@ static bool is_kept(const struct conn *conn, uint8_t type)
 	};
 
 	return kept[type] || !is_client(conn) || conn->state == CONN_HANDSHAKE;
+}
+
+/* What is kept has room behind it for a read (INPUT_MAX), so it is no longer than a packet. */
+static uint32_t frame_max(const struct conn *conn, uint8_t type)
+{
+	if (conn->state == CONN_HANDSHAKE)
+		return CLIENT_INFO_LIMIT;
+	if (type == DERP_FORWARD_PACKET)
+		return 2 * DERP_KEY_LEN + DERP_PACKET_MAX;
+	return is_kept(conn, type) ? DERP_KEY_LEN + DERP_PACKET_MAX : DERP_FRAME_MAX;
 }
 
 static bool keep(struct conn *conn, const uint8_t *bytes, size_t len)

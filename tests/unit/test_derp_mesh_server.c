@@ -297,6 +297,20 @@ static void test_one_hop(void **state)
 	client_close(&node);
 }
 
+/* What another node says is bounded as what clients say. */
+static void test_long_frames_end_a_link(void **state)
+{
+	uint8_t header[DERP_HEADER_LEN];
+	struct far_node far;
+
+	(void)state;
+	node_new(&far, 0);
+	derp_header_put(header, DERP_HEALTH, DERP_FRAME_MAX);
+	send_all(&far.client, header, sizeof(header));
+	world_until(is_closed, &far);
+	client_close(&far.client);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, world_end)
@@ -307,6 +321,7 @@ int main(void)
 		TEST(test_forwarded_packets_go_to_clients),
 		TEST(test_links),
 		TEST(test_one_hop),
+		TEST(test_long_frames_end_a_link),
 	};
 
 	return cmocka_run_group_tests(tests, world_setup, world_teardown);

@@ -173,6 +173,36 @@ static void test_bad_frames_close(void **state)
 	assert_int_equal(figures().protocol_errors, 10);
 }
 
+/* What is kept until it is whole has a length that is possible: a header that says otherwise ends
+ * the connection, also where limits let little be read at a time. */
+static void test_nobody_fills_the_arena(void **state)
+{
+	static const uint8_t types[] = {
+		DERP_PING, DERP_NOTE_PREFERRED, DERP_WATCH_CONNS, DERP_CLOSE_PEER};
+	struct client client, other;
+	uint8_t header[DERP_HEADER_LEN];
+
+	(void)state;
+	client_new(&other, 0);
+	client_key(&client);
+	for (size_t i = 0; i < 2 * sizeof(types); i++) {
+		world_conf.client_rate = i < sizeof(types) ? 0 : 1000000000;
+		world_configure();
+		client_join(&client, 0, NULL);
+		derp_header_put(header, types[i % sizeof(types)], DERP_FRAME_MAX);
+		send_all(&client, header, sizeof(header));
+		for (size_t sent = 0; sent < DERP_FRAME_MAX - 1; sent += sizeof(big)) {
+			if (send(client.fd, big, sizeof(big), MSG_NOSIGNAL) < 0)
+				break;
+		}
+		expect_closed(&client);
+		client_close(&client);
+	}
+	assert_int_equal(figures().protocol_errors, 2 * sizeof(types));
+	ping(&other);
+	client_close(&other);
+}
+
 /* Frames of all types and lengths, and no frames at all: each ends, and leaves nothing behind. */
 static void test_garbage_leaves_nothing(void **state)
 {
@@ -407,6 +437,7 @@ int main(void)
 		TEST(test_packets_are_relayed),
 		TEST(test_frames_come_in_pieces),
 		TEST(test_bad_frames_close),
+		TEST(test_nobody_fills_the_arena),
 		TEST(test_garbage_leaves_nothing),
 		TEST(test_unknown_frames_are_skipped),
 		TEST(test_not_here_is_for_disco),

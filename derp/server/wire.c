@@ -21,6 +21,7 @@
 #define RECORD_OVERHEAD 256
 #define SEALED_ENOUGH (4 * RECORD_MAX) /* of one write: what the socket does not take is kept */
 #define SEALED_MAX (SEALED_ENOUGH + RECORD_MAX + RECORD_OVERHEAD)
+#define RAW_MAX (4 * SEALED_MAX) /* of answers to one that wants many and takes none */
 
 static BIO_METHOD *method;
 
@@ -29,7 +30,7 @@ static BIO_METHOD *method;
 static bool raw_append(struct conn *conn, const uint8_t *bytes, size_t len)
 {
 	uint32_t before = conn->raw.size;
-	bool done = bytes_append(&conn->raw, bytes, len);
+	bool done = conn->raw.len + len <= RAW_MAX && bytes_append(&conn->raw, bytes, len);
 
 	COUNT(conn->loop, memory_bytes, conn->raw.size - before);
 	return done;

@@ -8,8 +8,7 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
-#include "derp_world.h"
-#include "self_signed.h"
+#include "derp_tls.h"
 
 /* So slow that the relay's socket, which wants room for 64 KiB before it wakes anybody, takes
  * longer than the relay waits; a small window moves much more often. */
@@ -58,89 +57,6 @@ static void join_slow(struct client *client, unsigned loop)
 	expect_frame(client, DERP_SERVER_KEY, DERP_SERVER_KEY_LEN);
 	client_info(client, NULL);
 	expect_server_info(client);
-}
-
-/* ---- with TLS ---- */
-
-static SSL_CTX *server_ctx(void)
-{
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-
-	self_sign(ctx);
-	SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256");
-	tls_records_watch(ctx);
-	return ctx;
-}
-
-/* Both ends of a handshake, over wires in memory; then both have the socket. */
-static SSL *handshake(SSL_CTX *server, int version, SSL **theirs)
-{
-	SSL_CTX *client = SSL_CTX_new(TLS_client_method());
-	BIO *there = BIO_new(BIO_s_mem()), *back = BIO_new(BIO_s_mem());
-	SSL *ours;
-
-	SSL_CTX_set_max_proto_version(client, version);
-	ours = SSL_new(client);
-	*theirs = SSL_new(server);
-	BIO_up_ref(there);
-	BIO_up_ref(back);
-	SSL_set_bio(ours, back, there);
-	SSL_set_bio(*theirs, there, back);
-	SSL_set_connect_state(ours);
-	SSL_set_accept_state(*theirs);
-	for (unsigned i = 0; i < 4; i++) {
-		SSL_do_handshake(ours);
-		SSL_do_handshake(*theirs);
-	}
-	SSL_read(ours, world_payload, 1); /* tickets */
-	assert_true(SSL_is_init_finished(ours) && SSL_is_init_finished(*theirs));
-	assert_true(BIO_pending(there) == 0 && BIO_pending(back) == 0);
-	SSL_CTX_free(client);
-	return ours;
-}
-
-static void read_all(SSL *tls, void *to, size_t len)
-{
-	size_t n;
-
-	for (size_t at = 0; at < len; at += n)
-		assert_int_equal(SSL_read_ex(tls, (uint8_t *)to + at, len - at, &n), 1);
-}
-
-static uint32_t read_frame(SSL *tls, uint8_t type)
-{
-	uint8_t header[DERP_HEADER_LEN];
-	uint32_t len;
-
-	read_all(tls, header, sizeof(header));
-	assert_int_equal(header[0], type);
-	len = derp_be32_get(header + 1);
-	assert_true(len <= sizeof(world_payload));
-	read_all(tls, world_payload, len);
-	return len;
-}
-
-static SSL *tls_join(struct client *client, unsigned loop, int version)
-{
-	SSL_CTX *ctx = server_ctx();
-	struct derp_client_info info = {.version = 2};
-	struct derp_server_info answer;
-	struct arrival arrival = {0};
-	uint8_t frame[DERP_INFO_FRAME_MAX];
-	SSL *tls = handshake(ctx, version, &arrival.tls);
-	ssize_t len;
-
-	client_key(client);
-	connect_slow(client, loop, &arrival);
-	SSL_set_fd(tls, client->fd);
-	read_frame(tls, DERP_SERVER_KEY);
-	len = derp_client_info_seal(frame, sizeof(frame), &info, &client->key, &client->box);
-	assert_int_equal(SSL_write(tls, frame, (int)len), len);
-	len = read_frame(tls, DERP_SERVER_INFO);
-	assert_int_equal(
-		derp_server_info_open(&answer, &client->box, world_payload, (size_t)len), 0);
-	SSL_CTX_free(ctx);
-	return tls;
 }
 
 /* ---- readers ---- */
@@ -210,8 +126,8 @@ static void test_slow_is_not_still(void **state)
 	client_new(&sender, 0);
 	join_slow(&readers[0], 0);
 	plain = relays_end;
-	ours = tls_join(&readers[1], 1, TLS1_3_VERSION);
-	openssl = tls_join(&readers[2], 0, TLS1_2_VERSION);
+	ours = tls_join(&readers[1], 1, TLS1_3_VERSION, "TLS_AES_128_GCM_SHA256", connect_slow);
+	openssl = tls_join(&readers[2], 0, TLS1_2_VERSION, "TLS_AES_128_GCM_SHA256", connect_slow);
 	feed(150);
 	ping(&sender);
 	assert_little_is_held(plain);

@@ -161,7 +161,7 @@ void directory_activate(struct conn *conn)
 }
 
 /* Until the owner has said where the key is now: what comes for one that was sent away waits from
- * the first packet on. (Where the owner is this loop, it has said so.) */
+ * the first packet on. (Where the owner is this loop, it has said so, or is about to.) */
 static void not_here(struct derp_loop *loop, struct peer *peer, bool sent_away)
 {
 	peer->via = NULL;
@@ -184,6 +184,20 @@ void directory_unclaim(struct conn *conn)
 	if (peer->via == conn)
 		not_here(conn->loop, peer, conn->sent_away);
 	peer_release(conn->loop, peer);
+}
+
+/* A link leads nowhere from now on; the owners of the keys that it told of are told of it, too. Of
+ * another process of this node its clients come here. */
+void directory_cut(const struct conn *link)
+{
+	struct derp_loop *loop = link->loop;
+
+	for (size_t i = 0; i < loop->peers.size; i++) {
+		struct peer *peer = loop->peers.slots[i].item;
+
+		if (peer && peer->via == link)
+			not_here(loop, peer, is_kin(link->kin));
+	}
 }
 
 /* ---- to the replicas ---- */
@@ -215,6 +229,8 @@ void directory_apply(struct derp_loop *loop, const struct update *update)
 	peer->via = NULL;
 	if (peer->route.kind != ROUTE_NONE && peer->route.loop == loop->index)
 		peer->via = conn_find(loop, peer->route.conn);
+	if (peer->via && peer->via->leaving) /* the owner did not know that yet */
+		not_here(loop, peer, true);
 	for (struct conn *conn = peer->conns; conn; conn = conn->same_next) {
 		conn->standby = conn != peer->via;
 		conn->asked = false;

@@ -101,6 +101,7 @@ static void end_run(struct io_message *message)
 
 void link_closed(struct conn *conn, const char *why)
 {
+	directory_cut(conn);
 	for (unsigned i = 0; i < server.n; i++) {
 		struct link_end *end = malloc(sizeof(*end));
 

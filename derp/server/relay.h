@@ -435,6 +435,7 @@ void directory_change(struct derp_loop *loop, const struct change *change);
 void directory_post(const struct derp_loop *loop, const struct update *update);
 void directory_apply(struct derp_loop *loop, const struct update *update);
 void directory_update(struct derp_loop *loop, const struct update *update);
+void directory_cut(const struct conn *link);
 void directory_fini(struct derp_loop *loop);
 
 /* ---- owner.c: what a key's owner decides ---- */

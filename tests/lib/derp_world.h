@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -333,6 +334,49 @@ static inline void expect_gone(
 static inline void world_settle(void)
 {
 	io_flush();
+	io_flush();
+}
+
+/* A loop that stands still from world_hold until world_release: what is posted to it waits. */
+struct world_hold {
+	struct io_message message;
+	sem_t held, end;
+};
+
+static inline void world_hold_run(struct io_message *message)
+{
+	struct world_hold *hold = (struct world_hold *)message;
+
+	sem_post(&hold->held);
+	while (sem_wait(&hold->end) != 0)
+		continue;
+}
+
+/* Behind what was posted before; is not waited for. */
+static inline void world_hold_later(struct world_hold *hold, unsigned loop)
+{
+	hold->message.run = world_hold_run;
+	assert_int_equal(sem_init(&hold->held, 0, 0), 0);
+	assert_int_equal(sem_init(&hold->end, 0, 0), 0);
+	io_post(io_loop_at(loop), &hold->message);
+}
+
+static inline void world_held(struct world_hold *hold)
+{
+	while (sem_wait(&hold->held) != 0)
+		continue;
+}
+
+static inline void world_hold(struct world_hold *hold, unsigned loop)
+{
+	world_hold_later(hold, loop);
+	world_held(hold);
+}
+
+/* `hold` is not used any more when this returns. */
+static inline void world_release(struct world_hold *hold)
+{
+	sem_post(&hold->end);
 	io_flush();
 }
 

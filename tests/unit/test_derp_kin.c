@@ -3,8 +3,6 @@
  */
 #include "derp_world.h"
 
-#include <semaphore.h>
-
 /* It watches, as we do. */
 static void kin_open(struct client *kin, bool newer)
 {
@@ -345,6 +343,16 @@ static void expect_among(const struct client *watcher, uint8_t type, const struc
 	} while (got != type || memcmp(world_payload, who->key.bytes, DERP_KEY_LEN) != 0);
 }
 
+/* What was sent before has been dealt with; presence is passed over. */
+static void ping_among(const struct client *kin)
+{
+	uint32_t len;
+
+	send_frame(kin, DERP_PING, "12345678", 8);
+	while (next_frame(kin, &len) == DERP_PEER_PRESENT)
+		continue;
+}
+
 /* The mover has been sent away to the other process, and is on its way there. */
 static int move_begin(void **state)
 {
@@ -414,20 +422,10 @@ static void test_packets_wait(void **state)
 	move_end();
 }
 
-struct hold {
-	struct io_message message;
-	sem_t end;
-};
-
-static void hold_run(struct io_message *message)
-{
-	sem_wait(&((struct hold *)message)->end);
-}
-
 /* Also what comes before the key's owner, another loop, has said that it is on its way. */
 static void test_the_first_packet_waits(void **state)
 {
-	struct hold hold = {.message.run = hold_run};
+	struct world_hold hold;
 	uint32_t len;
 
 	(void)state;
@@ -440,23 +438,92 @@ static void test_the_first_packet_waits(void **state)
 	client_new(&move.sender, 0);
 	kin_open(&move.kin, true);
 	expect_among(&move.kin, DERP_PEER_PRESENT, &move.sender);
-	assert_int_equal(sem_init(&hold.end, 0, 0), 0);
-	io_post(io_loop_at(1), &hold.message);
+	world_hold(&hold, 1);
 	derp_server_drain(3600 * SECOND, true, NULL, NULL);
 	expect_frame(&move.mover, DERP_RESTARTING, 8);
 	expect_closed(&move.mover);
 	send_packet(&move.sender, &move.mover, "first", 5);
 	ping(&move.sender);
-	sem_post(&hold.end);
+	world_release(&hold);
 	world_settle();
 	say_present(&move.kin, &move.mover.key);
 	while (next_frame(&move.kin, &len) != DERP_FORWARD_PACKET)
 		continue;
 	assert_int_equal(len, 2 * DERP_KEY_LEN + 5);
 	assert_memory_equal(world_payload + 2 * DERP_KEY_LEN, "first", 5);
-	sem_destroy(&hold.end);
 	client_close(&move.kin);
 	client_close(&move.mover);
+	client_close(&move.sender);
+	for (unsigned i = 0; i < CROWD; i++)
+		client_close(&move.crowd[i]);
+}
+
+/* What is for the clients of a process that ended, until the owners of their keys know it. */
+static void test_kin_that_ended(void **state)
+{
+	struct client kin, here, there;
+	struct world_hold hold;
+
+	(void)state;
+	do
+		client_key(&there);
+	while (directory_owner(&there.key) != 1);
+	client_new(&here, 0);
+	kin_open(&kin, false);
+	expect_key(&kin, DERP_PEER_PRESENT, &here);
+	say_present(&kin, &there.key);
+	kin_settle(&kin);
+	world_hold(&hold, 1);
+	client_close(&kin);
+	ping(&here);
+	ping(&here); /* the connection is forgotten */
+	send_packet(&here, &there, "wait", 4);
+	ping(&here);
+	world_release(&hold);
+	client_join(&there, 1, NULL);
+	expect_packet(&there, &here, "wait", 4);
+	client_close(&there);
+	client_close(&here);
+}
+
+/* Nor is it given to a connection that was sent away, whatever the key's owner, another loop, said
+ * before it knew. */
+static void test_what_the_owner_said_before(void **state)
+{
+	struct world_hold before, between;
+	uint32_t len;
+
+	(void)state;
+	do
+		client_key(&move.mover);
+	while (directory_owner(&move.mover.key) != 1);
+	client_join(&move.mover, 0, NULL);
+	for (unsigned i = 0; i < CROWD; i++)
+		client_new(&move.crowd[i], 0);
+	client_new(&move.sender, 0);
+	kin_open(&move.kin, false);
+	expect_among(&move.kin, DERP_PEER_PRESENT, &move.sender);
+	world_hold(&before, 1);
+	say_present(&move.kin, &move.mover.key); /* the mover has it still, the owner will say */
+	ping_among(&move.kin);
+	world_hold_later(&between, 1);
+	derp_server_drain(3600 * SECOND, true, NULL, NULL);
+	expect_frame(&move.mover, DERP_RESTARTING, 8);
+	expect_closed(&move.mover);
+	sem_post(&before.end);
+	world_held(&between); /* it has said so, and does not know of the drain */
+	ping(&move.sender);
+	client_close(&move.mover);
+	ping(&move.sender);
+	ping(&move.sender); /* the connection is forgotten */
+	send_packet(&move.sender, &move.mover, "wait", 4);
+	ping(&move.sender);
+	world_release(&between);
+	while (next_frame(&move.kin, &len) != DERP_FORWARD_PACKET)
+		continue;
+	assert_int_equal(len, 2 * DERP_KEY_LEN + 4);
+	assert_memory_equal(world_payload + 2 * DERP_KEY_LEN, "wait", 4);
+	client_close(&move.kin);
 	client_close(&move.sender);
 	for (unsigned i = 0; i < CROWD; i++)
 		client_close(&move.crowd[i]);
@@ -603,6 +670,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_packets_wait, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(
 			test_the_first_packet_waits, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(
+			test_what_the_owner_said_before, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_kin_that_ended, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_it_stays_for_the_last, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_back_there, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_still_heard, move_begin, world_end),

@@ -311,6 +311,34 @@ static void test_long_frames_end_a_link(void **state)
 	client_close(&far.client);
 }
 
+/* Packets for what a link had told of, until the key's owner knows that it has ended. */
+static void test_a_link_that_ended_gets_nothing(void **state)
+{
+	struct client here, elsewhere;
+	struct world_hold hold;
+	struct far_node far;
+
+	(void)state;
+	do
+		client_key(&elsewhere);
+	while (directory_owner(&elsewhere.key) != 1);
+	client_new(&here, 0);
+	node_new(&far, 0);
+	node_tells(&far, &elsewhere, true);
+	send_packet(&here, &elsewhere, "one", 3);
+	expect_forward(&far, &here, &elsewhere, "one");
+	world_hold(&hold, 1);
+	client_close(&far.client);
+	world_until(is_closed, &far);
+	ping(&here); /* the pass in which it ended is over */
+	send_packet(&here, &elsewhere, "two", 3);
+	ping(&here);
+	assert_int_equal(figures().packets_forwarded_out, 1);
+	assert_int_equal(figures().dropped_packets[DERP_DROP_GONE_DISCONNECTED][0], 1);
+	world_release(&hold);
+	client_close(&here);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, world_end)
@@ -322,6 +350,7 @@ int main(void)
 		TEST(test_links),
 		TEST(test_one_hop),
 		TEST(test_long_frames_end_a_link),
+		TEST(test_a_link_that_ended_gets_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, world_setup, world_teardown);

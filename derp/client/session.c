@@ -37,7 +37,8 @@ struct derp_session {
 	struct derp_client_info client_info; /* until it is sent */
 	struct derp_server_info info;
 	struct bytes in, out;
-	size_t in_at; /* taken of `in` */
+	size_t in_at;  /* taken of `in` */
+	size_t asking; /* bytes of `out` up to the end of the client's info */
 	ev_io reads, writes;
 	ev_prepare flush;
 	ev_timer silence; /* until up: the deadline of the greeting */
@@ -161,6 +162,7 @@ static void flush(struct derp_session *session)
 		at += (size_t)n;
 	}
 	if (at) {
+		session->asking -= at < session->asking ? at : session->asking;
 		ev_timer_stop(session->conf.loop, &session->stall);
 		bytes_shift(&session->out, at);
 	}
@@ -278,6 +280,7 @@ static bool put_client_info(struct derp_session *session)
 	if (n < 0)
 		return false;
 	session->out.len += (size_t)n;
+	session->asking = session->out.len;
 	session->phase = PHASE_INFO;
 	out_arm(session);
 	return true;
@@ -307,6 +310,10 @@ static void take_server_info(struct derp_session *session, const struct derp_fra
 		if (!key || memcmp(key, session->server.bytes, sizeof(session->server.bytes)) != 0)
 			down(session, -EPROTO,
 				"the relay's key is not the one that its certificate names");
+		return;
+	}
+	if (session->asking) {
+		down(session, -EPROTO, "the relay answers before it was asked");
 		return;
 	}
 	if (frame->type != DERP_SERVER_INFO || derp_server_info_open(&session->info, &session->box,

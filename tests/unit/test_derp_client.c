@@ -292,6 +292,27 @@ static void test_refused(void **state)
 	assert_non_null(strstr(seen->why, "admit"));
 }
 
+/* The client's key may be known to who answers, and so what it can open: an answer that is there
+ * before the question was sent is none. */
+static void test_answer_before_the_question(void **state)
+{
+	struct seen *seen = *state;
+	uint8_t bytes[DERP_HEADER_LEN + DERP_SERVER_KEY_LEN + DERP_INFO_FRAME_MAX];
+	size_t len = derp_server_key_put(bytes, seen->end.public_key.bytes);
+	struct public_key client;
+	ssize_t n;
+
+	x25519_public(&client, &seen->end.client_key);
+	assert_true(derp_box_key(&seen->end.box, &seen->end.key, &client));
+	n = derp_server_info_seal(bytes + len, DERP_INFO_FRAME_MAX,
+		&(struct derp_server_info){.version = 2}, &seen->end.box);
+	seen->detach_at_up = true;
+	seen->session = relay_end_session(&seen->end, &ops, seen);
+	relay_end_say(&seen->end, bytes, len + (size_t)n);
+	assert_int_equal(seen->ups, 0);
+	assert_int_equal(seen->downs, 1);
+}
+
 static void test_forged_info(void **state)
 {
 	struct seen *seen = *state;
@@ -440,6 +461,7 @@ int main(void)
 		SESSION_TEST(test_no_relay),
 		SESSION_TEST(test_zero_key),
 		SESSION_TEST(test_refused),
+		SESSION_TEST(test_answer_before_the_question),
 		SESSION_TEST(test_forged_info),
 		SESSION_TEST(test_frames),
 		SESSION_TEST(test_pieces),

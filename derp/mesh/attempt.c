@@ -151,6 +151,14 @@ void mesh_attempt_cancel(struct mesh_attempt *attempt)
 
 /* ---- the link ---- */
 
+/* "Not here" answers one packet, and a derper sends it whenever it comes to it: the client may be
+ * back, and have been told of, before. */
+static bool is_left(const uint8_t *payload, size_t len)
+{
+	return len >= DERP_KEY_LEN &&
+	       (len == DERP_KEY_LEN || payload[DERP_KEY_LEN] == DERP_GONE_DISCONNECTED);
+}
+
 static bool on_link_frame(void *user, uint8_t type, const uint8_t *payload, size_t len)
 {
 	struct mesh_attempt *attempt = user;
@@ -159,7 +167,7 @@ static bool on_link_frame(void *user, uint8_t type, const uint8_t *payload, size
 	ev_timer_again(ev_of(attempt), &attempt->silence);
 	if (type == DERP_PEER_PRESENT && derp_peer_present_get(&present, payload, len))
 		key_add(attempt, present.key);
-	else if (type == DERP_PEER_GONE && len >= DERP_KEY_LEN)
+	else if (type == DERP_PEER_GONE && is_left(payload, len))
 		key_remove(attempt, payload);
 	return true;
 }

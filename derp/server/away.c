@@ -40,30 +40,40 @@ static void drop_oldest(struct derp_loop *loop, struct peer *peer)
 	waiting_free(waiting);
 }
 
+/* How many bytes its oldest packets have, of more than may wait. */
+static uint32_t excess(const struct run *run, uint32_t *frames)
+{
+	uint32_t at = 0;
+
+	for (*frames = run->frames; *frames > QUEUE_MAX; --*frames)
+		at += frame_len(run->bytes + at);
+	return at;
+}
+
 void away_hold(struct derp_loop *loop, struct peer *peer, const struct run *run)
 {
-	struct waiting *waiting = run->frames <= QUEUE_MAX && limit_memory(loop, run->len)
-					  ? malloc(sizeof(*waiting) + run->len)
-					  : NULL,
-		       **at = &peer->waiting;
+	uint32_t frames, from = excess(run, &frames), len = run->len - from;
+	struct waiting **at = &peer->waiting,
+		       *waiting = limit_memory(loop, len) ? malloc(sizeof(*waiting) + len) : NULL;
 
+	drop_frames(loop, run->bytes, from, DERP_DROP_QUEUE_HEAD);
 	if (!waiting) {
-		drop_frames(loop, run->bytes, run->len, DERP_DROP_QUEUE_TAIL);
+		drop_frames(loop, run->bytes + from, len, DERP_DROP_QUEUE_TAIL);
 		return;
 	}
-	while (peer->n_waiting + run->frames > QUEUE_MAX)
+	while (peer->n_waiting + frames > QUEUE_MAX)
 		drop_oldest(loop, peer);
 	*waiting = (struct waiting){.loop = loop,
 		.destination = peer->key,
-		.len = run->len,
-		.frames = run->frames,
+		.len = len,
+		.frames = frames,
 		.forwarded = run->forwarded};
-	memcpy(waiting->bytes, run->bytes, run->len);
-	COUNT(loop, memory_bytes, sizeof(*waiting) + run->len);
+	memcpy(waiting->bytes, run->bytes + from, len);
+	COUNT(loop, memory_bytes, sizeof(*waiting) + len);
 	while (*at)
 		at = &(*at)->next;
 	*at = waiting;
-	peer->n_waiting += run->frames;
+	peer->n_waiting += frames;
 }
 
 static void deliver_again(struct io_message *message)

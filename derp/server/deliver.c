@@ -4,11 +4,6 @@
 
 #include "relay.h"
 
-static uint32_t frame_len(const uint8_t *frame)
-{
-	return DERP_HEADER_LEN + derp_be32_get(frame + 1);
-}
-
 /* A client that asks for paths to a machine that is not here shall not wait for an answer. */
 static void say_not_here(struct conn *to, const uint8_t *frames, uint32_t len, const uint8_t *key)
 {

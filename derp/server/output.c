@@ -33,11 +33,6 @@ static enum derp_kind kind_of(const uint8_t *frame, uint32_t len)
 								     : DERP_KIND_OTHER;
 }
 
-static uint32_t frame_len(const uint8_t *frame)
-{
-	return DERP_HEADER_LEN + derp_be32_get(frame + 1);
-}
-
 static uint32_t queue_max(const struct conn *conn)
 {
 	return is_client(conn) ? QUEUE_MAX : QUEUE_MESH_MAX;

@@ -349,6 +349,11 @@ void input_go_on(struct conn *conn);
 
 /* ---- deliver.c: from a run of frames to those who get it ---- */
 
+static inline uint32_t frame_len(const uint8_t *frame)
+{
+	return DERP_HEADER_LEN + derp_be32_get(frame + 1);
+}
+
 struct run {
 	struct conn *from;          /* NULL: from another loop */
 	struct peer *source;        /* of the packets */

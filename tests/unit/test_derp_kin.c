@@ -458,6 +458,34 @@ static void test_the_first_packet_waits(void **state)
 		client_close(&move.crowd[i]);
 }
 
+/* Of more in one go than may wait, the latest. */
+static void test_a_long_run_waits(void **state)
+{
+	static uint8_t frames[(QUEUE_MAX + 8) * (DERP_HEADER_LEN + DERP_KEY_LEN + 1)];
+	uint8_t *at = frames;
+	uint32_t len;
+
+	(void)state;
+	for (unsigned i = 0; i < QUEUE_MAX + 8; i++) {
+		derp_header_put(at, DERP_SEND_PACKET, DERP_KEY_LEN + 1);
+		memcpy(at + DERP_HEADER_LEN, move.mover.key.bytes, DERP_KEY_LEN);
+		at[DERP_HEADER_LEN + DERP_KEY_LEN] = (uint8_t)i;
+		at += DERP_HEADER_LEN + DERP_KEY_LEN + 1;
+	}
+	send_packet(&move.sender, &move.mover, "before", 6);
+	ping(&move.sender);
+	send_all(&move.sender, frames, sizeof(frames));
+	ping(&move.sender);
+	assert_int_equal(figures().dropped_packets[DERP_DROP_QUEUE_HEAD][0], 9);
+	say_present(&move.kin, &move.mover.key);
+	for (unsigned i = 8; i < QUEUE_MAX + 8; i++) {
+		while (next_frame(&move.kin, &len) != DERP_FORWARD_PACKET)
+			continue;
+		assert_int_equal(world_payload[2 * DERP_KEY_LEN], i);
+	}
+	move_end();
+}
+
 /* What is for the clients of a process that ended, until the owners of their keys know it. */
 static void test_kin_that_ended(void **state)
 {
@@ -672,6 +700,7 @@ int main(void)
 			test_the_first_packet_waits, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(
 			test_what_the_owner_said_before, world_begin, world_end),
+		cmocka_unit_test_setup_teardown(test_a_long_run_waits, move_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_kin_that_ended, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_it_stays_for_the_last, world_begin, world_end),
 		cmocka_unit_test_setup_teardown(test_back_there, move_begin, world_end),

@@ -35,7 +35,8 @@ static const struct setting limits[] = {
 	{"memory", SETTING_SIZE, 0, IN(limits, memory),
 		.help = "What connections (3 KiB each with TLS) and their queues take together, "
 			"the same share for each of core.io_loops: beyond it new connections are "
-			"refused and packets that would wait are dropped. 0: no limit."},
+			"refused and packets that would wait are dropped. An eighth of it is kept "
+			"for what clients are in the middle of sending. 0: no limit."},
 	{"write_timeout", SETTING_DURATION, 0, IN(limits, write_timeout), .def = "2s",
 		.min = SECOND / 10, .max = 10 * MINUTE,
 		.help = "A client that takes nothing for so long is disconnected; other nodes of "

@@ -236,7 +236,7 @@ static bool keep(struct conn *conn, const uint8_t *bytes, size_t len)
 {
 	if (!len)
 		return true;
-	if (!limit_memory(conn->loop, len))
+	if (!limit_input(conn, len))
 		return false;
 	conn->in = malloc(len);
 	if (!conn->in)

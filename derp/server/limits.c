@@ -153,10 +153,22 @@ uint64_t limit_cost(const struct conn *conn)
 	return conn->tls ? CONN_COST_TLS : CONN_COST;
 }
 
+static bool fits(const struct derp_loop *loop, uint64_t more, uint64_t reserve)
+{
+	uint64_t max = loop->conf.memory_max / server.n;
+
+	return !loop->conf.memory_max ||
+	       COUNTED(loop, memory_bytes) + more <= max - max / 8 * reserve;
+}
+
 bool limit_memory(struct derp_loop *loop, uint64_t more)
 {
-	return !loop->conf.memory_max ||
-	       COUNTED(loop, memory_bytes) + more <= loop->conf.memory_max / server.n;
+	return fits(loop, more, 1);
+}
+
+bool limit_input(const struct conn *conn, uint64_t more)
+{
+	return fits(conn->loop, more, conn->state != CONN_UP);
 }
 
 static void address_free(void *item)

@@ -487,6 +487,9 @@ bool limit_rate(struct conn *conn, uint64_t bytes);
 void limit_rate_free(struct conn *conn);
 bool limit_not_here(struct conn *conn);
 bool limit_memory(struct derp_loop *loop, uint64_t more);
+/* The same for what has come and is not whole yet: it cannot be dropped without its connection, so
+ * for clients that are up an eighth of all is kept. */
+bool limit_input(const struct conn *conn, uint64_t more);
 void limits_fini(void);
 
 /* ---- link.c ---- */

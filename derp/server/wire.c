@@ -47,7 +47,7 @@ static bool part_keep(struct conn *conn, const uint8_t *bytes, size_t len)
 {
 	if (!len)
 		return true;
-	conn->part = limit_memory(conn->loop, len) ? malloc(len) : NULL;
+	conn->part = limit_input(conn, len) ? malloc(len) : NULL;
 	if (!conn->part)
 		return false;
 	memcpy(conn->part, bytes, len);

@@ -227,6 +227,43 @@ static void count_list(void *user, const struct derp_client *clients, size_t n)
 	}
 }
 
+/* A relay that is full does not cut off who is in the middle of a frame; but who is not up yet. */
+static void test_a_full_relay_reads_on(void **state)
+{
+	const size_t half = 3000, rest = 5000 - half;
+	struct client a, b, late, stalled;
+	uint8_t header[DERP_HEADER_LEN];
+
+	(void)state;
+	world_conf.write_timeout = 60 * SECOND;
+	world_conf.memory_max = (uint64_t)WORLD_LOOPS * 40000;
+	world_configure();
+	client_new(&a, 0);
+	client_new(&b, 0);
+	client_new(&stalled, 0);
+	client_key(&late);
+	client_dial(&late, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		send_packet(&a, &stalled, big, 1400);
+	ping(&a);
+	assert_true(figures().dropped_packets[DERP_DROP_QUEUE_TAIL][0] > 0);
+	derp_header_put(header, DERP_SEND_PACKET, (uint32_t)(DERP_KEY_LEN + half + rest));
+	send_all(&a, header, sizeof(header));
+	send_all(&a, &b.key, sizeof(b.key));
+	send_all(&a, big, half);
+	ping(&b);
+	send_all(&a, big, rest);
+	expect_packet(&b, &a, big, half + rest);
+	derp_header_put(header, DERP_CLIENT_INFO, 10000);
+	send_all(&late, header, sizeof(header));
+	send_all(&late, big, half);
+	expect_closed(&late);
+	client_close(&late);
+	client_close(&stalled);
+	client_close(&a);
+	client_close(&b);
+}
+
 static bool is_counted(void *arg)
 {
 	return ((struct client *)arg)->fd < 0;
@@ -392,6 +429,7 @@ int main(void)
 		TEST(test_a_key_is_closed),
 		TEST(test_a_fast_sender_waits),
 		TEST(test_connections_are_limited),
+		TEST(test_a_full_relay_reads_on),
 		TEST(test_clients_are_listed),
 		TEST(test_who_has_just_been_let_in_is_listed),
 		TEST(test_clients_hear_of_the_relays_health),

@@ -24,6 +24,12 @@ static inline bool bytes_append(struct bytes *bytes, const void *from, size_t le
 	size_t size = bytes->size ? bytes->size : 64;
 	uint8_t *data;
 
+	if (bytes->len + len > bytes->size && bytes->at >= bytes->len / 2 && bytes->at) {
+		/* one that is never empty does not grow without end */
+		bytes->len -= bytes->at;
+		memmove(bytes->data, bytes->data + bytes->at, bytes->len);
+		bytes->at = 0;
+	}
 	if (len > (1u << 30) - bytes->len)
 		return false;
 	while (size < bytes->len + len)

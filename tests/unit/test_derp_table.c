@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The relay's hash table and its wheel, each against a model that is plainly right. */
+/* The relay's hash table and its wheel, each against a model that is plainly right; its rows. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "bytes.h"
 #include "table.h"
 #include "wheel.h"
 
@@ -129,12 +130,35 @@ static void test_wheel_after_a_long_time(void **state)
 	assert_int_equal(wheel.n, 0);
 }
 
+/* ---- rows of bytes ---- */
+
+/* What is appended and taken at the same pace costs no more than what is in it. */
+static void test_a_row_that_is_never_empty(void **state)
+{
+	struct bytes row = {0};
+	uint8_t in = 0, out = 0, bytes[100];
+
+	(void)state;
+	for (unsigned i = 0; i < 100000; i++) {
+		for (unsigned k = 0; k < sizeof(bytes); k++)
+			bytes[k] = in++;
+		assert_true(bytes_append(&row, bytes, sizeof(bytes)));
+		if (row.len - row.at < 10 * sizeof(bytes))
+			continue;
+		for (unsigned k = 0; k < sizeof(bytes); k++)
+			assert_int_equal(row.data[row.at++], out++);
+	}
+	assert_in_range(row.size, 1000, 4096);
+	bytes_free(&row);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_wheel),
 		cmocka_unit_test(test_wheel_after_a_long_time),
+		cmocka_unit_test(test_a_row_that_is_never_empty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -514,7 +514,7 @@ struct listener *front_listener_open(
 		return listener;
 	}
 	front_listener_free(listener);
-	err_set(err, fd, "cannot listen on %s: %s", address,
+	err_set(err, fd, "cannot listen on %s: %s; choose another address", address,
 		fd == -EACCES ? "ports below 1024 are for core.http, which takes them at start"
 			      : strerror(-fd));
 	return NULL;

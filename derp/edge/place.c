@@ -113,6 +113,7 @@ static int own_open(const struct derp_conf *conf, struct err *err)
 {
 	char address[NET_ADDR_STRLEN];
 	time_t now = time(NULL);
+	struct err why = {0};
 	int rc = 0;
 
 	place.cert_path = state_path(CERT);
@@ -126,9 +127,11 @@ static int own_open(const struct derp_conf *conf, struct err *err)
 		rc = certificate_ensure(
 			place.cert_path, place.key_path, place.host, now, &place.cert, err);
 	}
-	return rc ? rc
-		  : front_own_open(&place.own, conf->tls_listen_addr.items,
-			    conf->tls_listen_addr.count, place.cert_path, place.key_path, err);
+	if (rc)
+		return rc;
+	rc = front_own_open(&place.own, conf->tls_listen_addr.items, conf->tls_listen_addr.count,
+		place.cert_path, place.key_path, &why);
+	return rc ? err_set(err, rc, "derp.tls_listen_addr: %s", why.msg) : 0;
 }
 
 /* Whether clients that expect `host` are content; if not yet, they will be. */

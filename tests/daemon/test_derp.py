@@ -194,6 +194,20 @@ def test_tls_of_its_own(relay):
     assert f'certname: "{node["CertName"]}"' in relay.call("derp map", headscale=True)
 
 
+def test_ports_that_are_taken(relay):
+    """By another program: which setting has it is told."""
+    for kind, setting, way_out in ((socket.SOCK_STREAM, "tls_listen_addr", "choose another address"),
+                                   (socket.SOCK_DGRAM, "stun_listen_addr", "choose another address with derp.stun_listen_addr")):
+        with socket.socket(socket.AF_INET, kind) as taken:
+            taken.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            if kind == socket.SOCK_STREAM:
+                taken.listen()
+            relay.reconfigure(**{setting: [address] if setting == "tls_listen_addr" else address})
+            told = relay.fails()
+            assert f"derp.{setting}" in told and address in told and f"Address already in use; {way_out}" in told
+
+
 def admissions(relay):
     return sum(map(int, re.findall(r"^tailplane_derp_admissions_total{.*} (\d+)$", ask(relay.metrics, "/metrics")[1], re.M)))
 

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import socket
 import stat
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -101,6 +102,8 @@ def test_pages(relay):
         assert answer.status == 204 and "X-Tailscale-Response" not in answer.headers
     assert "Disallow: /" in ask(relay.port, "/robots.txt")[1]
     assert "relay" in ask(relay.port, "/")[1]
+    answer, text = ask(relay.port, "/derp")
+    assert answer.status == 426 and answer.headers["Upgrade"] == "DERP" and "proxy" in text
     wait_until(lambda: "127.0.0.1" in json.loads(ask(relay.port, "/bootstrap-dns")[1]).get("localhost", []),
                "the name is looked up")
     assert list(json.loads(ask(relay.port, "/bootstrap-dns?q=localhost")[1])) == ["localhost"]
@@ -224,6 +227,23 @@ def test_a_certificate_key_for_root_alone(relay):
     shutil.chown(key, group="nogroup")
     key.chmod(0o640)
     relay.start()
+
+
+def test_a_certificate_that_has_ended(relay):
+    """Nobody could stay with the relay, so STUN, by which clients choose one, is silent until there is another."""
+    certificate, key = make_certificate(relay.folder, "relay", "relay.test")
+    good = certificate.read_bytes()
+    subprocess.run(["openssl", "x509", "-in", certificate, "-signkey", key, "-days", "-1", "-out", relay.folder / "ended"],
+                   check=True, capture_output=True)
+    certificate.write_bytes((relay.folder / "ended").read_bytes())
+    relay.begin(http={"tls_cert_path": certificate, "tls_key_path": key,
+                      "plain_listen_addr": [f"127.0.0.1:{free_port()}"]})
+    wait_until(lambda: "certificate has ended" in relay.call("derp status")["works"], "it is seen")
+    assert "silent" in relay.call("derp status")["stun"]
+    certificate.write_bytes(good)
+    relay.call("reload")
+    wait_until(lambda: relay.call("derp status")["works"] == "yes", "it works")
+    assert "answers" in relay.call("derp status")["stun"]
 
 
 def test_file_of_keys(relay):

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The relay's connections: handshakes, packets, queues, duplicates, who is told what. */
+#include <poll.h>
+
 #include "derp_world.h"
 
 #define DISCO "TS\xf0\x9f\x92\xac"
@@ -308,6 +310,47 @@ static void test_gone_is_for_receivers(void **state)
 	client_close(&far);
 }
 
+#define MANY 20
+
+/* How long it took until a keep-alive was there, of the first and of the last of them. */
+static void await_keep_alives(const struct client clients[MANY], uint64_t took[2])
+{
+	struct pollfd fds[MANY];
+	uint64_t began = core_now();
+	unsigned left = MANY;
+
+	for (unsigned i = 0; i < MANY; i++)
+		fds[i] = (struct pollfd){.fd = clients[i].fd, .events = POLLIN};
+	while (left) {
+		assert_true(poll(fds, MANY, WORLD_PATIENCE * 1000) > 0);
+		for (unsigned i = 0; i < MANY; i++) {
+			if (!fds[i].revents)
+				continue;
+			expect_frame(&clients[i], DERP_KEEP_ALIVE, 0);
+			fds[i].fd = -1;
+			took[left-- != MANY] = core_now() - began;
+		}
+	}
+}
+
+/* Nobody gives up a relay that has nothing for him; it does not tell all of them at once. */
+static void test_idle_clients_hear_of_the_relay(void **state)
+{
+	struct client clients[MANY];
+	uint64_t took[2] = {0};
+
+	(void)state;
+	world_conf.keep_alive = SECOND;
+	world_configure();
+	for (unsigned i = 0; i < MANY; i++)
+		client_new(&clients[i], i % WORLD_LOOPS);
+	await_keep_alives(clients, took);
+	assert_true(took[1] - took[0] > SECOND);
+	assert_true(figures().keep_alives_sent >= MANY);
+	for (unsigned i = 0; i < MANY; i++)
+		client_close(&clients[i]);
+}
+
 /* ---- duplicates ---- */
 
 static void duplicates(unsigned first_loop, unsigned second_loop)
@@ -442,6 +485,7 @@ int main(void)
 		TEST(test_unknown_frames_are_skipped),
 		TEST(test_not_here_is_for_disco),
 		TEST(test_gone_is_for_receivers),
+		TEST(test_idle_clients_hear_of_the_relay),
 		TEST(test_duplicates),
 		TEST(test_a_queue_keeps_the_newest),
 		TEST(test_a_stalled_reader_is_closed),

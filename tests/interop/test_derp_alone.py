@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The relay alone, with real clients: how they begin, behind a proxy too; a certificate that changes."""
 
+import json
 import socket
 import ssl
 import time
@@ -8,8 +9,8 @@ from pathlib import Path
 
 from gobuild import go_source
 from relays import REGION, Alone, relayed, wall
-from tailscale import CURRENT, NEEDS_GO
-from traffic import PingStream
+from tailscale import CURRENT, NEEDS_GO, OLDEST
+from traffic import PingStream, transfer
 from wait import wait_until
 
 LIBRARY = Path(__file__).parent / "derp_go"
@@ -29,13 +30,13 @@ def by_library(world, machine):
     return fast, accepts - fast
 
 
-def joined(world):
+def joined(world, version=CURRENT):
     """Two without UDP, and the relay's rows of them."""
-    a, b = world.joined("a", wall), world.joined("b", wall)
+    a, b = world.joined("a", wall), world.joined("b", wall, version)
     relayed(a, b)
     keys = [world.key_of(name) for name in "ab"]
     wait_until(lambda: world.connected() >= set(keys), "both are connected", 30)
-    return a, [world.rows()[key] for key in keys]
+    return a, b, [world.rows()[key] for key in keys]
 
 
 def node_of(world):
@@ -57,17 +58,27 @@ def test_fast_start(net):
     """Who finds the relay's key behind its certificate spares a round trip; who asks for a captive portal is told
     that there is none."""
     world = Alone(net)
-    a, rows = joined(world)
+    a, _, rows = joined(world)
     assert node_of(world)["CanPort80"] and behind_no_portal(a.machine, node_of(world))
     assert [row["via"] for row in rows] == ["fast", "fast"]
     fast, upgraded = by_library(world, a.machine)
     assert fast >= CONNECTIONS and upgraded == 0
 
 
+def test_the_oldest_client(net):
+    """The relay is as good for it as for one of today."""
+    a, b, rows = joined(Alone(net), OLDEST)
+    assert [row["via"] for row in rows] == ["fast", "fast"]
+    transfer(a.machine, b.machine, b.ip4, megabytes=4)
+    transfer(b.machine, a.machine, a.ip4, megabytes=4)
+    report = json.loads(b.run("netcheck", "--format=json").stdout)
+    assert not report["UDP"] and report["RegionLatency"][str(REGION)] > 0
+
+
 def test_behind_a_proxy(net):
     """A proxy that speaks TLS has no such certificate: HTTP upgrade; and clients have their own addresses."""
     world = Alone(net, behind_proxy=True)
-    a, rows = joined(world)
+    a, _, rows = joined(world)
     assert [row["via"] for row in rows] == ["upgrade", "upgrade"] and "CanPort80" not in node_of(world)
     assert {row["address"].rsplit(":", 1)[0] for row in rows} == {"10.55.0.11", "10.55.0.12"}
     fast, upgraded = by_library(world, a.machine)

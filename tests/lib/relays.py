@@ -11,7 +11,7 @@ from certificates import Authority
 from daemon import Tailplaned
 from machine import need_namespaces
 from proxy import nginx
-from tailscale import NET4, Client, Internet
+from tailscale import CURRENT, NET4, Client, Internet
 from traffic import wait_ping
 from wait import wait_until
 
@@ -64,11 +64,11 @@ class World:
     def key(self):
         return self.daemon.cli("preauthkeys", "create", "-u", "alice").stdout.strip()
 
-    def joined(self, name, before=lambda machine: None):
+    def joined(self, name, before=lambda machine: None, version=CURRENT):
         self.clients += 1
         machine = self.internet.machine(name, 10 + self.clients)
         before(machine)
-        client = Client(machine, environment=self.environment)
+        client = Client(machine, version, environment=self.environment)
         client.up(URL, self.key())
         return client
 

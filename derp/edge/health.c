@@ -146,6 +146,14 @@ void health_rest(void)
 	health.client = NULL;
 }
 
+void health_drained(void)
+{
+	health_rest();
+	snprintf(health.problem, sizeof(health.problem),
+		"it was drained, and takes nobody until it is started again");
+	stun_speak(false);
+}
+
 void health_stop(void)
 {
 	health_rest();

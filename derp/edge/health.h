@@ -16,6 +16,8 @@ int health_start(struct err *err);
 void health_stop(void);
 /* No more looks: what the last one said stays. */
 void health_rest(void);
+/* Nobody is taken any more: STUN is silent, so that nobody chooses this relay. */
+void health_drained(void);
 /* NULL: it works; else why not, or that nobody has looked yet. */
 const char *health_problem(void);
 /* Whether this is the key of that client, or of a probe by hand: they are always welcome.

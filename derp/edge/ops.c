@@ -279,6 +279,7 @@ static void run_drain(struct op_call *call, const json_t *args)
 	drain.call = call;
 	drain.since = core_now();
 	op_on_close(call, drain_asker_gone, NULL);
+	health_drained();
 	derp_server_drain(conf->drain, false, drained, NULL);
 }
 

@@ -175,6 +175,8 @@ def test_drain(relay):
         for one in (a, b, c):
             assert one.wait("restarting") and one.wait("down")
         assert relay.call("derp clients") == [] and not is_served(relay)
+        status = relay.call("derp status")
+        assert "drained" in status["works"] and "silent" in status["stun"], "nobody shall choose it"
         since = [len(one.events) for one in (a, b, c)]
         relay.stop()
         relay.start()

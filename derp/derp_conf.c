@@ -178,5 +178,6 @@ void derp_validate(const void *settings, struct setting_errors *errs)
 			"\"%s\" is neither a name nor an address; the port is advertised_port",
 			conf->hostname);
 	if (!*conf->region_code)
-		setting_error(errs, &conf->region_code, "clients want one");
+		setting_error(errs, &conf->region_code,
+			"region_code is empty; clients want a short name, as \"home\" is");
 }

@@ -62,8 +62,9 @@ int derp_key_load(struct private_key *key, const char *path, struct err *err)
 		rc = parse(key, text);
 		if (rc)
 			err_set(err, rc,
-				"%s is no key of a relay: \"" PREFIX "\" and %d hex digits", path,
-				HEX_LEN);
+				"%s is no key of a relay: \"" PREFIX
+				"\" and %d hex digits; without the file a new one is made",
+				path, HEX_LEN);
 	}
 	secret_zero(text, sizeof(text));
 	return rc;

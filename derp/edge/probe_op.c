@@ -82,11 +82,14 @@ static void probe_start(struct asked *asked)
 static void looked_up(struct derp_lookup *lookup)
 {
 	struct asked *asked = lookup->user;
+	struct err err = {0};
 
+	if (lookup->problem)
+		err_set(&err, -ENOENT, "%s: %s", lookup->host, lookup->problem);
 	if (!asked->call)
 		asked_free(asked);
 	else if (lookup->problem)
-		fail(asked, lookup->problem);
+		fail(asked, err.msg);
 	else
 		probe_start(asked);
 }
@@ -227,5 +230,6 @@ const struct op_column probe_columns[] = {
 	{"rtt_median", "Median", OP_DURATION},
 	{"rtt_max", "Most", OP_DURATION},
 	{"stun", "STUN", OP_TEXT},
+	{"rtt", "answer after", OP_DURATION}, /* in its rows */
 	{NULL, NULL, OP_TEXT},
 };

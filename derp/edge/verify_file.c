@@ -109,7 +109,7 @@ static void read_file(void)
 {
 	char *text = malloc(FILE_MAX);
 	struct err err = {0};
-	ssize_t len = text ? state_read(file.path, text, FILE_MAX, &err) : -ENOMEM;
+	ssize_t len = text ? state_read(file.path, text, FILE_MAX, NULL) : -ENOMEM;
 	struct public_key *keys = NULL;
 	size_t n = 0;
 
@@ -119,7 +119,7 @@ static void read_file(void)
 		replace(keys, n);
 	if (!keys)
 		log_warnx("derp.verify_client_file %s: %s; %s", file.path,
-			err.msg[0] ? err.msg : strerror((int)-len),
+			len < 0 ? strerror((int)-len) : err.msg,
 			file.keys ? "it stays as it was" : "nobody is let in by it");
 	free(text);
 }

@@ -62,11 +62,14 @@ int derp_mesh_key_parse(struct symmetric_key *key, const char *text, size_t len)
 int derp_mesh_key_load(struct symmetric_key *key, const char *path, struct err *err)
 {
 	char text[FILE_MAX];
-	ssize_t n = state_read_secret(path, text, sizeof(text), err);
+	struct err why = {0};
+	ssize_t n = state_read_secret(path, text, sizeof(text), &why);
 	int rc = n < 0 ? (int)n : derp_mesh_key_parse(key, text, (size_t)n);
 
 	secret_zero(text, sizeof(text));
-	if (rc && n >= 0)
+	if (n < 0)
+		err_set(err, rc, "derp.mesh.psk_file: %s", why.msg);
+	else if (rc)
 		err_set(err, rc, "%s is not a mesh key: %d hex digits", path, HEX_LEN);
 	return rc;
 }

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from daemon import BUILD, OperationFailed
+from daemon import BUILD, CLI, OperationFailed
 from derp_client import Talker
 from test_http import free_port
 from test_tls import make_certificate
@@ -139,6 +139,16 @@ def test_key(relay):
     assert "no key of a relay" in relay.fails()
 
 
+def test_what_is_wrong_is_named(relay):
+    relay.configure("derp", derp={"region_code": ""})
+    assert "region_code is empty" in relay.fails()
+    relay.reconfigure(mesh={"psk_file": "mesh.key"})
+    assert f"derp.mesh.psk_file: {relay.state}/mesh.key: No such file" in relay.fails()
+    missing = relay.folder / "nobody"
+    relay.begin(verify_client_file=str(missing))
+    assert f"derp.verify_client_file {missing}: No such file" in relay.log()
+
+
 def test_commands(relay):
     relay.begin()
     wait_until(lambda: relay.call("derp status")["works"] == "yes", "it works")
@@ -161,6 +171,10 @@ def test_commands(relay):
             relay.call("derp close", key="nodekey:" + "1" * 64)
     probed = relay.call("derp probe")
     assert "problem" not in probed and probed["rtt_median"] > 0
+    shown = subprocess.run([CLI, "-s", relay.socket, "derp", "probe"], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^  127\.0\.0\.1 +[0-9.]+ (µs|ms) +127\.0\.0\.1:", shown, re.M), "people are told no nanoseconds"
+    with pytest.raises(OperationFailed, match=r"^none\.\.: "):  # no resolver is asked for it
+        relay.call("derp probe", relay="none..")
     with pytest.raises(OperationFailed, match="TLS"):  # there is none, so there is nothing for a map
         relay.call("derp map")
 

@@ -104,6 +104,16 @@ static void add_received(struct metric_sink *sink, const struct derp_figures *f)
 	metric_add(sink, &kinds, &other, 1, (double)f->packets_received_other);
 }
 
+static void add_rtt(
+	struct metric_sink *sink, const struct metric *metric, const uint64_t values[DERP_RTTS])
+{
+	for (unsigned i = 0; i < DERP_RTTS; i++) {
+		struct metric_label le = {"le", derp_rtt_names[i]};
+
+		metric_add(sink, metric, &le, 1, (double)values[i]);
+	}
+}
+
 static void add_totals(struct metric_sink *sink, const struct derp_figures *f)
 {
 	static const struct metric clients = {"derp_clients_total", METRIC_GAUGE,
@@ -125,6 +135,11 @@ void derp_metrics_collect(struct metric_sink *sink)
 		"derper's name of tailplane_derp_dropped_packets_total."};
 	static const struct metric derpers_bytes = {"derp_bytes_dropped", METRIC_COUNTER,
 		"derper's name of tailplane_derp_dropped_bytes_total."};
+	static const struct metric rtt = {"tailplane_derp_tcp_rtt_total", METRIC_COUNTER,
+		"Round trips to clients as TCP measures them, looked at with each keep-alive, by "
+		"how long they take at most (each is counted once)."};
+	static const struct metric derpers_rtt = {
+		"derp_tcp_rtt", METRIC_COUNTER, "derper's name of tailplane_derp_tcp_rtt_total."};
 	struct derp_figures figures;
 
 	derp_server_figures(&figures);
@@ -133,6 +148,8 @@ void derp_metrics_collect(struct metric_sink *sink)
 	add_drops(sink, &bytes, figures.dropped_bytes);
 	add(sink, derpers, sizeof(derpers) / sizeof(*derpers), &figures);
 	add_received(sink, &figures);
+	add_rtt(sink, &rtt, figures.tcp_rtt);
+	add_rtt(sink, &derpers_rtt, figures.tcp_rtt);
 	add_totals(sink, &figures);
 	add_drops(sink, &derpers_packets, figures.dropped_packets);
 	add_drops(sink, &derpers_bytes, figures.dropped_bytes);

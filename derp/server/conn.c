@@ -113,6 +113,21 @@ static bool stands_still(struct conn *conn, uint64_t now)
 	return now - conn->progress_at >= write_timeout(conn);
 }
 
+static void note_rtt(struct conn *conn)
+{
+	static const uint32_t at_most_us[DERP_RTTS - 1] = {
+		10000, 20000, 50000, 100000, 150000, 250000, 500000};
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+	unsigned i = 0;
+
+	if (getsockopt(conn->stream->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+		return;
+	while (i < DERP_RTTS - 1 && info.tcpi_rtt > at_most_us[i])
+		i++;
+	COUNT(conn->loop, tcp_rtt[i], 1);
+}
+
 static void on_time(struct conn *conn, uint64_t now)
 {
 	static const uint8_t keep_alive[DERP_HEADER_LEN] = {DERP_KEEP_ALIVE};
@@ -135,6 +150,7 @@ static void on_time(struct conn *conn, uint64_t now)
 		if (is_client(conn)) {
 			output_control(conn, keep_alive, sizeof(keep_alive));
 			COUNT(conn->loop, keep_alives_sent, 1);
+			note_rtt(conn);
 		}
 		conn->keep_alive_at = now + conn->keep_alive_every;
 	}

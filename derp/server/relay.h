@@ -219,6 +219,7 @@ struct counters {
 #undef X
 	_Atomic uint64_t dropped_packets[DERP_DROPS][DERP_KINDS];
 	_Atomic uint64_t dropped_bytes[DERP_DROPS][DERP_KINDS];
+	_Atomic uint64_t tcp_rtt[DERP_RTTS];
 };
 
 static inline void add_to(_Atomic uint64_t *counter, uint64_t n)

@@ -31,6 +31,8 @@ const char *const derp_kind_names[DERP_KINDS] = {
 	[DERP_KIND_OTHER] = "other",
 	[DERP_KIND_DISCO] = "disco",
 };
+const char *const derp_rtt_names[DERP_RTTS] = {
+	"10ms", "20ms", "50ms", "100ms", "150ms", "250ms", "500ms", "inf"};
 
 struct derp_loop *derp_loop_here(void)
 {
@@ -138,6 +140,8 @@ static void add_loop(struct derp_figures *figures, const struct counters *counte
 				value(&counters->dropped_bytes[why][kind]);
 		}
 	}
+	for (unsigned i = 0; i < DERP_RTTS; i++)
+		figures->tcp_rtt[i] += value(&counters->tcp_rtt[i]);
 }
 
 void derp_server_figures(struct derp_figures *figures)

@@ -117,6 +117,9 @@ enum derp_drop {
 extern const char *const derp_drop_names[DERP_DROPS];
 enum derp_kind { DERP_KIND_OTHER, DERP_KIND_DISCO, DERP_KINDS };
 extern const char *const derp_kind_names[DERP_KINDS];
+/* How long a round trip to a client took at most. */
+#define DERP_RTTS 8
+extern const char *const derp_rtt_names[DERP_RTTS];
 
 /* Sums over all loops since start. Names as derper's counters, where it has them. */
 #define DERP_COUNTERS(X)                                                          \
@@ -176,6 +179,7 @@ struct derp_figures {
 #undef X
 	uint64_t dropped_packets[DERP_DROPS][DERP_KINDS];
 	uint64_t dropped_bytes[DERP_DROPS][DERP_KINDS];
+	uint64_t tcp_rtt[DERP_RTTS]; /* as the kernel has measured it, with each keep-alive */
 };
 
 /* Any thread while the server runs. */

@@ -147,10 +147,38 @@ static void test_slow_is_not_still(void **state)
 	SSL_free(openssl);
 }
 
+/* ---- round trips ---- */
+
+static bool is_measured(void *arg)
+{
+	(void)arg;
+	return figures().keep_alives_sent > 0;
+}
+
+/* On one machine it is the shortest of all. */
+static void test_round_trips_are_counted(void **state)
+{
+	struct client client;
+	struct derp_figures seen;
+
+	(void)state;
+	world_conf.keep_alive = SECOND / 10;
+	world_configure();
+	join_slow(&client, 0);
+	world_until(is_measured, NULL);
+	world_settle();
+	seen = figures();
+	assert_int_equal(seen.tcp_rtt[0], seen.keep_alives_sent);
+	for (unsigned i = 1; i < DERP_RTTS; i++)
+		assert_int_equal(seen.tcp_rtt[i], 0);
+	client_close(&client);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_slow_is_not_still, start, world_end),
+		cmocka_unit_test_setup_teardown(test_round_trips_are_counted, start, world_end),
 	};
 
 	return cmocka_run_group_tests(tests, world_setup, world_teardown);

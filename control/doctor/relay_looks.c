@@ -7,6 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <tailplane/plugin.h>
+#include <tailplane/relay.h>
+
 #include "control.h"
 #include "doctor.h"
 #include "relays.h"
@@ -131,12 +134,33 @@ static void ask_stun(struct doctor *d, const json_t *node)
 	d->tasks |= TASK_STUN;
 }
 
+/* ---- our own ------------------------------------------------------------------------------- */
+
+static void note_own(struct doctor *d, const json_t *map)
+{
+	const struct relay_ops *relay = core_service(RELAY_SERVICE);
+	struct err err = {0};
+	json_t *region = relay ? relay->region(NULL, &err) : NULL;
+	const json_t *node = json_array_get(json_object_get(region, "Nodes"), 0), *other;
+	int64_t stun = number_of(node, "STUNPort", STUN_PORT);
+	const char *key;
+
+	json_object_foreach (json_object_get(map, "Regions"), key, other) {
+		if (!json_equal(other, region))
+			continue;
+		d->facts.relay.tcp = (uint16_t)number_of(node, "DERPPort", 443);
+		d->facts.relay.stun = stun > 0 ? (uint16_t)stun : 0;
+	}
+	json_decref(region);
+}
+
 void doctor_look_relays(struct doctor *d)
 {
 	const char *text = control.relays ? relays_json(control.relays) : NULL, *key;
 	json_t *map = text ? json_loads(text, 0, NULL) : NULL, *region;
 	size_t i = 0;
 
+	note_own(d, map);
 	json_object_foreach (json_object_get(map, "Regions"), key, region) {
 		const json_t *node = json_array_get(json_object_get(region, "Nodes"), 0);
 

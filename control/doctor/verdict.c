@@ -301,6 +301,28 @@ static void plain_line(const struct doctor_facts *f, struct finding *line)
 
 /* ---- from outside -------------------------------------------------------------------------- */
 
+struct ports {
+	char text[96];
+};
+
+/* What clients elsewhere must reach. */
+static struct ports ports_of(const struct doctor_facts *f)
+{
+	struct ports ports;
+	bool tcp = f->relay.tcp && f->relay.tcp != f->port;
+	char relay[40] = "";
+
+	if (tcp)
+		snprintf(relay, sizeof(relay), "TCP %u", f->relay.tcp);
+	if (f->relay.stun)
+		snprintf(relay + strlen(relay), sizeof(relay) - strlen(relay), "%sUDP %u",
+			tcp ? " and " : "", f->relay.stun);
+	snprintf(ports.text, sizeof(ports.text), "TCP %u%s%s%s%s", f->port,
+		f->https ? " and 80" : "", *relay ? " and, for the relay, " : "", relay,
+		*relay ? "," : "");
+	return ports;
+}
+
 static void outside_unproven(
 	const struct doctor_facts *f, const struct net_addr *addr, struct finding *line)
 {
@@ -317,9 +339,9 @@ static void outside_unproven(
 			"be seen from here",
 			at.addr);
 		advise(line,
-			"Let TCP %u%s through each firewall, a provider's too. A client that "
+			"Let %s through each firewall, a provider's too. A client that "
 			"joins from another network proves it: ask the doctor again then.",
-			f->port, f->https ? " and 80" : "");
+			ports_of(f).text);
 	} else if (differs && f->self.answer == ANSWER_OURS) {
 		found(line, FINDING_OK, "%s is another network's, and leads here", at.addr);
 	} else if (differs) {
@@ -332,9 +354,9 @@ static void outside_unproven(
 			f->self.answer == ANSWER_OURS ? "it leads here from inside this network"
 						      : "a router has it, or another machine");
 		advise(line,
-			"Let the router forward TCP %u%s to this machine. A client that joins "
+			"Let the router forward %s to this machine. A client that joins "
 			"from another network proves it: ask the doctor again then.",
-			f->port, f->https ? " and 80" : "");
+			ports_of(f).text);
 	}
 }
 

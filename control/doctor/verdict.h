@@ -64,6 +64,9 @@ struct doctor_facts {
 
 	size_t regions, relays_asked, relays_answered;
 	const char *relays_problem;
+	struct { /* of the relay in this process, if it is in the map; 0: none */
+		uint16_t tcp, stun;
+	} relay;
 };
 
 enum finding_state { FINDING_OK, FINDING_WARNING, FINDING_FAILED };

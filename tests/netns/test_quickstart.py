@@ -60,6 +60,7 @@ def test_without_ipv4(net):
     assert "legacyPublicKey" in cl.run("curl", "-sS", "-g", f"{url}/key?v=113").stdout
     wait_until(lambda: json.loads(gw.run(CLI, "-o", "json", "derp", "map").stdout)["Regions"], "its relay is in the map")
     assert "2001:db8:7::1" in gw.run(CLI, "-o", "json", "derp", "map").stdout
+    assert "Let TCP 8080 and, for the relay, TCP 8443 and UDP 3478, through" in gw.run(CLI, "-o", "json", "doctor", check=False).stdout
 
 
 def test_privileges_are_dropped(place):

@@ -170,6 +170,13 @@ static void names_and_outside(void **state)
 	(void)state;
 	f.client.family = 0;
 	only(&f, "from outside", FINDING_WARNING, "this machine's own", "TCP 443 and 80");
+	f.relay.tcp = 443;
+	f.relay.stun = 3478;
+	only(&f, "from outside", FINDING_WARNING, "this machine's own",
+		"Let TCP 443 and 80 and, for the relay, UDP 3478, through");
+	f.relay.tcp = 8443;
+	only(&f, "from outside", FINDING_WARNING, "this machine's own",
+		"for the relay, TCP 8443 and UDP 3478, through");
 	f.client = addr("203.0.113.5"); /* itself */
 	only(&f, "from outside", FINDING_WARNING, "this machine's own", "firewall");
 	f.client = addr("10.0.0.9");

@@ -13,6 +13,7 @@
 /* A key that its node has changed, good until the relay's client has followed. */
 struct previous {
 	struct previous *next;
+	int64_t node; /* its id */
 	struct public_key key;
 	ev_timer ends;
 };
@@ -82,6 +83,7 @@ static void remember_previous(const struct node *node)
 		dismiss(&node->previous_key);
 		return;
 	}
+	p->node = node->d.id;
 	p->key = node->previous_key;
 	p->next = admission.previous;
 	admission.previous = p;
@@ -92,25 +94,36 @@ static void remember_previous(const struct node *node)
 
 /* ---- what the tailnet tells ---------------------------------------------------------------- */
 
+/* All keys of it, also those before the one before. */
+static void dismiss_node(const struct node *node)
+{
+	struct previous *p = admission.previous, *next;
+
+	for (; p; p = next) {
+		struct public_key key = p->key;
+
+		next = p->next;
+		if (p->node != node->d.id)
+			continue;
+		forget(p);
+		dismiss(&key);
+	}
+	dismiss(&node->d.key);
+}
+
 static void node_changed(void *arg, struct node *node, unsigned what)
 {
 	(void)arg;
 	if ((what & NODE_KEY) && !(what & NODE_NEW) && !node->expired)
 		remember_previous(node);
 	if ((what & NODE_EXPIRY) && node->expired)
-		dismiss(&node->d.key);
+		dismiss_node(node);
 }
 
 static void node_removed(void *arg, struct node *node)
 {
-	struct previous *p = find_previous(&node->previous_key);
-
 	(void)arg;
-	dismiss(&node->d.key);
-	if (p) {
-		dismiss(&p->key);
-		forget(p);
-	}
+	dismiss_node(node);
 }
 
 static void ask(const uint8_t key[static 32], void (*answer)(void *arg, bool allowed), void *arg)

@@ -142,6 +142,7 @@ struct session {
 	uint8_t *in; /* part of a record, lent while there is one */
 	size_t in_len;
 	ev_io io;
+	ev_timer again; /* reads on with the loop's next turn */
 	struct public_key machine;
 	uint16_t version;
 	bool used;                          /* had a call */

@@ -108,13 +108,23 @@ static void on_event(struct ev_loop *ev, ev_io *io, int revents)
 		return;
 	for (unsigned i = 0; rc > 0 && i < READS_A_TURN; i++)
 		rc = read_some(session);
-	if (rc > 0) /* TLS may hold more than the descriptor shows */
-		ev_feed_event(ev, io, EV_READ);
+	/* TLS may hold more than the descriptor shows; an event that is fed would come in this
+	 * turn, and who sends fast would have the loop for himself */
+	if (rc > 0)
+		ev_timer_start(ev, &session->again);
 	if (rc < 0 || session->broken) {
 		if (rc == -EPROTO || session->broken)
 			transport_count(&transport.counts.broken, 1);
 		session_close(session);
 	}
+}
+
+static void on_again(struct ev_loop *ev, ev_timer *timer, int revents)
+{
+	struct session *session = timer->data;
+
+	(void)revents;
+	on_event(ev, &session->io, EV_READ);
 }
 
 /* ---- out ---- */
@@ -226,7 +236,8 @@ struct session *session_new(struct transport_loop *loop, struct io_stream *strea
 	link_in(session);
 	set_patience(session->stream.fd);
 	ev_io_init(&session->io, on_event, session->stream.fd, EV_READ);
-	session->io.data = session;
+	ev_timer_init(&session->again, on_again, 0., 0.);
+	session->io.data = session->again.data = session;
 	ev_io_start(io_loop_ev(loop->io), &session->io);
 	if (session->stream.early)
 		ev_feed_event(io_loop_ev(loop->io), &session->io, EV_READ);
@@ -237,6 +248,7 @@ struct session *session_new(struct transport_loop *loop, struct io_stream *strea
 void session_close(struct session *session)
 {
 	ev_io_stop(io_loop_ev(session->loop->io), &session->io);
+	ev_timer_stop(io_loop_ev(session->loop->io), &session->again);
 	link_out(session);
 	nghttp2_session_del(session->h2);
 	while (session->calls)

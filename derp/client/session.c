@@ -43,6 +43,7 @@ struct derp_session {
 	ev_prepare flush;
 	ev_timer silence; /* until up: the deadline of the greeting */
 	ev_timer stall;
+	ev_timer again;     /* with the loop's next turn */
 	uint64_t bucket_at; /* ns: when the bucket was as full as `bucket` says */
 	double bucket;      /* bytes */
 	bool busy, closed;
@@ -99,6 +100,7 @@ void derp_session_close(struct derp_session *session)
 	ev_prepare_stop(loop, &session->flush);
 	ev_timer_stop(loop, &session->silence);
 	ev_timer_stop(loop, &session->stall);
+	ev_timer_stop(loop, &session->again);
 	if (!session->busy)
 		release(session);
 }
@@ -396,9 +398,9 @@ static void read_burst(struct derp_session *session)
 			ev_timer_again(session->conf.loop, &session->silence);
 		take_frames(session);
 	}
-	/* TLS may hold more than the socket shows */
+	/* TLS may hold more than the socket shows; an event that is fed would come in this turn */
 	if (!session->closed)
-		ev_feed_event(session->conf.loop, &session->reads, EV_READ);
+		ev_timer_start(session->conf.loop, &session->again);
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
@@ -409,6 +411,13 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 	enter(session);
 	read_burst(session);
 	leave(session);
+}
+
+static void on_again(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	struct derp_session *session = watcher->data;
+
+	on_readable(loop, &session->reads, revents);
 }
 
 static void on_silence(struct ev_loop *loop, ev_timer *watcher, int revents)
@@ -432,8 +441,9 @@ static void init_watchers(struct derp_session *session)
 	ev_timer_init(
 		&session->silence, on_silence, (double)session->conf.greet_timeout_ns / 1e9, 0.);
 	ev_timer_init(&session->stall, on_stall, STALL_S, 0.);
+	ev_timer_init(&session->again, on_again, 0., 0.);
 	session->reads.data = session->writes.data = session->flush.data = session;
-	session->silence.data = session->stall.data = session;
+	session->silence.data = session->stall.data = session->again.data = session;
 }
 
 struct derp_session *derp_session_open(const struct derp_session_conf *conf)

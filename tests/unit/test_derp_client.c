@@ -145,6 +145,7 @@ struct seen {
 	uint32_t len;
 	char why[128];
 	bool close_at_frame, detach_at_up;
+	bool endless; /* behind each frame there is another one */
 	struct io_stream *detached;
 };
 
@@ -159,6 +160,17 @@ static void on_up(void *user)
 	seen->session = NULL;
 }
 
+#define LONG 50000
+#define ENDLESS_MAX 1000
+
+static void put_long_frame(const struct seen *seen)
+{
+	static uint8_t frame[DERP_HEADER_LEN + LONG];
+
+	derp_header_put(frame, DERP_HEALTH, LONG);
+	assert_int_equal(write(seen->end.fd, frame, sizeof(frame)), sizeof(frame));
+}
+
 static void on_frame(void *user, const struct derp_frame *frame)
 {
 	struct seen *seen = user;
@@ -166,6 +178,10 @@ static void on_frame(void *user, const struct derp_frame *frame)
 	seen->frames++;
 	seen->type = frame->type;
 	seen->len = frame->len;
+	if (seen->endless) {
+		assert_true(seen->frames < ENDLESS_MAX);
+		put_long_frame(seen);
+	}
 	if (!seen->close_at_frame)
 		return;
 	derp_session_close(seen->session);
@@ -375,6 +391,23 @@ static void test_too_long(void **state)
 	assert_non_null(strstr(seen->why, "too long"));
 }
 
+/* Who sends as fast as we read has a share of each turn of the loop, and no more. */
+static void test_the_loop_goes_on(void **state)
+{
+	struct seen *seen = *state;
+
+	begin(seen);
+	put_long_frame(seen);
+	seen->endless = true;
+	for (unsigned turns = 1; turns < 10; turns++) {
+		unsigned before = seen->frames;
+
+		relay_end_turns(&seen->end, 1);
+		assert_in_range(seen->frames - before, 1, 30);
+	}
+	seen->endless = false;
+}
+
 static void test_closed_in_callback(void **state)
 {
 	static const uint8_t two[] = {DERP_HEALTH, 0, 0, 0, 0, DERP_HEALTH, 0, 0, 0, 0};
@@ -466,6 +499,7 @@ int main(void)
 		SESSION_TEST(test_frames),
 		SESSION_TEST(test_pieces),
 		SESSION_TEST(test_too_long),
+		SESSION_TEST(test_the_loop_goes_on),
 		SESSION_TEST(test_closed_in_callback),
 		SESSION_TEST(test_detach),
 		SESSION_TEST(test_limit),

@@ -53,7 +53,7 @@ static void server_settings(const struct derp_conf *conf)
 	struct derp_server_conf *server = &server_conf;
 
 	server->admission = verify_admission();
-	server->client_rate = conf->limits.client_rate / 8;
+	server->client_rate = (conf->limits.client_rate + 7) / 8; /* 0 is no limit */
 	server->client_burst = conf->limits.client_burst;
 	server->accept_rate = (unsigned)conf->limits.accept_rate;
 	server->accept_burst = (unsigned)conf->limits.accept_burst;

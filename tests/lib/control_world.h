@@ -312,8 +312,8 @@ static struct client *client_send_map(
 	return client_send(machine, "POST", "/machine/map", body);
 }
 
-static struct client *__attribute__((unused))
-client_map(unsigned machine, unsigned key, const char *mode, const char *more)
+static __attribute__((unused)) struct client *client_map(
+	unsigned machine, unsigned key, const char *mode, const char *more)
 {
 	struct client *c = client_send_map(machine, key, mode, more);
 

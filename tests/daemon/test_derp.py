@@ -291,17 +291,24 @@ def knock(relay, of):
     return s, int(s.recv(12).split()[1])
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-def test_connections_of_an_address(relay, trusted):
-    """Behind a proxy that is trusted it is the client's; what others say of it is nothing."""
-    relay.begin(http={"trusted_proxies": ["127.0.0.1/32"]} if trusted else {}, limits={"connections_per_address": 2})
-    wait_until(lambda: relay.call("derp status")["works"] == "yes" and not relay.call("derp clients"), "it works")
+@contextlib.contextmanager
+def knocks(relay):
+    """What knocks from an address are answered; their connections stay."""
     with contextlib.ExitStack() as stack:
         def status(of):
             s, status = knock(relay, of)
             stack.callback(s.close)
             return status
 
+        yield status
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_connections_of_an_address(relay, trusted):
+    """Behind a proxy that is trusted it is the client's; what others say of it is nothing."""
+    relay.begin(http={"trusted_proxies": ["127.0.0.1/32"]} if trusted else {}, limits={"connections_per_address": 2})
+    wait_until(lambda: relay.call("derp status")["works"] == "yes" and not relay.call("derp clients"), "it works")
+    with knocks(relay) as status:
         if trusted:
             assert [status("192.0.2.1") for _ in range(3)] == [101, 101, 503]
             assert status("192.0.2.2") == 101 and status("2001:db8::1") == 101
@@ -315,12 +322,7 @@ def test_one_address_does_not_use_up_the_rate(relay):
     relay.begin(http={"trusted_proxies": ["127.0.0.1/32"]},
                 limits={"connections_per_address": 1, "accept_rate": 1, "accept_burst": 20})
     wait_until(lambda: relay.call("derp status")["works"] == "yes" and not relay.call("derp clients"), "it works")
-    with contextlib.ExitStack() as stack:
-        def status(of):
-            s, status = knock(relay, of)
-            stack.callback(s.close)
-            return status
-
+    with knocks(relay) as status:
         assert [status("192.0.2.1") for _ in range(50)] == [101] + 49 * [503]
         assert status("192.0.2.2") == 101
         assert [status(f"198.51.100.{n}") for n in range(30)].count(503) >= 5, "there is a rate"

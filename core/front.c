@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include <tailplane/log.h>
+#include <tailplane/state.h>
 #include <tailplane/plugin.h>
 
 #include "front_private.h"
@@ -237,17 +238,10 @@ const char *front_certificates_problem(void)
 	return front.running && *front.running->problem.msg ? front.running->problem.msg : NULL;
 }
 
-/* Neither its bytes nor who may read them changed. */
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
 bool front_files_differ(const struct stat *a, const struct stat *b, size_t n)
 {
 	for (size_t i = 0; i < 2 * n; i++) {
-		if (!same_file(&a[i], &b[i]))
+		if (!state_file_same(&a[i], &b[i]))
 			return true;
 	}
 	return false;

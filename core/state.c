@@ -44,6 +44,12 @@ char *state_path(const char *path)
 
 /* ---- reading ---- */
 
+bool state_file_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
 static ssize_t read_all(int fd, const char *path, void *buf, size_t size, struct err *err)
 {
 	size_t got = 0;

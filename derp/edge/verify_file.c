@@ -126,18 +126,6 @@ static void read_file(void)
 
 /* ---- looking at it ------------------------------------------------------------------------- */
 
-/* Of times the nanoseconds, too: two versions of one second may be equally long (ev_stat would not
- * tell the second one). */
-static bool is_as_seen(const struct stat *now)
-{
-	const struct stat *seen = &file.seen;
-
-	return now->st_dev == seen->st_dev && now->st_ino == seen->st_ino &&
-	       now->st_size == seen->st_size && now->st_mode == seen->st_mode &&
-	       now->st_uid == seen->st_uid && now->st_ctim.tv_sec == seen->st_ctim.tv_sec &&
-	       now->st_ctim.tv_nsec == seen->st_ctim.tv_nsec;
-}
-
 static struct stat look(void)
 {
 	struct stat now = {0};
@@ -152,7 +140,7 @@ LOOP_CALLBACK(verify_file_look, ev_timer)
 	struct stat now = look();
 
 	(void)revents;
-	if (!is_as_seen(&now)) {
+	if (!state_file_same(&now, &file.seen)) {
 		file.changes = true;
 	} else if (file.changes) {
 		file.changes = false;

@@ -8,6 +8,8 @@
 
 #include "err.h"
 
+struct stat;
+
 #pragma GCC visibility push(default)
 
 /* Directories, absolute, without a slash at the end; valid from `init` on. */
@@ -23,6 +25,9 @@ char *state_path(const char *path);
  */
 ssize_t state_read_secret(const char *path, void *buf, size_t size, struct err *err);
 ssize_t state_read(const char *path, void *buf, size_t size, struct err *err);
+/* Whether nothing was done to a file between two looks at it: neither to its bytes nor to who may
+ * read them. Of two versions of one second and one length, too, which ev_stat does not tell. */
+bool state_file_same(const struct stat *a, const struct stat *b);
 /* Writes a new file beside, fsyncs, renames over: a reader sees the old or the new, never half.
  * Blocking: before the loop runs, or from a job. `mode` 0600 for secrets. */
 int state_write(const char *path, const void *buf, size_t len, mode_t mode, struct err *err);
